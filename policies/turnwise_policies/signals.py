@@ -179,7 +179,7 @@ class AppCommand:
 
 @dataclass(frozen=True, slots=True)
 class EndOfAudio:
-    """No audio will come any more, and the transcriber has said all it had to say."""
+    """No audio will come any more; results for what was sent still may."""
 
     at: float
 
