@@ -1,0 +1,1 @@
+"""The pure half of turnwise: signals in, events out. Standard library only."""
