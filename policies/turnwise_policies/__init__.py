@@ -1,1 +1,61 @@
-"""The pure half of turnwise: signals in, events out. Standard library only."""
+"""The pure half of turnwise: signals in, events and commands out. Standard library only."""
+
+from turnwise_policies.events import (
+    Event,
+    Finalize,
+    Output,
+    Timings,
+    TurnAbandoned,
+    TurnAmended,
+    TurnCompleted,
+    TurnPredicted,
+    TurnResumed,
+    TurnStarted,
+    TurnUpdated,
+    as_dict,
+)
+from turnwise_policies.machine import TurnMachine
+from turnwise_policies.policy import PRESETS, Parameter, Policy, load_policy, preset
+from turnwise_policies.rules import (
+    NEVER,
+    Endpointing,
+    FinalizeOnSilence,
+    Rule,
+    Silence,
+    UtteranceEnd,
+    Verdict,
+    Wait,
+)
+from turnwise_policies.text import Ending
+from turnwise_policies.turn import TurnView
+
+__all__ = [
+    "NEVER",
+    "PRESETS",
+    "Ending",
+    "Endpointing",
+    "Event",
+    "Finalize",
+    "FinalizeOnSilence",
+    "Output",
+    "Parameter",
+    "Policy",
+    "Rule",
+    "Silence",
+    "Timings",
+    "TurnAbandoned",
+    "TurnAmended",
+    "TurnCompleted",
+    "TurnMachine",
+    "TurnPredicted",
+    "TurnResumed",
+    "TurnStarted",
+    "TurnUpdated",
+    "TurnView",
+    "UtteranceEnd",
+    "Verdict",
+    "Wait",
+    "as_dict",
+    "load_policy",
+    "preset",
+]

@@ -8,7 +8,7 @@ connections come and go. The two are never mixed: see `turnwise_policies.clock`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
@@ -186,14 +186,9 @@ class EndOfAudio:
 
 @dataclass(frozen=True, slots=True)
 class Tick:
-    """Time has passed, nothing else happened.
-
-    Attributes:
-        heard: how much audio has been heard by now; None when not known.
-    """
+    """Time has passed, nothing else happened."""
 
     at: float
-    heard: float | None = field(default=None)
 
 
 Signal = (

@@ -1,0 +1,100 @@
+"""Turns that are over, and the words that come late for them.
+
+Which turn a word belongs to is decided by the word's own audio time, never by its arrival: a late final amends
+the turn it was spoken in, and opens none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from turnwise_policies.signals import Transcript, Word
+from turnwise_policies.transcript import Words, middle, spoken
+
+__all__ = ["Closed", "Ledger", "split"]
+
+_KEPT = 4  # a final that is later than four turns is amended to the oldest one kept
+_GAP = 0.5  # without a VAD, a word that starts so long after the last one is new speech (seconds)
+
+
+@dataclass(slots=True)
+class Closed:
+    """A turn that is over.
+
+    Attributes:
+        number: of the turn.
+        words: None for words the application cleared: what still comes for them is dropped.
+        end: audio time at which its speech ended.
+        limit: audio time up to which words belong to it.
+        decided: audio time heard when it was decided.
+        vad: the local VAD heard it; then its silence up to `decided` is known.
+        cut: it was ended while its user may have spoken on (force_end, safety net).
+        said: the text last told to the application, without case and punctuation.
+    """
+
+    number: int
+    words: Words | None
+    end: float
+    limit: float
+    decided: float
+    vad: bool
+    cut: bool
+    said: str
+
+    def extend(self, end: float) -> None:
+        """A word was added that ends at ``end``: what follows it closely belongs here too."""
+        self.end = max(self.end, end)
+        if not self.vad:
+            self.limit = min(self.decided, max(self.limit, end + _GAP))
+
+
+class Ledger:
+    """The latest closed turns, oldest first."""
+
+    __slots__ = ("_turns",)
+
+    def __init__(self) -> None:
+        self._turns: deque[Closed] = deque(maxlen=_KEPT)
+
+    def close(
+        self, number: int, words: Words | None, end: float, decided: float, *, vad: bool, cut: bool = False
+    ) -> None:
+        """A turn is over."""
+        limit = decided if vad else min(decided, end + _GAP)
+        said = spoken(words.text) if words else ""
+        self._turns.append(Closed(number, words, end, limit, decided, vad, cut, said))
+
+    def speech_started(self, audio: float) -> None:
+        """New speech: the border to the turn before lies half-way in the silence."""
+        if self._turns and audio < self._turns[-1].decided + _GAP:
+            last = self._turns[-1]
+            last.limit = min(last.limit, (last.end + max(audio, last.end)) / 2)
+
+    def owner(self, word: Word) -> Closed | None:
+        """The closed turn ``word`` was spoken in; None when it is newer than all of them."""
+        at = middle(word)
+        return next((turn for turn in self._turns if at < turn.limit), None)
+
+    @property
+    def last(self) -> Closed | None:
+        """The latest completed turn."""
+        return next((turn for turn in reversed(self._turns) if turn.words is not None), None)
+
+
+def split(result: Transcript, ledger: Ledger) -> tuple[list[tuple[Closed, list[Word]]], list[Word]]:
+    """Share out the words of a result: those of closed turns, and those of the present."""
+    past: list[tuple[Closed, list[Word]]] = []
+    present: list[Word] = []
+    for word in result.words:
+        owner = ledger.owner(word)
+        if owner is None:
+            present.append(word)
+            continue
+        if result.is_final:
+            owner.extend(word.end)
+        if past and past[-1][0] is owner:
+            past[-1][1].append(word)
+        else:
+            past.append((owner, [word]))
+    return past, present

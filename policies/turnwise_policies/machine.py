@@ -1,0 +1,485 @@
+"""The turn machine: signals in, events and commands out.
+
+It holds no clock, no timer and no callback. Every signal says when it happened (``at``), and `TurnMachine.deadline`
+says when to come back if nothing happens. The same signals always give the same outputs.
+
+Theory of operation. A turn is opened by speech (local VAD) or by words. While it is open each signal adds
+evidence to it, and after each signal all rules judge it afresh: when should it be over, if nothing more happens?
+The turn is over at ``max(min(deadlines), max(holds))``, or when the safety net says so. There is no other state:
+no flag that a late message could leave standing, no timer that could fire for the wrong turn.
+
+Words that come late go to the turn they were spoken in (`turnwise_policies.ledger`).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections import deque
+
+from turnwise_policies.clock import AudioClock
+from turnwise_policies.events import (
+    Finalize,
+    Output,
+    Timings,
+    TurnAbandoned,
+    TurnAmended,
+    TurnCompleted,
+    TurnPredicted,
+    TurnResumed,
+    TurnStarted,
+    TurnUpdated,
+)
+from turnwise_policies.finalizes import Finalizes, Request
+from turnwise_policies.ledger import Closed, Ledger, split
+from turnwise_policies.policy import Policy
+from turnwise_policies.rules import Verdict
+from turnwise_policies.signals import (
+    AgentSpeech,
+    AppCommand,
+    AudioStalled,
+    EndOfAudio,
+    LinkLost,
+    LinkRestored,
+    ProviderSpeechStarted,
+    ProviderTurn,
+    Signal,
+    SpeechStarted,
+    SpeechStopped,
+    Tick,
+    Transcript,
+    UtteranceEnd,
+    Word,
+)
+from turnwise_policies.text import bare, classify
+from turnwise_policies.transcript import spoken
+from turnwise_policies.turn import Evidence, Turn, TurnView
+
+__all__ = ["TurnMachine"]
+
+_REPLAY_SPEED = 1.25  # Deepgram takes replayed audio no faster than this, times real time
+_WORD_DELAY = 1.5  # without a VAD: a word is shown at most this long after it was spoken, else clocks disagree
+_QUIET = 0.6  # so much audio without a word behind the newest one is silence (seconds)
+_RESPEAK = 0.5  # speech that outlasts a forced end by this much makes a turn of its own (seconds)
+
+
+class TurnMachine:
+    """Decides when the turns of one channel start and end.
+
+    Args:
+        policy: the rules and limits.
+        channel: number put into the events.
+    """
+
+    def __init__(self, policy: Policy | None = None, channel: int = 0) -> None:
+        self.policy = policy or Policy()
+        self.channel = channel
+        self._now = -math.inf
+        self._deadline: float | None = None
+        self._clock = AudioClock()
+        self._turn: Turn | None = None
+        self._count = 0
+        self._ledger = Ledger()
+        self._finalizes = Finalizes()
+        self._recent: deque[tuple[Word, ...]] = deque(maxlen=8)  # words of the latest final results
+        self._speech: tuple[float, float | None] | None = None  # latest stretch the VAD heard, audio time
+        self._agent_speaking = False
+        self._held = False
+        self._forced: float | None = None  # force_end with no turn open: the answer to its Finalize may open one
+        self._ended: float | None = None
+        self._link = True
+        self._replay: tuple[float, float] | None = None  # restored at (session clock), fed from (audio time)
+
+    @property
+    def deadline(self) -> float | None:
+        """When to call ``handle(Tick(at))`` if nothing else happens (session clock); None: no need."""
+        return self._deadline
+
+    def handle(self, signal: Signal) -> list[Output]:
+        """Take in one signal.
+
+        What was due before it is done first, as if a Tick had come at that moment: a late caller gets the same
+        outputs as a punctual one.
+
+        Raises:
+            ValueError: ``signal.at`` is earlier than that of the signal before, or no number.
+        """
+        if not signal.at >= self._now or math.isinf(signal.at):
+            raise ValueError(f"{type(signal).__name__} at {signal.at} after a signal at {self._now}: time runs forward")
+        out: list[Output] = []
+        while self._deadline is not None and self._deadline <= signal.at:
+            self._now = self._deadline
+            self._decide(out)
+        self._now = signal.at
+        self._take_in(signal, out)
+        self._decide(out)
+        return out
+
+    # -- evidence ---------------------------------------------------------------------------------------
+
+    def _take_in(self, signal: Signal, out: list[Output]) -> None:
+        match signal:
+            case Tick():
+                pass
+            case SpeechStarted():
+                self._speech_started(signal, out)
+            case SpeechStopped(audio=audio, heard=heard):
+                if heard is None:
+                    self._clock.end(self._now, audio)
+                else:
+                    self._clock.heard(self._now, heard)
+                self._speech_stopped(min(audio, self._audio_now), out)
+            case AudioStalled(heard=heard):
+                self._clock.stall(self._now, heard)
+                self._speech_stopped(self._audio_now, out)
+            case EndOfAudio():
+                self._ended = self._now
+                self._speech_stopped(self._audio_now, out)
+            case Transcript():
+                self._transcript(signal, out)
+            case UtteranceEnd():
+                if self._turn:
+                    self._turn.end_of_utterance(signal)
+            case LinkLost():
+                self._link, self._replay = False, None
+                self._finalizes.forget()
+            case LinkRestored(audio=audio):
+                self._link, self._replay = True, (self._now, audio)
+            case AgentSpeech(kind=kind):
+                self._agent_speaking = kind == "started"
+            case AppCommand():
+                self._app_command(signal, out)
+            case ProviderTurn():
+                self._provider_turn(signal, out)
+            case ProviderSpeechStarted():
+                pass  # a hint at most: it fires on noise, in mid-turn, and twice
+
+    @property
+    def _audio_now(self) -> float:
+        return self._clock.audio(self._now)
+
+    @property
+    def _speaking(self) -> bool:
+        return self._speech is not None and self._speech[1] is None
+
+    def _speech_started(self, signal: SpeechStarted, out: list[Output]) -> None:
+        if signal.heard is None:
+            self._clock.onset(self._now, signal.audio)
+        else:
+            self._clock.heard(self._now, signal.heard)
+        if self._speaking:
+            return
+        audio = min(signal.audio, self._audio_now)
+        self._speech = (audio, None)
+        self._ledger.speech_started(audio)
+        if self._turn is None:
+            self._open(audio, out)
+        else:
+            self._resume(out)
+        assert self._turn is not None
+        self._turn.speech_started(audio)
+
+    def _speech_stopped(self, audio: float, out: list[Output]) -> None:
+        if self._speech is None or self._speech[1] is not None:
+            return
+        start = self._speech[0]
+        audio = max(audio, start)
+        self._speech = (start, audio)
+        last = self._ledger.last
+        if self._turn is None and last and last.cut and start < last.limit < audio - _RESPEAK:
+            # A turn was ended while its user spoke on; what came after that is a turn too.
+            self._open(last.limit, out)
+            assert self._turn is not None
+            self._turn.speech_started(last.limit)
+        if self._turn and self._turn.vad:
+            self._turn.speech_stopped(audio, self._now)
+
+    def _transcript(self, result: Transcript, out: list[Output]) -> None:
+        reach = max([result.end, *(w.end for w in result.words)])
+        if self._clock.stalled and reach > self._audio_now:
+            self._clock.end(self._now, reach)  # audio flows again
+        if result.is_final and result.words and result.end > result.start:
+            if result.words in self._recent:
+                return  # delivered twice: the same words at the same audio times
+            self._recent.append(result.words)
+        if result.finalized:
+            settled = self._finalizes.answer(self._now, min(reach, self._audio_now), empty=not result.words)
+            if settled and not result.words:
+                # Nothing was left: all audio up to the request is covered, whatever span the answer claims.
+                result = dataclasses.replace(result, end=max(result.end, settled.audio))
+        past, present = split(result, self._ledger)
+        if result.is_final:
+            for closed, words in past:
+                self._amend(closed, words, result.end, out)
+        if self._turn is None and present:
+            self._open(min(w.start for w in present), out)
+        if self._turn and (present or not result.words):
+            self._add(self._turn, dataclasses.replace(result, words=tuple(present)), out)
+
+    def _add(self, turn: Turn, result: Transcript, out: list[Output]) -> None:
+        turn.add(result, self._audio_now)
+        text = turn.words.text
+        if turn.predicted is not None and text != turn.predicted:
+            self._resume(out)
+        if text != turn.shown:
+            turn.shown = text
+            out.append(TurnUpdated(turn.number, self.channel, self._now, text))
+
+    def _amend(self, closed: Closed, words: list[Word], end: float, out: list[Output]) -> None:
+        if closed.words is None:
+            return
+        closed.words.add_final(words, min(end, closed.limit))
+        text = closed.words.text
+        if spoken(text) != closed.said:
+            closed.said = spoken(text)
+            everything = tuple(closed.words.all)
+            confirmed = not closed.words.pending
+            out.append(TurnAmended(closed.number, self.channel, self._now, text, everything, confirmed))
+
+    def _provider_turn(self, signal: ProviderTurn, out: list[Output]) -> None:
+        turn = self._turn
+        if turn is None or not turn.words:
+            return
+        match signal.kind:
+            case "eager_end":
+                if turn.predicted is None:
+                    turn.predicted = turn.words.text
+                    out.append(TurnPredicted(turn.number, self.channel, self._now, turn.predicted))
+            case "resumed":
+                turn.endpoint = None
+                self._resume(out)
+            case "ended":
+                turn.endpoint = Evidence(self._now, max(signal.audio, turn.newest_end or 0.0))
+            case "started":
+                pass  # its words open the turn
+
+    def _app_command(self, command: AppCommand, out: list[Output]) -> None:
+        match command.kind:
+            case "hold":
+                self._held = True
+            case "release":
+                self._held = False
+            case "force_end":
+                if self._turn is None:
+                    self._forced = self._now
+                else:
+                    self._turn.forced = self._now
+                request = self._request
+                under_way = request is not None and request.answered is None
+                if self._link and not under_way and (not self._turn or self._turn.is_unfinalised(request)):
+                    self._finalize(out)
+            case "clear":
+                self._forced = None
+                turn, self._turn = self._turn, None
+                number = turn.number if turn else self._count
+                self._ledger.close(number, None, self._audio_now, self._audio_now, vad=True, cut=True)
+                if turn:
+                    out.append(TurnAbandoned(number, self.channel, self._now, "cleared"))
+
+    # -- turns ---------------------------------------------------------------------------------------
+
+    def _open(self, audio: float, out: list[Output]) -> None:
+        self._count += 1
+        last = self._ledger.last
+        continues = last.number if last and audio <= last.decided + self.policy.continue_within else None
+        turn = Turn(self._count, audio, self._now, self._agent_speaking, continues, last_growth=self._now)
+        if self._speech and audio < (math.inf if self._speech[1] is None else self._speech[1]):
+            # Words came before anything else for speech that the VAD did hear.
+            turn.speech_started(self._speech[0])
+            if self._speech[1] is not None:
+                turn.speech_stopped(self._speech[1], self._now)
+        if self._forced is not None and self._now <= self._forced + _force_wait(self.policy):
+            turn.forced = self._forced
+        self._forced = None
+        self._turn = turn
+        out.append(TurnStarted(turn.number, self.channel, self._now, audio, self._agent_speaking, continues))
+
+    def _resume(self, out: list[Output]) -> None:
+        turn = self._turn
+        if turn and turn.predicted is not None:
+            turn.predicted = None
+            out.append(TurnResumed(turn.number, self.channel, self._now))
+
+    def _finalize(self, out: list[Output]) -> None:
+        audio = self._audio_now
+        turn = self._turn
+        needs = turn.speech_end if turn else None
+        request = Request(self._now, audio, min(audio, audio if needs is None else needs), self._backlog())
+        self._finalizes.send(request)
+        if turn:
+            turn.finalize = request
+        out.append(Finalize(self.channel, self._now))
+
+    def _backlog(self) -> float:
+        """Seconds until the transcriber has worked through the audio replayed to it."""
+        if self._replay is None:
+            return 0.0
+        restored, start = self._replay
+        return max(0.0, (self._audio_now - start) / _REPLAY_SPEED - (self._now - restored))
+
+    @property
+    def _request(self) -> Request | None:
+        """The last Finalize, if it covers all speech of the open turn."""
+        last = self._finalizes.last
+        return last if last and self._turn and self._turn.covers(last) else None
+
+    # -- decisions ---------------------------------------------------------------------------------------
+
+    def _decide(self, out: list[Output]) -> None:
+        """Do what is due now, and find the next deadline."""
+        self._deadline = None
+        turn = self._turn
+        if turn is None:
+            return
+        view = self._view(turn)
+        verdicts = self._verdicts(turn, view)
+        ask = min((v.finalize for _, v in verdicts if v.finalize is not None), default=None)
+        if ask is not None and ask <= self._now:
+            self._finalize(out)
+            view = self._view(turn)
+            verdicts = self._verdicts(turn, view)
+            ask = None
+        when, reason, evident = self._combine(turn, verdicts)
+        if when <= self._now:
+            self._end(turn, view, reason, out)
+            return
+        self._predict(turn, view, evident, out)
+        pending = [when] if evident <= self._now else [when, evident]
+        if ask is not None and ask > self._now:
+            pending.append(ask)
+        self._deadline = min(pending)
+
+    def _verdicts(self, turn: Turn, view: TurnView) -> list[tuple[str, Verdict]]:
+        if turn.forced is not None:
+            return [("force_end", self._forced_verdict(turn, view))]
+        return [(rule.name, rule.judge(view)) for rule in self.policy.rules]
+
+    def _forced_verdict(self, turn: Turn, view: TurnView) -> Verdict:
+        # The application's command outranks the VAD and all holds; only words under way are waited for.
+        assert turn.forced is not None
+        if not view.unfinalised:
+            return Verdict(deadline=turn.forced)
+        request = self._finalizes.last
+        if request is None:
+            return Verdict(deadline=turn.forced + _force_wait(self.policy))
+        if request.answered is not None and request.answered >= turn.forced:
+            return Verdict(deadline=request.answered)
+        return Verdict(deadline=max(request.sent, turn.forced) + _force_wait(self.policy) + request.backlog)
+
+    def _combine(self, turn: Turn, verdicts: list[tuple[str, Verdict]]) -> tuple[float, str, float]:
+        """When the turn is over, by which rule, and when the first rule would have ended it."""
+        evident, reason = math.inf, "safety_net"
+        hold = -math.inf
+        for name, verdict in verdicts:
+            if verdict.deadline is not None and verdict.deadline < evident:
+                evident, reason = verdict.deadline, name
+            if verdict.hold is not None:
+                hold = max(hold, verdict.hold)
+        if self._held and turn.forced is None:
+            hold = math.inf
+        when = max(evident, hold)
+        cap = self._cap(turn)
+        return (cap, "safety_net", evident) if cap < when else (when, reason, evident)
+
+    def _cap(self, turn: Turn) -> float:
+        """The safety net."""
+        longest = turn.opened + self.policy.max_turn
+        if self._held or turn.speaking:
+            return longest
+        last_sign = max(turn.last_growth, self._speech_end(turn) or turn.opened)
+        return min(longest, last_sign + self.policy.max_silence)
+
+    def _predict(self, turn: Turn, view: TurnView, evident: float, out: list[Output]) -> None:
+        """Tell the application once that only a hold is left."""
+        if turn.predicted is not None or evident > self._now or view.unfinalised or view.speaking or self._held:
+            return
+        if turn.words and self.policy.predicts(view.ending):
+            turn.predicted = turn.words.text
+            out.append(TurnPredicted(turn.number, self.channel, self._now, turn.predicted))
+
+    def _end(self, turn: Turn, view: TurnView, reason: str, out: list[Output]) -> None:
+        self._turn = None
+        self._deadline = None
+        if not turn.words:
+            out.append(TurnAbandoned(turn.number, self.channel, self._now, "no_words"))
+            return
+        end = self._audio_now if view.speech_end is None else self._clock.audio(view.speech_end)
+        request = turn.finalize
+        timings = Timings(
+            speech_end=self._speech_end(turn),
+            noticed=turn.noticed,
+            finalize_sent=request.sent if request else None,
+            answered=request.answered if request else None,
+            decided=self._now,
+        )
+        text = turn.words.text
+        if turn.predicted is not None and turn.predicted != text:
+            out.append(TurnResumed(turn.number, self.channel, self._now))
+        out.append(
+            TurnCompleted(
+                turn.number,
+                self.channel,
+                self._now,
+                turn.audio_start,
+                max(end, turn.audio_start),
+                text,
+                tuple(turn.words.all),
+                reason,
+                confirmed=not turn.words.pending and (self._link or not view.unfinalised),
+                timings=timings,
+                agent_speaking=turn.agent_speaking,
+                backchannel=self._is_backchannel(turn, text),
+                continues=turn.continues,
+            )
+        )
+        cut = reason in ("force_end", "safety_net")
+        until = request.audio if cut and request else self._audio_now
+        self._ledger.close(turn.number, turn.words, min(end, until), until, vad=turn.vad, cut=cut)
+
+    def _is_backchannel(self, turn: Turn, text: str) -> bool:
+        words = [bare(token) for token in text.split()]
+        known = self.policy.words.backchannels
+        return (
+            turn.agent_speaking
+            and len(words) <= self.policy.backchannel_words
+            and (" ".join(words) in known or all(word in known for word in words))
+        )
+
+    def _speech_end(self, turn: Turn) -> float | None:
+        """When the user ceased to speak, on the session clock; None while the VAD hears speech."""
+        end = turn.speech_end
+        if end is None:
+            return None if turn.vad else turn.opened
+        at = self._clock.session(end)
+        return min(at if turn.vad else max(at, turn.last_growth - _WORD_DELAY), self._now)
+
+    def _view(self, turn: Turn) -> TurnView:
+        request = self._request
+        newest = turn.newest_end
+        return TurnView(
+            now=self._now,
+            opened=turn.opened,
+            speaking=turn.speaking,
+            vad=turn.vad,
+            speech_end=self._speech_end(turn),
+            last_growth=turn.last_growth,
+            last_result=turn.last_result,
+            words=len(turn.words.finals) + len(turn.words.pending),
+            pending=len(turn.words.pending),
+            ending=classify(turn.words.text, self.policy.words),
+            unfinalised=turn.is_unfinalised(request),
+            quiet=newest is not None and turn.provider_heard - newest >= _QUIET,
+            endpoint=turn.endpoint.at if turn.endpoint and turn.endpoint_holds() else None,
+            utterance_end=turn.utterance_end.at if turn.utterance_end else None,
+            request=request,
+            link=self._link,
+            ended=self._ended,
+        )
+
+
+def _force_wait(policy: Policy) -> float:
+    """How long a forced end waits for the answer to its Finalize."""
+    for rule in policy.rules:
+        if rule.name == "finalize_on_silence":
+            return float(getattr(rule, "finalize_timeout", 1.2))
+    return 1.2

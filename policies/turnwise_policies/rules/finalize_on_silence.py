@@ -1,0 +1,89 @@
+"""Ask the transcriber for what it still owes, as soon as the user is silent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from turnwise_policies.rules.base import NEVER, Verdict, param
+from turnwise_policies.turn import TurnView
+
+__all__ = ["FinalizeOnSilence"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizeOnSilence:
+    """Finalize early in a silence, and close the turn when nothing is owed any more.
+
+    The round trip runs inside the silence that the policy waits for anyway, so it costs no latency. Until the
+    answer comes the turn is held: its last words may still be on their way.
+    """
+
+    finalize_after: float = param(
+        0.2, 0.0, 3.0, "into the silence; earlier, Soniox documents worse words, and breaths would do"
+    )
+    finalize_timeout: float = param(
+        1.2,
+        0.1,
+        10.0,
+        "for words that are due; Deepgram's finals come 0.25 s after Finalize, 0.33 s at worst (p99)",
+    )
+    quiet_timeout: float = param(
+        0.6,
+        0.1,
+        10.0,
+        "when all known words are final: Deepgram need not answer if there was hardly any audio",
+    )
+    words_quiet: float = param(
+        1.2,
+        0.2,
+        10.0,
+        "without a VAD, words that have not grown for this long mean silence; interims come every 1 s",
+    )
+    noise_quiet: float = param(
+        3.0, 0.5, 30.0, "the VAD hears speech but words have not grown for this long: it hears noise"
+    )
+    noise_wordless: float = param(10.0, 1.0, 60.0, "likewise, when there have been no words at all")
+
+    @property
+    def name(self) -> str:
+        return "finalize_on_silence"
+
+    def judge(self, turn: TurnView) -> Verdict:
+        if not turn.unfinalised:
+            return Verdict(deadline=turn.last_result)
+        request = turn.request
+        if request is None:
+            return self._ask(turn)
+        if request.answered is None:
+            wait = self.finalize_timeout if turn.pending or not turn.words else self.quiet_timeout
+            due = request.sent + wait + request.backlog
+            return Verdict(deadline=due, hold=due)
+        if request.short:
+            # The answer stops before the speech does: the transcriber cut its segment early, the rest is to come.
+            due = request.answered + self.quiet_timeout
+            return Verdict(deadline=due, hold=due)
+        if turn.pending and turn.last_growth > request.answered:
+            # Words after the answer to the Finalize that should have brought them: their final is on its way.
+            due = turn.last_growth + self.finalize_timeout
+            return Verdict(deadline=due, hold=due)
+        if turn.speaking:
+            return Verdict(deadline=max(request.answered, turn.last_growth + self.words_quiet))
+        return Verdict(deadline=request.answered)
+
+    def _ask(self, turn: TurnView) -> Verdict:
+        if not turn.link:
+            return NEVER
+        if turn.speaking:
+            if turn.endpoint is not None:
+                return NEVER
+            if turn.words:
+                quiet = self.noise_quiet if turn.utterance_end is None else self.words_quiet
+                return Verdict(finalize=turn.last_growth + quiet)
+            return Verdict(finalize=turn.opened + self.noise_wordless)
+        assert turn.speech_end is not None
+        ask = turn.speech_end + self.finalize_after
+        if turn.ended is not None:
+            ask = turn.now
+        elif not turn.vad and not turn.quiet:
+            ask = max(ask, turn.last_growth + self.words_quiet)
+        return Verdict(finalize=ask, hold=max(ask, turn.now) + self.finalize_timeout)

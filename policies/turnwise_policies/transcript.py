@@ -1,0 +1,85 @@
+"""The words of one turn: finals, then what is still interim, in audio order.
+
+Conservation of words lives here. A final word stays for ever; an interim word stays until a result that covers
+its audio replaces it. Words are told apart by their audio times, never by their text: two equal sentences are
+two utterances.
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Iterable, Sequence
+
+from turnwise_policies.signals import Word
+
+__all__ = ["Words", "join", "middle", "spoken"]
+
+
+def middle(word: Word) -> float:
+    """The audio time that decides where a word belongs."""
+    return (word.start + word.end) / 2
+
+
+def join(words: Iterable[Word]) -> str:
+    """The text of ``words``."""
+    text = ""
+    for word in words:
+        text += f" {word.text}" if word.spaced and text else word.text
+    return text
+
+
+def spoken(text: str) -> str:
+    """``text`` without case and punctuation: what remains equal when only the formatting changes."""
+    return " ".join("".join(c for c in part if c.isalnum()) for part in text.casefold().split()).strip()
+
+
+class Words:
+    """Collects the results of one turn.
+
+    Attributes:
+        finals: final words, in audio order.
+        pending: interim words that no final result has covered yet, in audio order.
+        covered: audio time up to which results are final.
+    """
+
+    __slots__ = ("covered", "finals", "pending")
+
+    def __init__(self) -> None:
+        self.finals: list[Word] = []
+        self.pending: list[Word] = []
+        self.covered = float("-inf")
+
+    def add_final(self, words: Sequence[Word], end: float) -> None:
+        """Final ``words`` of a result whose span ends at ``end``: they take the place of the interim there."""
+        for word in words:
+            insort(self.finals, word, key=lambda w: w.start)
+        reach = max([end, *(w.end for w in words)])
+        self.covered = max(self.covered, reach)
+        self.pending = [w for w in self.pending if middle(w) >= reach]
+
+    def set_interim(self, words: Sequence[Word], end: float) -> None:
+        """Interim ``words`` of a result whose span ends at ``end``; what lies behind ``end`` stays pending.
+
+        Words that final results cover already are stale (an interim overtaken by its final) and left out.
+        """
+        reach = max([end, *(w.end for w in words)])
+        later = [w for w in self.pending if middle(w) >= reach]
+        self.pending = [w for w in words if middle(w) >= self.covered] + later
+
+    @property
+    def all(self) -> list[Word]:
+        """Finals, then pending."""
+        return self.finals + self.pending
+
+    @property
+    def text(self) -> str:
+        """The text so far."""
+        return join(self.all)
+
+    @property
+    def newest_end(self) -> float | None:
+        """Audio time at which the newest word ends; None without words."""
+        return max((w.end for w in self.all), default=None)
+
+    def __bool__(self) -> bool:
+        return bool(self.finals or self.pending)

@@ -1,0 +1,214 @@
+"""One open turn: the evidence gathered about it, and the view of it that rules judge."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from turnwise_policies.finalizes import Request
+from turnwise_policies.signals import Transcript, UtteranceEnd
+from turnwise_policies.text import Ending
+from turnwise_policies.transcript import Words, spoken
+
+__all__ = ["Evidence", "Turn", "TurnView"]
+
+# A VAD's end of speech and a provider's end of span agree within this, when both mean the same end (seconds).
+# webrtcvad's own tail is 60-160 ms; a provider's endpoint needs silence, so it may lie a little before.
+_END_SLACK = 0.1
+_ENDPOINT_SLACK = 0.35
+_WORD_SLACK = 0.05
+_UNHEARD_WORDS = 0.2  # words may outlast the VAD's end of speech by this much before they count
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Something that speaks for an end of the turn.
+
+    Attributes:
+        at: session clock of its arrival.
+        reach: audio time up to which it speaks.
+    """
+
+    at: float
+    reach: float
+
+
+@dataclass(frozen=True, slots=True)
+class TurnView:
+    """What a rule sees of the open turn. All times on the session clock, in seconds.
+
+    Attributes:
+        now: the moment of judgement.
+        opened: when the turn was opened.
+        speaking: the local VAD hears speech.
+        vad: the local VAD heard this turn; False means only its words are known.
+        speech_end: when the user ceased to speak; None while the VAD hears speech. Without a VAD the end of the
+            newest word.
+        last_growth: when the words last changed; `opened` when there are none yet.
+        last_result: when the last final result came; None before the first.
+        words: number of words so far, interim ones included.
+        pending: number of words that are still interim.
+        ending: how the text ends.
+        unfinalised: the transcriber may still owe words: some are interim, or there was speech behind the audio
+            that final results cover.
+        quiet: without a VAD: the transcriber has heard audio behind the newest word, and no word in it.
+        endpoint: arrival of a provider's endpoint that covers the newest word and the speech; else None.
+        utterance_end: arrival of a provider's utterance end that reaches the newest word; else None.
+        request: the Finalize that covers all speech so far; None when there is none.
+        link: the transcriber can be reached.
+        ended: when the audio ended; None while more may come.
+    """
+
+    now: float
+    opened: float
+    speaking: bool
+    vad: bool
+    speech_end: float | None
+    last_growth: float
+    last_result: float | None
+    words: int
+    pending: int
+    ending: Ending
+    unfinalised: bool
+    quiet: bool
+    endpoint: float | None
+    utterance_end: float | None
+    request: Request | None
+    link: bool
+    ended: float | None
+
+
+@dataclass(slots=True)
+class Turn:
+    """The evidence. Audio times unless said otherwise."""
+
+    number: int
+    audio_start: float
+    opened: float  # session clock
+    agent_speaking: bool
+    continues: int | None
+    words: Words = field(default_factory=Words)
+    speech_start: float | None = None  # of the current, or latest, stretch of speech the VAD heard
+    speech_stop: float | None = None  # ... and where it stopped; None while it goes on
+    noticed: float | None = None  # session clock: when the engine knew that the user had ceased to speak
+    last_growth: float = 0.0  # session clock
+    last_result: float | None = None  # session clock
+    provider_heard: float = float("-inf")
+    endpoint: Evidence | None = None
+    utterance_end: Evidence | None = None
+    forced: float | None = None  # session clock: the application wants the end
+    heard: float = 0.0  # audio heard when the last result came: no word can end later
+    predicted: str | None = None  # the text last predicted, while that stands
+    shown: str = ""  # the text last told to the application
+    finalize: Request | None = None  # the last Finalize sent in this turn
+
+    @property
+    def vad(self) -> bool:
+        """The local VAD heard this turn."""
+        return self.speech_start is not None
+
+    @property
+    def speaking(self) -> bool:
+        """The local VAD hears speech."""
+        return self.vad and self.speech_stop is None
+
+    @property
+    def newest_end(self) -> float | None:
+        """Where the newest word ends; None without words."""
+        newest = self.words.newest_end
+        return None if newest is None else min(newest, self.heard)
+
+    @property
+    def speech_end(self) -> float | None:
+        """Where speech ended; None while the VAD hears it, or when nothing was heard at all."""
+        newest = self.newest_end
+        if self.vad and (self.speech_stop is None or newest is None or newest <= self.speech_stop + _UNHEARD_WORDS):
+            return self.speech_stop
+        return newest
+
+    def speech_started(self, audio: float) -> None:
+        """A stretch of speech. What spoke for an end before it is stale now."""
+        self.speech_start, self.speech_stop = audio, None
+        self.endpoint = self.utterance_end = None
+
+    def speech_stopped(self, audio: float, at: float) -> None:
+        self.speech_stop, self.noticed = max(audio, self.speech_start or audio), at
+
+    def add(self, result: Transcript, heard: float) -> bool:
+        """Take in a result whose words all belong to this turn; True when the words changed.
+
+        Args:
+            heard: audio heard by now; a provider that claims to have heard more is not believed.
+        """
+        before = spoken(self.words.text)
+        end = min(result.end, heard)
+        self.heard = heard
+        self.provider_heard = max(self.provider_heard, end)
+        if not result.is_final:
+            self.words.set_interim(result.words, end)
+        elif result.words or not result.finalized:
+            self.words.add_final(result.words, end)
+            self.last_result = result.at
+        else:
+            # An empty answer to a Finalize: the transcriber owes nothing more. If interim words are still
+            # pending it has dropped them, but a user was heard to say them: they stay, unconfirmed.
+            self.words.covered = max(self.words.covered, end)
+            self.last_result = result.at
+        grown = spoken(self.words.text) != before
+        if grown:
+            self.last_growth = result.at
+            if not self.vad:
+                self.noticed = result.at
+            self._drop_stale()
+        if result.endpoint and self._is_news(end) and (self.words or self.vad):
+            self.endpoint = Evidence(result.at, max([end, *(w.end for w in result.words)]))
+        return grown
+
+    def end_of_utterance(self, signal: UtteranceEnd) -> None:
+        """Keep an utterance end unless it is stale: about the time before the newest word, or this turn."""
+        newest = self.newest_end
+        if newest is None:
+            return
+        if signal.last_word_end is None:  # "-1": the words were final before; news only while they are pending here
+            if self.words.finals and not self.words.pending:
+                self.utterance_end = Evidence(signal.at, newest)
+            return
+        reach = signal.last_word_end
+        if reach >= newest - _WORD_SLACK and self._is_news(reach):
+            self.utterance_end = Evidence(signal.at, reach)
+
+    def _is_news(self, reach: float) -> bool:
+        return self.speech_start is None or reach >= self.speech_start
+
+    def _drop_stale(self) -> None:
+        newest = self.newest_end
+        for name in ("endpoint", "utterance_end"):
+            evidence: Evidence | None = getattr(self, name)
+            if evidence and newest is not None and newest > evidence.reach + _WORD_SLACK:
+                setattr(self, name, None)
+
+    def endpoint_holds(self) -> bool:
+        """The endpoint covers all words and, once it has stopped, all speech."""
+        if self.endpoint is None or self.words.pending:
+            return False
+        return self.speech_stop is None or self.speech_stop <= self.endpoint.reach + _ENDPOINT_SLACK
+
+    def is_unfinalised(self, request: Request | None) -> bool:
+        """Whether the transcriber may still owe words; see `TurnView.unfinalised`."""
+        if self.words.pending or self.speaking:
+            return True
+        if self.endpoint_holds():
+            return False
+        if self.vad:
+            return (self.speech_stop or 0.0) > self.words.covered + _END_SLACK
+        return self.utterance_end is None and (request is None or request.answered is None)
+
+    def covers(self, request: Request) -> bool:
+        """Whether ``request`` flushes all the speech there has been."""
+        newest = self.newest_end
+        if newest is not None and newest > request.audio + _WORD_SLACK:
+            return False
+        if self.speech_start is None:
+            return True
+        if self.speech_stop is not None:
+            return self.speech_stop <= request.audio + _WORD_SLACK
+        return self.speech_start <= request.audio and self.last_growth <= request.sent
