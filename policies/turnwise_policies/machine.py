@@ -163,12 +163,12 @@ class TurnMachine:
         return self._speech is not None and self._speech[1] is None
 
     def _speech_started(self, signal: SpeechStarted, out: list[Output]) -> None:
+        if self._speaking and not self._clock.stalled:
+            return
         if signal.heard is None:
             self._clock.onset(self._now, signal.audio)
         else:
             self._clock.heard(self._now, signal.heard)
-        if self._speaking:
-            return
         audio = min(signal.audio, self._audio_now)
         self._speech = (audio, None)
         self._ledger.speech_started(audio)
@@ -307,7 +307,7 @@ class TurnMachine:
         request = Request(self._now, audio, min(audio, audio if needs is None else needs), self._backlog())
         self._finalizes.send(request)
         if turn:
-            turn.finalize = request
+            turn.finalize, turn.news = request, False
         out.append(Finalize(self.channel, self._now))
 
     def _backlog(self) -> float:
@@ -451,7 +451,8 @@ class TurnMachine:
         if end is None:
             return None if turn.vad else turn.opened
         at = self._clock.session(end)
-        return min(at if turn.vad else max(at, turn.last_growth - _WORD_DELAY), self._now)
+        # It did not end after the last that was heard of it, whatever the times say.
+        return min(at if turn.vad else max(at, turn.last_growth - _WORD_DELAY), turn.last_sign)
 
     def _view(self, turn: Turn) -> TurnView:
         request = self._request

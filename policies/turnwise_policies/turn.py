@@ -100,6 +100,7 @@ class Turn:
     predicted: str | None = None  # the text last predicted, while that stands
     shown: str = ""  # the text last told to the application
     finalize: Request | None = None  # the last Finalize sent in this turn
+    news: bool = True  # speech or words since then
 
     @property
     def vad(self) -> bool:
@@ -110,6 +111,11 @@ class Turn:
     def speaking(self) -> bool:
         """The local VAD hears speech."""
         return self.vad and self.speech_stop is None
+
+    @property
+    def last_sign(self) -> float:
+        """When speech or words were last heard of (session clock)."""
+        return max(self.opened, self.last_growth, self.noticed or self.opened)
 
     @property
     def newest_end(self) -> float | None:
@@ -127,11 +133,11 @@ class Turn:
 
     def speech_started(self, audio: float) -> None:
         """A stretch of speech. What spoke for an end before it is stale now."""
-        self.speech_start, self.speech_stop = audio, None
+        self.speech_start, self.speech_stop, self.news = audio, None, True
         self.endpoint = self.utterance_end = None
 
     def speech_stopped(self, audio: float, at: float) -> None:
-        self.speech_stop, self.noticed = max(audio, self.speech_start or audio), at
+        self.speech_stop, self.noticed, self.news = max(audio, self.speech_start or audio), at, True
 
     def add(self, result: Transcript, heard: float) -> bool:
         """Take in a result whose words all belong to this turn; True when the words changed.
@@ -155,7 +161,7 @@ class Turn:
             self.last_result = result.at
         grown = spoken(self.words.text) != before
         if grown:
-            self.last_growth = result.at
+            self.last_growth, self.news = result.at, True
             if not self.vad:
                 self.noticed = result.at
             self._drop_stale()
@@ -204,6 +210,8 @@ class Turn:
 
     def covers(self, request: Request) -> bool:
         """Whether ``request`` flushes all the speech there has been."""
+        if not self.news:
+            return True
         newest = self.newest_end
         if newest is not None and newest > request.audio + _WORD_SLACK:
             return False
