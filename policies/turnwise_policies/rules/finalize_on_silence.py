@@ -49,15 +49,16 @@ class FinalizeOnSilence:
         return "finalize_on_silence"
 
     def judge(self, turn: TurnView) -> Verdict:
-        if not turn.unfinalised:
-            return Verdict(deadline=turn.last_result)
         request = turn.request
+        if not turn.unfinalised:
+            # Without a VAD it takes an answer to know that nothing is owed; other evidence has rules of its own.
+            return Verdict(deadline=turn.last_result) if turn.vad or request else NEVER
         if request is None:
             return self._ask(turn)
         if request.answered is None:
             wait = self.finalize_timeout if turn.pending or not turn.words else self.quiet_timeout
             due = request.sent + wait + request.backlog
-            return Verdict(deadline=due, hold=due)
+            return Verdict(deadline=max(due, self._noise(turn)), hold=due)
         if request.short:
             # The answer stops before the speech does: the transcriber cut its segment early, the rest is to come.
             due = request.answered + self.quiet_timeout
@@ -66,20 +67,23 @@ class FinalizeOnSilence:
             # Words after the answer to the Finalize that should have brought them: their final is on its way.
             due = turn.last_growth + self.finalize_timeout
             return Verdict(deadline=due, hold=due)
-        if turn.speaking:
-            return Verdict(deadline=max(request.answered, turn.last_growth + self.words_quiet))
-        return Verdict(deadline=request.answered)
+        return Verdict(deadline=max(request.answered, self._noise(turn)))
+
+    def _noise(self, turn: TurnView) -> float:
+        """While the VAD hears speech: when it must be noise, by the words that do not come."""
+        if not turn.speaking:
+            return turn.opened
+        return turn.last_growth + self.noise_quiet if turn.words else turn.opened + self.noise_wordless
 
     def _ask(self, turn: TurnView) -> Verdict:
         if not turn.link:
             return NEVER
         if turn.speaking:
-            if turn.endpoint is not None:
+            if turn.endpoint is not None or (turn.utterance_end is not None and not turn.pending):
                 return NEVER
-            if turn.words:
-                quiet = self.noise_quiet if turn.utterance_end is None else self.words_quiet
-                return Verdict(finalize=turn.last_growth + quiet)
-            return Verdict(finalize=turn.opened + self.noise_wordless)
+            if turn.utterance_end is not None:
+                return Verdict(finalize=turn.last_growth + self.words_quiet)
+            return Verdict(finalize=self._noise(turn))
         assert turn.speech_end is not None
         ask = turn.speech_end + self.finalize_after
         if turn.ended is not None:

@@ -1,0 +1,450 @@
+"""The turn machine, told what happens: literal signals in, literal outputs out."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import pytest
+
+from turnwise_policies import (
+    Finalize,
+    Output,
+    Policy,
+    TurnAbandoned,
+    TurnAmended,
+    TurnCompleted,
+    TurnMachine,
+    TurnPredicted,
+    TurnResumed,
+    TurnStarted,
+    preset,
+)
+from turnwise_policies.signals import (
+    AgentSpeech,
+    AppCommand,
+    AudioStalled,
+    EndOfAudio,
+    LinkLost,
+    LinkRestored,
+    ProviderSpeechStarted,
+    ProviderTurn,
+    Signal,
+    SpeechStarted,
+    SpeechStopped,
+    Tick,
+    Transcript,
+    UtteranceEnd,
+    Word,
+)
+
+T = TypeVar("T")
+
+
+def said(text: str, start: float, end: float) -> tuple[Word, ...]:
+    """The words of ``text``, evenly over the audio from ``start`` to ``end``."""
+    parts = text.split()
+    each = (end - start) / max(1, len(parts))
+    return tuple(Word(w, start + i * each, start + (i + 1) * each) for i, w in enumerate(parts))
+
+
+def interim(at: float, text: str, start: float, end: float) -> Transcript:
+    return Transcript(at, said(text, start, end), start, end, is_final=False)
+
+
+def final(
+    at: float, text: str, start: float, end: float, *, upto: float | None = None, sf: bool = False, ff: bool = False
+) -> Transcript:
+    return Transcript(at, said(text, start, end), start, upto or end, True, endpoint=sf, finalized=ff)
+
+
+def starts(at: float) -> SpeechStarted:
+    return SpeechStarted(at, at - 0.1, at)
+
+
+def stops(at: float) -> SpeechStopped:
+    """Noticed at ``at``, 0.2 s after the end."""
+    return SpeechStopped(at, at - 0.2, at)
+
+
+def run(*signals: Signal, policy: Policy | None = None) -> list[Output]:
+    """All outputs, with the ticks that the machine asks for, until nothing is due."""
+    machine = TurnMachine(policy)
+    outputs = [output for signal in signals for output in machine.handle(signal)]
+    while machine.deadline is not None:
+        outputs += machine.handle(Tick(machine.deadline))
+    return outputs
+
+
+def of(kind: type[T], outputs: list[Output]) -> list[T]:
+    return [output for output in outputs if isinstance(output, kind)]
+
+
+def one(outputs: list[Output]) -> TurnCompleted:
+    """The only turn completed."""
+    completed = of(TurnCompleted, outputs)
+    assert [c.text for c in completed] == [completed[0].text]
+    return completed[0]
+
+
+def test_a_turn_from_beginning_to_end() -> None:
+    machine = TurnMachine()
+    assert machine.deadline is None
+    assert machine.handle(starts(0.6)) == [TurnStarted(1, 0, 0.6, 0.5)]
+    machine.handle(interim(1.5, "book a", 0.5, 1.4))
+    machine.handle(stops(2.2))
+    assert machine.handle(final(2.45, "book a table", 0.5, 2.0, upto=2.3, ff=True))[-1] == TurnPredicted(
+        1, 0, 2.45, "book a table"
+    )
+    assert machine.deadline == pytest.approx(2.6)  # 0.6 s after the end of speech at 2.0
+    (completed,) = machine.handle(Tick(2.7))
+    assert isinstance(completed, TurnCompleted)
+    assert (completed.text, completed.reason, completed.confirmed) == ("book a table", "finalize_on_silence", True)
+    assert completed.timings.latency == pytest.approx(0.6)
+    assert machine.deadline is None
+
+
+def test_time_runs_forward_only() -> None:
+    machine = TurnMachine()
+    machine.handle(Tick(1.0))
+    with pytest.raises(ValueError, match="time runs forward"):
+        machine.handle(Tick(0.9))
+    with pytest.raises(ValueError, match="time runs forward"):
+        machine.handle(Tick(float("nan")))
+
+
+def test_finalize_goes_out_early_in_the_silence_and_once() -> None:
+    outputs = run(starts(0.6), interim(1.5, "yes please", 0.5, 1.4), stops(2.2))
+    assert [f.at for f in of(Finalize, outputs)] == [pytest.approx(2.2)]
+
+
+def test_an_unanswered_finalize_completes_with_the_interim_words() -> None:
+    turn = one(run(starts(0.6), interim(1.5, "billing", 0.5, 1.4), stops(1.6)))
+    assert (turn.text, turn.confirmed, turn.reason) == ("billing", False, "finalize_on_silence")
+    assert turn.at < 1.4 + 1.6
+
+
+def test_an_empty_answer_completes_at_once_when_the_hold_is_over() -> None:
+    turn = one(run(starts(0.6), final(1.9, "yes please", 0.5, 1.6), stops(2.0), final(2.6, "", 1.6, 2.0, ff=True)))
+    assert turn.at == pytest.approx(2.6)
+    assert turn.confirmed
+
+
+def test_an_endpoint_closes_the_turn() -> None:
+    turn = one(run(starts(0.6), stops(1.6), final(1.75, "stop it.", 0.5, 1.4, upto=1.7, sf=True)))
+    assert turn.reason == "endpointing"
+    assert turn.at == pytest.approx(1.4 + 0.5)
+
+
+def test_an_empty_endpoint_closes_the_finals_before_it() -> None:
+    turn = one(run(final(1.5, "call me", 0.5, 1.3), final(1.9, "", 1.3, 1.8, sf=True)))
+    assert (turn.text, turn.reason) == ("call me", "endpointing")
+
+
+def test_an_endpoint_is_a_candidate_while_the_voice_goes_on() -> None:
+    turn = one(
+        run(
+            starts(0.6),
+            final(2.0, "my card is", 0.5, 1.6, upto=1.9, sf=True),
+            interim(3.0, "four two", 2.1, 2.9),
+            stops(3.3),
+            final(3.6, "four two seven", 2.1, 3.1, ff=True),
+        )
+    )
+    assert turn.text == "my card is four two seven"
+
+
+def test_an_endpoint_stands_when_noise_holds_the_vad_open() -> None:
+    turn = one(run(starts(0.6), final(2.0, "good morning.", 0.5, 1.6, upto=1.9, sf=True), Tick(9.0)))
+    assert turn.reason == "endpointing"
+    assert turn.at == pytest.approx(4.0)
+
+
+def test_an_utterance_end_overrides_a_vad_held_open_by_noise() -> None:
+    turn = one(run(starts(0.6), final(2.0, "good morning", 0.5, 1.6), UtteranceEnd(2.9, 1.6), Tick(9.0)))
+    assert turn.reason == "utterance_end"
+
+
+def test_an_utterance_end_in_a_word_gap_does_not_cut() -> None:
+    turn = one(
+        run(
+            starts(0.6),
+            final(2.0, "I wonder", 0.5, 1.6),
+            UtteranceEnd(2.7, 1.6),
+            interim(3.3, "whether", 2.8, 3.2),
+            stops(3.6),
+            final(3.9, "whether it rains", 2.8, 3.4, ff=True),
+        )
+    )
+    assert turn.text == "I wonder whether it rains"
+
+
+def test_an_utterance_end_before_the_newest_word_is_stale() -> None:
+    outputs = run(starts(0.6), interim(2.0, "one moment please", 0.5, 1.9), UtteranceEnd(2.1, 1.0), Tick(2.2))
+    assert one(outputs).reason != "utterance_end"
+
+
+def test_minus_one_closes_pending_finals_and_nothing_else() -> None:
+    turn = one(run(final(1.5, "call me", 0.5, 1.3), UtteranceEnd(2.4, None)))
+    assert (turn.text, turn.reason, turn.at) == ("call me", "utterance_end", pytest.approx(2.4))
+    assert run(UtteranceEnd(1.0, None)) == []
+
+
+def test_both_endings_for_the_same_words_give_one_turn() -> None:
+    run_twice = run(starts(0.6), stops(1.6), final(1.75, "stop.", 0.5, 1.4, sf=True), UtteranceEnd(2.5, 1.4))
+    assert one(run_twice).text == "stop."
+
+
+def test_noise_before_an_end_is_not_taken_for_the_users_end() -> None:
+    """Empty endpoints in silence, provider speech starts and late utterance ends open nothing."""
+    assert (
+        run(
+            final(4.0, "", 0.0, 3.9, sf=True),
+            ProviderSpeechStarted(5.0, 4.8),
+            UtteranceEnd(6.0, 2.0),
+            final(8.0, "", 3.9, 7.9, sf=True),
+            final(9.0, "", 7.9, 8.9, ff=True),
+        )
+        == []
+    )
+
+
+def test_speech_without_words_is_abandoned_soon_after_the_empty_answer() -> None:
+    outputs = run(starts(0.6), stops(1.2), final(1.5, "", 0.0, 1.3, ff=True))
+    (abandoned,) = of(TurnAbandoned, outputs)
+    assert abandoned.at == pytest.approx(1.5)
+    assert not of(TurnCompleted, outputs)
+
+
+def test_a_tail_that_was_interim_holds_the_turn_until_its_final() -> None:
+    turn = one(
+        run(
+            starts(0.6),
+            final(2.0, "book a flight", 0.5, 1.7),
+            interim(2.5, "to Rome", 1.8, 2.4),
+            stops(2.7),
+            final(3.3, "to Rome", 1.8, 2.4, upto=2.5),
+        )
+    )
+    assert (turn.text, turn.confirmed) == ("book a flight to Rome", True)
+
+
+def test_an_answer_covers_only_the_audio_before_its_finalize() -> None:
+    turn = one(
+        run(
+            starts(0.6),
+            interim(1.5, "turn on", 0.5, 1.4),
+            stops(1.7),
+            Tick(1.75),
+            starts(1.85),
+            final(1.95, "turn on", 0.5, 1.5, upto=1.7, ff=True),
+            stops(3.0),
+            final(3.3, "the light", 1.8, 2.8, upto=3.0, ff=True),
+        )
+    )
+    assert turn.text == "turn on the light"
+
+
+def test_a_late_final_amends_the_turn_it_was_spoken_in() -> None:
+    outputs = run(
+        starts(0.6),
+        interim(1.5, "cancel", 0.5, 1.4),
+        stops(1.6),
+        Tick(4.0),
+        starts(5.0),
+        final(5.1, "cancel it", 0.5, 1.4),
+        stops(6.0),
+        final(6.3, "please", 4.9, 5.8, upto=6.0, ff=True),
+    )
+    assert [c.text for c in of(TurnCompleted, outputs)] == ["cancel", "please"]
+    (amended,) = of(TurnAmended, outputs)
+    assert (amended.turn, amended.text, amended.confirmed) == (1, "cancel it", True)
+
+
+def test_a_late_final_that_only_confirms_is_no_news() -> None:
+    outputs = run(starts(0.6), interim(1.5, "cancel", 0.5, 1.4), stops(1.6), Tick(4.0), final(4.2, "Cancel.", 0.5, 1.4))
+    assert not of(TurnAmended, outputs)
+    assert len(of(TurnStarted, outputs)) == 1
+
+
+def test_words_for_an_abandoned_turn_make_a_turn() -> None:
+    outputs = run(starts(0.6), stops(1.2), Tick(3.0), final(3.5, "yes", 0.6, 1.0))
+    assert [type(o).__name__ for o in outputs if not isinstance(o, Finalize)][:2] == ["TurnStarted", "TurnAbandoned"]
+    assert one(outputs).text == "yes"
+
+
+def test_two_equal_sentences_are_two_turns() -> None:
+    outputs = run(
+        starts(0.6),
+        stops(1.6),
+        final(1.7, "the red boat.", 0.5, 1.4, upto=1.6, sf=True),
+        Tick(3.0),
+        starts(3.6),
+        stops(4.6),
+        final(4.7, "the red boat.", 3.5, 4.4, upto=4.6, sf=True),
+    )
+    assert [c.text for c in of(TurnCompleted, outputs)] == ["the red boat.", "the red boat."]
+
+
+def test_a_final_shorter_than_its_interim_loses_and_doubles_nothing() -> None:
+    turn = one(
+        run(
+            starts(0.6),
+            interim(4.3, "one two three four", 0.5, 4.3),
+            final(4.4, "one two three", 0.5, 3.3),
+            interim(4.6, "four", 3.3, 4.5),
+            stops(4.7),
+            final(5.0, "four", 3.3, 4.5, ff=True),
+        )
+    )
+    assert turn.text == "one two three four"
+
+
+@pytest.mark.parametrize(
+    ("text", "earliest"),
+    [("how much is it?", 0.35), ("that is all.", 0.5), ("a small coffee and", 1.3), ("my code is four seven", 1.2)],
+)
+def test_the_hold_depends_on_how_the_text_ends(text: str, earliest: float) -> None:
+    turn = one(run(starts(0.6), stops(2.2), final(2.25, text, 0.5, 2.0, upto=2.2, sf=True)))
+    assert turn.at == pytest.approx(2.0 + earliest)
+
+
+def test_going_on_takes_a_prediction_back() -> None:
+    outputs = run(
+        starts(0.6),
+        stops(2.2),
+        final(2.3, "I want tea.", 0.5, 2.0, upto=2.2, sf=True),
+        starts(2.45),
+        stops(3.4),
+        final(3.6, "or coffee.", 2.4, 3.2, upto=3.4, sf=True),
+    )
+    kinds = [type(o).__name__ for o in outputs if not isinstance(o, Finalize)]
+    assert kinds.count("TurnPredicted") == 2
+    assert kinds.index("TurnResumed") < kinds.index("TurnCompleted")
+    assert one(outputs).text == "I want tea. or coffee."
+    assert of(TurnResumed, outputs)[0].at == pytest.approx(2.45)
+
+
+def test_going_on_after_the_end_continues_the_last_turn() -> None:
+    outputs = run(
+        starts(0.6), stops(2.2), final(2.3, "I want tea.", 0.5, 2.0, upto=2.2, sf=True), Tick(2.6), starts(3.0)
+    )
+    assert [s.continues for s in of(TurnStarted, outputs)] == [None, 1]
+
+
+def test_stalled_audio_is_silence() -> None:
+    turn = one(run(starts(0.6), interim(1.2, "yeah.", 0.5, 1.0), AudioStalled(1.6, heard=1.1)))
+    assert turn.text == "yeah."
+    assert turn.timings.speech_end == pytest.approx(1.1)
+
+
+def test_after_a_stall_audio_time_lags_behind() -> None:
+    outputs = run(
+        starts(0.6),
+        interim(1.2, "yeah.", 0.5, 1.0),
+        AudioStalled(1.6, heard=1.1),
+        Tick(9.0),
+        SpeechStarted(11.3, 1.2, heard=1.3),
+        SpeechStopped(12.3, 2.1, heard=2.3),
+        Transcript(12.5, said("me again", 1.2, 2.0), 1.1, 2.2, True, endpoint=True),
+    )
+    assert [c.text for c in of(TurnCompleted, outputs)] == ["yeah.", "me again"]
+    assert of(TurnCompleted, outputs)[1].timings.latency == pytest.approx(0.6)
+
+
+def test_without_a_vad_words_open_the_turn_and_their_silence_ends_it() -> None:
+    turn = one(run(interim(1.5, "hello", 0.5, 1.2), final(2.5, "hello there", 0.5, 1.6, upto=2.4)))
+    assert turn.text == "hello there"
+    assert 2.5 < turn.at < 5.0
+
+
+def test_hold_music_ends_at_the_longest_turn() -> None:
+    policy = preset("balanced").replace({"max_turn": 30})
+    outputs = run(starts(0.6), *(Tick(t) for t in range(1, 200)), policy=policy)
+    assert [a.reason for a in of(TurnAbandoned, outputs)] == ["no_words"]
+    assert len(of(TurnStarted, outputs)) == 1
+
+
+def test_force_end_waits_for_the_final_words_and_outranks_the_vad() -> None:
+    outputs = run(
+        starts(0.6),
+        interim(1.5, "can you", 0.5, 1.4),
+        AppCommand(2.0, "force_end"),
+        final(2.25, "can you check", 0.5, 1.9, upto=2.0, ff=True),
+    )
+    turn = of(TurnCompleted, outputs)[0]
+    assert (turn.text, turn.reason, turn.at) == ("can you check", "force_end", 2.25)
+
+
+def test_force_end_before_anything_was_heard_takes_the_words_that_come() -> None:
+    turn = one(run(AppCommand(1.0, "force_end"), final(1.3, "yes", 0.4, 0.8, upto=1.0, ff=True)))
+    assert (turn.text, turn.reason) == ("yes", "force_end")
+
+
+def test_hold_keeps_the_turn_open_until_release() -> None:
+    turn = one(
+        run(
+            starts(0.6),
+            AppCommand(1.0, "hold"),
+            stops(1.6),
+            final(1.8, "stop.", 0.5, 1.4, upto=1.7, sf=True),
+            Tick(20.0),
+            AppCommand(21.0, "release"),
+        )
+    )
+    assert turn.at == pytest.approx(21.0)
+
+
+def test_clear_drops_what_was_said_and_what_comes_late_for_it() -> None:
+    outputs = run(
+        starts(0.6), interim(1.5, "never mind", 0.5, 1.4), AppCommand(1.6, "clear"), final(2.0, "never mind", 0.5, 1.4)
+    )
+    assert [a.reason for a in of(TurnAbandoned, outputs)] == ["cleared"]
+    assert not of(TurnCompleted, outputs)
+
+
+def test_a_backchannel_over_the_agent_is_marked() -> None:
+    outputs = run(
+        AgentSpeech(0.1, "started"), starts(0.6), stops(1.2), final(1.4, "uh-huh", 0.5, 1.0, upto=1.3, sf=True)
+    )
+    assert of(TurnStarted, outputs)[0].agent_speaking
+    assert one(outputs).backchannel
+
+
+def test_while_the_link_is_down_turns_end_from_silence_unconfirmed() -> None:
+    outputs = run(starts(0.6), interim(1.5, "help me", 0.5, 1.4), LinkLost(1.6), stops(1.8), Tick(5.0))
+    turn = one(outputs)
+    assert (turn.text, turn.confirmed, turn.reason) == ("help me", False, "silence")
+    assert not of(Finalize, outputs)
+
+
+def test_a_turn_goes_on_over_a_reconnect() -> None:
+    outputs = run(
+        starts(0.6),
+        interim(1.5, "I would like", 0.5, 1.4),
+        LinkLost(1.8),
+        stops(2.6),
+        LinkRestored(3.0, audio=0.0),
+        interim(3.3, "I would", 0.5, 1.1),
+        final(4.4, "I would like a room", 0.5, 2.4, upto=2.6, ff=True),
+    )
+    assert one(outputs).text == "I would like a room"
+    assert len(of(Finalize, outputs)) == 1
+
+
+def test_the_end_of_audio_ends_the_turn_without_a_hold() -> None:
+    turn = one(run(starts(0.6), interim(1.5, "and", 0.5, 1.4), EndOfAudio(1.6), final(1.8, "and", 0.5, 1.5, ff=True)))
+    assert turn.at == pytest.approx(1.8)
+
+
+def test_a_providers_own_turn_detection_is_evidence() -> None:
+    outputs = run(
+        interim(1.2, "hello", 0.5, 1.0),
+        ProviderTurn(1.5, "eager_end", 1.0),
+        ProviderTurn(1.8, "resumed", 1.4),
+        interim(2.2, "hello world", 0.5, 1.9),
+        Transcript(2.6, said("hello world", 0.5, 1.9), 0.0, 2.2, True, endpoint=True),
+        ProviderTurn(2.6, "ended", 2.2),
+    )
+    kinds = [type(o).__name__ for o in outputs]
+    assert kinds.index("TurnPredicted") < kinds.index("TurnResumed") < kinds.index("TurnCompleted")
+    assert one(outputs).text == "hello world"
