@@ -1,1 +1,110 @@
-"""turnwise tells a voicebot when its user has finished a turn, and what the user said."""
+"""turnwise tells a voicebot when its user has finished a turn, and what the user said.
+
+Everything an application needs is here: `open_session`, the sources of audio, the transcribers, the events it
+gets, and the policies that decide.
+"""
+
+from turnwise.audio import AudioFormat
+from turnwise.errors import SessionError, TurnwiseError, UsageError
+from turnwise.link_base import LinkSettings, LinkStats
+from turnwise.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
+from turnwise.recorder import Recorder
+from turnwise.records import Header, Trace
+from turnwise.replay import Replayed, check, replay
+from turnwise.session import Session, SessionEvent, open_session, webrtc_gate
+from turnwise.sources import AudioSource, FileSource, RawSource, paced, stdin_source
+from turnwise.sttserver.local import local_server
+from turnwise.trace import parse_trace, read_trace
+from turnwise.transcribers.base import Dialect
+from turnwise.transcribers.deepgram import Deepgram
+from turnwise.vad import SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector
+from turnwise_policies import (
+    PRESETS,
+    Ending,
+    Endpointing,
+    Event,
+    Finalize,
+    FinalizeOnSilence,
+    Policy,
+    Rule,
+    Silence,
+    Timings,
+    TurnAbandoned,
+    TurnAmended,
+    TurnCompleted,
+    TurnMachine,
+    TurnPredicted,
+    TurnResumed,
+    TurnStarted,
+    TurnUpdated,
+    TurnView,
+    UtteranceEnd,
+    Verdict,
+    Word,
+    as_dict,
+    load_policy,
+    preset,
+)
+
+__all__ = [
+    "PRESETS",
+    "AudioFormat",
+    "AudioLost",
+    "AudioSource",
+    "Deepgram",
+    "Dialect",
+    "Ending",
+    "Endpointing",
+    "Event",
+    "FileSource",
+    "Finalize",
+    "FinalizeOnSilence",
+    "Header",
+    "LinkDown",
+    "LinkSettings",
+    "LinkStats",
+    "LinkUp",
+    "Notice",
+    "Policy",
+    "RawSource",
+    "Recorder",
+    "Replayed",
+    "Rule",
+    "Session",
+    "SessionError",
+    "SessionEvent",
+    "Silence",
+    "SpeechEdge",
+    "SpeechGate",
+    "Timings",
+    "Trace",
+    "TurnAbandoned",
+    "TurnAmended",
+    "TurnCompleted",
+    "TurnMachine",
+    "TurnPredicted",
+    "TurnResumed",
+    "TurnStarted",
+    "TurnUpdated",
+    "TurnView",
+    "TurnwiseError",
+    "UsageError",
+    "UtteranceEnd",
+    "Verdict",
+    "VoiceDetector",
+    "Warning",
+    "WebRtcDetector",
+    "Word",
+    "as_dict",
+    "check",
+    "load_policy",
+    "local_server",
+    "open_session",
+    "paced",
+    "parse_trace",
+    "preset",
+    "read_trace",
+    "replay",
+    "stdin_source",
+    "webrtc_gate",
+]

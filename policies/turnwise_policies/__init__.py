@@ -26,6 +26,7 @@ from turnwise_policies.rules import (
     Verdict,
     Wait,
 )
+from turnwise_policies.signals import Word
 from turnwise_policies.text import Ending
 from turnwise_policies.turn import TurnView
 
@@ -55,6 +56,7 @@ __all__ = [
     "UtteranceEnd",
     "Verdict",
     "Wait",
+    "Word",
     "as_dict",
     "load_policy",
     "preset",

@@ -223,8 +223,8 @@ def signal_lists(max_size: int = 60) -> Any:
     gaps = st.sampled_from([0.0, 0.02, 0.1, 0.25, 0.5, 1.0, 1.3, 3.0, 20.0])
     lags = st.sampled_from([0.0, 0.05, 0.1, 0.3, 0.8, 2.0, -0.1, 15.0])
     kinds = st.sampled_from(
-        ["start", "stop", "interim", "interim", "final", "final", "again", "utterance_end", "tick", "tick"]
-        + ["provider_start", "provider_turn", "link", "stall", "agent", "app"]
+        "start stop interim interim final final again utterance_end tick tick "
+        "provider_start provider_turn link stall agent app".split()
     )
     step = st.tuples(kinds, gaps, lags, st.integers(0, 4), st.booleans(), st.booleans(), st.integers(0, 5))
     return st.lists(step, max_size=max_size).map(_signals)

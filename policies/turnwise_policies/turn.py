@@ -165,7 +165,9 @@ class Turn:
             if not self.vad:
                 self.noticed = result.at
             self._drop_stale()
-        if result.endpoint and self._is_news(end) and (self.words or self.vad):
+        # On the answer to a Finalize the flag is undefined (Deepgram: true, false or absent, by model): the answer
+        # itself is the evidence.
+        if result.endpoint and not result.finalized and self._is_news(end) and (self.words or self.vad):
             self.endpoint = Evidence(result.at, max([end, *(w.end for w in result.words)]))
         return grown
 

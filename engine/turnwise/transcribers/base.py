@@ -39,7 +39,7 @@ class ProviderFailed:
 
 @dataclass(frozen=True, slots=True)
 class StreamFinished:
-    """The provider has sent its last result for this connection."""
+    """The provider has sent its last result for this connection, if it was asked to close."""
 
 
 ProviderNews = Heard | ProviderFailed | StreamFinished
@@ -50,16 +50,18 @@ class Dialect(Protocol):
 
     Attributes:
         name: as in ``--stt`` and in traces.
+        sample_rate: Hz of the audio it is told to expect.
         channels: number of audio channels it transcribes apart.
         keepalive_after: seconds without any outgoing message after which `keepalive` is due; None: never.
     """
 
     name: str
+    sample_rate: int
     channels: int
     keepalive_after: float | None
 
-    def url(self) -> str:
-        """The full address with its query; no secret in it."""
+    def address(self) -> str:
+        """The full url with its query; no secret in it."""
 
     def headers(self) -> list[tuple[str, str]]:
         """Headers of the handshake. These hold the key: never log them."""

@@ -1,0 +1,75 @@
+#!/usr/bin/env python3
+"""Everything on a bare machine: python3 dev.py demo, or python3 dev.py test.
+
+Needs Python 3.11 or newer and its standard library only. Makes .venv beside this file, installs what is needed
+there (again when pyproject.toml has changed), and runs the command in it.
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+VENV = ROOT / ".venv"
+PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+COMMANDS = {
+    "demo": (
+        "local,plot",
+        [["-m", "turnwise", "listen", f"samples/{name}"] for name in ("order.flac", "two_people.flac")],
+    ),
+    "test": ("dev", [["-m", "pytest"]]),
+    "lint": (
+        "dev",
+        [["-m", "ruff", "format", "--check"], ["-m", "ruff", "check"], ["-m", "mypy"]],
+    ),
+}
+
+
+def main() -> int:
+    name = sys.argv[1] if len(sys.argv) > 1 else ""
+    if sys.version_info < (3, 11):  # noqa: UP036 (this file is what tells)
+        print(f"dev.py: Python 3.11 or newer is needed, this is {sys.version.split()[0]}", file=sys.stderr)
+        return 2
+    if name not in COMMANDS:
+        print(f"usage: python3 dev.py {'|'.join(COMMANDS)} [ARGUMENT...]", file=sys.stderr)
+        return 2
+    extra, runs = COMMANDS[name]
+    install(extra)
+    for index, arguments in enumerate(runs):
+        more = sys.argv[2:] if index == len(runs) - 1 else []
+        print("$ python", *arguments, *more, flush=True)
+        status = subprocess.call([PYTHON, *arguments, *more], cwd=ROOT)
+        if status:
+            return status
+    return 0
+
+
+def install(extra: str) -> None:
+    stamp = VENV / f".installed-{extra.replace(',', '-')}"
+    wanted = (ROOT / "pyproject.toml").read_text()
+    if stamp.exists() and stamp.read_text() == wanted:
+        return
+    print(f"dev.py: installing into {VENV.name}", flush=True)
+    target = [PYTHON, "-m", "pip"]
+    if not PYTHON.exists():
+        try:
+            subprocess.run([sys.executable, "-m", "venv", VENV], check=True, capture_output=True)
+        except subprocess.CalledProcessError:
+            # Debian without python3-venv: pip from outside can install into a venv that has none of its own.
+            subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", VENV], check=True)
+    if subprocess.run([*target, "--version"], capture_output=True).returncode:
+        target = [sys.executable, "-m", "pip", "--python", str(PYTHON)]
+    quiet = ["--quiet", "--disable-pip-version-check"]
+    subprocess.run([*target, "install", *quiet, "-e", f"{ROOT}[{extra}]"], check=True)
+    stamp.write_text(wanted)
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as failed:
+        sys.exit(f"dev.py: installing failed (exit status {failed.returncode}): see above")
+    except KeyboardInterrupt:
+        sys.exit(130)

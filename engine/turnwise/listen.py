@@ -1,0 +1,171 @@
+"""``turnwise listen``: a session on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+import trio
+
+from turnwise.audio import AudioFormat
+from turnwise.errors import UsageError
+from turnwise.policy_options import add_policy_arguments, chosen_policy
+from turnwise.recorder import Recorder
+from turnwise.records import Header
+from turnwise.report import JsonReport, Report, TextReport, live
+from turnwise.session import open_session
+from turnwise.sources import AudioSource, FileSource, paced, stdin_source
+from turnwise.sttserver.local import local_server
+from turnwise.transcribers.base import Dialect
+from turnwise.transcribers.deepgram import Deepgram
+from turnwise_policies.policy import Policy
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["register"]
+
+_LOCAL_KEY = "local"  # what a server on this machine is told; it takes any
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command; its ``run`` takes the arguments and returns the exit status."""
+    parser = subparsers.add_parser(
+        "listen",
+        help="listen to audio and print its turns",
+        description="Listen to audio and print one line a completed turn: its text, the rule that decided, and how "
+        "long after the end of speech.",
+    )
+    parser.add_argument("source", metavar="SOURCE", help="an audio file, or - for raw PCM on standard input")
+    parser.add_argument(
+        "--stt",
+        choices=["local", "deepgram"],
+        default="local",
+        help="the transcriber: the built-in recogniser (default, no key), or Deepgram (key in DEEPGRAM_API_KEY)",
+    )
+    parser.add_argument("--url", help="the provider's endpoint, if not its usual one (ws://127.0.0.1:8765/v1/listen)")
+    parser.add_argument(
+        "--sentences",
+        type=Path,
+        metavar="FILE",
+        help="--stt local: what may be said, a sentence a line; else any English",
+    )
+    add_policy_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print every event as one line of JSON")
+    parser.add_argument("--record", metavar="TRACE", help="write a trace of the session, for turnwise replay")
+    parser.add_argument("--redact", action="store_true", help="--record: mask all words")
+    parser.add_argument("--plot", metavar="PNG", help="draw the session when it is over")
+    parser.add_argument(
+        "--speed",
+        choices=["1.0", "max"],
+        default="1.0",
+        help="real time (default), or as fast as the transcriber hears",
+    )
+    raw = parser.add_argument_group("raw PCM (SOURCE -)")
+    raw.add_argument("--encoding", default="linear16", help="linear16 (default), mulaw or alaw")
+    raw.add_argument("--sample-rate", type=int, default=16000, metavar="HZ", help="default 16000")
+    raw.add_argument("--channels", type=int, default=1, metavar="N", help="interleaved; default 1")
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.redact and not args.record:
+        raise UsageError("--redact masks the words of a trace: name the trace with --record")
+    if args.plot:
+        from turnwise.plot import plot  # first, so that a missing extra shows before the session
+
+    policy = chosen_policy(args)
+    source = _source(args)
+    with _trace_path(args) as trace:
+        trio.run(_listen, args, source, policy, trace)
+        if args.plot:
+            from turnwise.replay import replay
+            from turnwise.trace import read_trace
+
+            assert trace is not None
+            recorded = read_trace(trace)
+            for picture in plot(recorded, replay(recorded), args.plot):
+                print(f"wrote {picture}", file=sys.stderr)
+    return 0
+
+
+async def _listen(args: argparse.Namespace, source: AudioSource, policy: Policy, trace: Path | None) -> None:
+    realtime = args.speed != "max"
+    async with AsyncExitStack() as stack:
+        transcriber = await stack.enter_async_context(_transcriber(args, source))
+        recorder = None
+        if trace is not None:
+            header = Header(transcriber.name, source.channels, True, policy.to_dict(), f"turnwise listen {args.source}")
+            recorder = stack.enter_context(Recorder(trace, header, redact=args.redact))
+        console = _console(args)
+        report: Report = JsonReport() if args.json else TextReport(source.channels, console if _lines(args) else None)
+        stack.callback(report.close)
+        audio = paced(source) if realtime else source
+        session = await stack.enter_async_context(
+            open_session(audio, transcriber, policy=policy, recorder=recorder, realtime=realtime)
+        )
+        with live(session, report, console, source.duration) if console else nullcontext():
+            async for event in session:
+                report.show(event)
+
+
+def _source(args: argparse.Namespace) -> AudioSource:
+    if args.source == "-":
+        return stdin_source(AudioFormat(args.encoding, args.sample_rate, args.channels))
+    if args.source == "mic" or args.source.startswith(("http://", "https://")):
+        raise UsageError(f"{args.source}: cannot be listened to yet: give an audio file, or pipe raw PCM into -")
+    return FileSource(args.source)
+
+
+@asynccontextmanager
+async def _transcriber(args: argparse.Namespace, source: AudioSource) -> AsyncIterator[Dialect]:
+    if args.stt == "local":
+        if args.url:
+            raise UsageError("--url names a provider's endpoint: add --stt deepgram")
+        async with local_server(sentences=args.sentences) as url:
+            yield Deepgram(_LOCAL_KEY, url, source.sample_rate, source.channels)
+        return
+    if args.sentences:
+        raise UsageError("--sentences is for --stt local")
+    key = os.environ.get("DEEPGRAM_API_KEY", "")
+    where = {"url": args.url} if args.url else {}
+    if not key and args.url and urlsplit(args.url).hostname in ("127.0.0.1", "localhost", "::1"):
+        key = _LOCAL_KEY
+    if not key:
+        raise UsageError("no key for Deepgram: put it into the environment variable DEEPGRAM_API_KEY")
+    yield Deepgram(key, sample_rate=source.sample_rate, channels=source.channels, **where)
+
+
+@contextmanager
+def _trace_path(args: argparse.Namespace) -> Iterator[Path | None]:
+    with ExitStack() as stack:
+        if args.record:
+            yield Path(args.record)
+        elif args.plot:
+            yield Path(stack.enter_context(tempfile.TemporaryDirectory())) / "trace.jsonl"
+        else:
+            yield None
+
+
+def _lines(args: argparse.Namespace) -> bool:
+    """Turns are printed above the live line, on the same terminal."""
+    return sys.stdout.isatty() and not args.json
+
+
+def _console(args: argparse.Namespace) -> Console | None:
+    """The terminal that a live line can be shown on, if there is one."""
+    stream = sys.stdout if _lines(args) else sys.stderr
+    if not stream.isatty():
+        return None
+    try:
+        from rich.console import Console
+    except ImportError:
+        return None  # turns are printed all the same
+    return Console(file=stream)

@@ -1,0 +1,21 @@
+"""``python -m turnwise.sttserver``: the local server by itself."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from turnwise.sttserver.server import add_arguments, run
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        prog="python -m turnwise.sttserver",
+        description="A speech recogniser on this machine that speaks Deepgram's live protocol.",
+    )
+    add_arguments(parser)
+    return run(parser.parse_args())
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,243 @@
+"""The server's sockets and command line: for each connection a handshake, a protocol stream, its recognisers."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import hmac
+import ipaddress
+import json
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
+
+from turnwise.errors import UsageError
+from turnwise.sttserver.recogniser import Recogniser, RecogniserFailed, RecogniserPool
+from turnwise.sttserver.steps import Ask, Close, Decode, Refused, Send, Step, Stream
+from turnwise.sttserver.v1 import V1Stream
+from turnwise.sttserver.v1_options import parse_options
+
+__all__ = ["SttServer", "add_arguments", "run"]
+
+_HANDSHAKE_TIMEOUT = 10.0  # seconds
+_CLOSE_TIMEOUT = 5.0
+# No more than this much of a message goes to a recogniser at a time, so that the results of a long one come as they
+# fall due: half a second of linear16 at 16 kHz.
+_PIECE = 16_000
+
+
+def _open_v1(query: str, request_id: str) -> Stream:
+    created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return V1Stream(parse_options(query), request_id, created)
+
+
+PROTOCOLS: dict[str, Callable[[str, str], Stream]] = {"/v1/listen": _open_v1}
+
+
+class SttServer:
+    """Serves the protocols above on any trio stream.
+
+    Args:
+        pool: where the recognisers come from.
+        token: the one key to accept; None: any that is not empty.
+    """
+
+    def __init__(self, pool: RecogniserPool, *, token: str | None = None) -> None:
+        self._pool = pool
+        self._token = token
+
+    async def serve(self, transport: trio.abc.Stream) -> None:
+        """Serve one connection to its end. What goes wrong in it is its own affair, not the server's."""
+        try:
+            async with transport, trio.open_nursery() as nursery:
+                with trio.fail_after(_HANDSHAKE_TIMEOUT):
+                    # A client that hears the answer to a ping must know that the audio before it was taken, so
+                    # nothing may queue up here.
+                    request = await wrap_server_stream(nursery, transport, message_queue_size=0)
+                await self._answer(request)
+                nursery.cancel_scope.cancel()
+        except* (ConnectionClosed, trio.BrokenResourceError, trio.TooSlowError):
+            pass  # the client went away
+        except* Exception as group:
+            print(f"turnwise stt-server: connection failed: {group.exceptions[0]!r}", file=sys.stderr, flush=True)
+
+    async def _answer(self, request: WebSocketRequest) -> None:
+        request_id = str(uuid.uuid4())
+        path, _, query = request.path.partition("?")
+        headers = [(b"dg-request-id", request_id.encode())]
+        try:
+            if (open_stream := PROTOCOLS.get(path)) is None:
+                raise Refused(404, "NOT_FOUND", f"there is no {path} here, only {', '.join(PROTOCOLS)}")
+            self._authorise(request)
+            stream = open_stream(query, request_id)
+        except Refused as refused:
+            body = {"err_code": refused.code, "err_msg": refused.detail, "request_id": request_id}
+            reason = refused.detail.encode("ascii", "backslashreplace")
+            await request.reject(
+                refused.status,
+                extra_headers=[*headers, (b"dg-error", reason), (b"content-type", b"application/json")],
+                body=json.dumps(body).encode(),
+            )
+            return
+        async with self._pool.lend(stream.channels) as recognisers:
+            websocket = await request.accept(extra_headers=headers)
+            await _Conversation(websocket, stream, recognisers).run()
+
+    def _authorise(self, request: WebSocketRequest) -> None:
+        # WebSocketRequest gives header names in lower case.
+        value = next((value for name, value in request.headers if name == b"authorization"), b"")
+        scheme, _, key = value.decode("latin-1").partition(" ")
+        key = key.strip()
+        if scheme.lower() not in ("token", "bearer") or not key:
+            raise Refused(401, "INVALID_AUTH", "send the header 'Authorization: Token <key>'")
+        if self._token is not None and not hmac.compare_digest(key.encode(), self._token.encode()):
+            raise Refused(401, "INVALID_AUTH", "Invalid credentials.")
+
+
+class _Conversation:
+    """Carries out the steps of one stream. Strictly in order: the next message is read when the last is done."""
+
+    def __init__(self, websocket: WebSocketConnection, stream: Stream, recognisers: Sequence[Recogniser]) -> None:
+        self._websocket = websocket
+        self._stream = stream
+        self._recognisers = recognisers
+
+    async def run(self) -> None:
+        open_ = True
+        while open_:
+            with trio.move_on_after(self._stream.idle_timeout) as patience:
+                message = await self._websocket.get_message()
+            if patience.cancelled_caught:
+                open_ = await self._perform(self._stream.idle())
+            elif isinstance(message, str) or not message:
+                open_ = await self._perform(self._stream.receive(message))
+            else:
+                for at in range(0, len(message), _PIECE):
+                    open_ = await self._perform(self._stream.receive(message[at : at + _PIECE]))
+
+    async def _perform(self, steps: Sequence[Step]) -> bool:
+        """Returns False when the connection is closed."""
+        lanes: dict[int, list[Decode | Ask | Send]] = {}
+        last: list[Send] = []
+        close: Close | None = None
+        for step in steps:
+            match step:
+                case Close():
+                    close = step
+                case Send(channel=None):
+                    last.append(step)
+                case Decode(channel=channel) | Ask(channel=channel) | Send(channel=int(channel)):
+                    lanes.setdefault(channel, []).append(step)
+        outboxes: dict[int, list[str]] = {channel: [] for channel in lanes}
+        try:
+            # Channels decode side by side, but their messages leave in the order of channels: the same audio
+            # always makes the same conversation.
+            async with trio.open_nursery() as nursery:
+                for channel, lane in lanes.items():
+                    nursery.start_soon(self._work, channel, lane, outboxes[channel])
+        except* RecogniserFailed:
+            close, last, outboxes = self._stream.failed(), [], {}
+        for text in [text for outbox in outboxes.values() for text in outbox] + [send.text for send in last]:
+            await self._websocket.send_message(text)
+        if close is not None:
+            with trio.move_on_after(_CLOSE_TIMEOUT):
+                await self._websocket.aclose(close.code, close.reason)
+        return close is None
+
+    async def _work(self, channel: int, lane: Sequence[Decode | Ask | Send], outbox: list[str]) -> None:
+        recogniser = self._recognisers[channel]
+        for step in lane:
+            match step:
+                case Decode():
+                    await recogniser.decode(step.pcm)
+                case Ask():
+                    words = [] if step.utterance is None else await recogniser.words(ends=step.ends)
+                    outbox.extend(self._stream.report(step, words))
+                case Send():
+                    outbox.append(step.text)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options of ``turnwise stt-server``."""
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8765, help="0: one that is free (default: %(default)s)")
+    parser.add_argument("--token", help="the key clients must send; required when HOST is not this machine alone")
+    parser.add_argument(
+        "--sentences",
+        type=Path,
+        metavar="FILE",
+        help="expect these sentences, one a line: nearly no errors in them, nonsense outside (default: any English)",
+    )
+    # For a parent process: its pipe to our stdin closes however it dies.
+    parser.add_argument("--until-eof", action="store_true", help=argparse.SUPPRESS)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until SIGINT or SIGTERM; returns the exit status."""
+    try:
+        error = trio.run(_main, args)
+    except KeyboardInterrupt:  # before or after the time in which we listen for signals
+        error = None
+    if error is None:
+        return 0
+    print(f"turnwise stt-server: {error}", file=sys.stderr, flush=True)
+    return 2 if isinstance(error, UsageError) else 1
+
+
+async def _main(args: argparse.Namespace) -> Exception | None:
+    """Serve until told to stop; returns what made that impossible."""
+    async with trio.open_nursery() as nursery:
+        pool = RecogniserPool(nursery, sentences=args.sentences)
+        try:
+            listeners = await _listen(args)
+            await pool.warm_up()
+        except (UsageError, RecogniserFailed) as error:
+            nursery.cancel_scope.cancel()
+            return error
+        server = SttServer(pool, token=args.token)
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            nursery.start_soon(trio.serve_listeners, server.serve, listeners)
+            if args.until_eof:
+                nursery.start_soon(_cancel_at_eof, nursery.cancel_scope)
+            host, port, *_ = listeners[0].socket.getsockname()
+            address = f"[{host}]" if ":" in host else host
+            print(f"listening on ws://{address}:{port}/v1/listen", flush=True)
+            async for _ in signals:
+                nursery.cancel_scope.cancel()
+    return None
+
+
+async def _listen(args: argparse.Namespace) -> list[trio.SocketListener]:
+    if not _is_loopback(args.host) and not args.token:
+        raise UsageError(f"--host {args.host} can be reached from other machines: give --token as well")
+    if not 0 <= args.port <= 65_535:
+        raise UsageError(f"--port {args.port} is not a port: give one from 0 to 65535")
+    # "localhost" may stand for two addresses, which with port 0 would get a port each.
+    host = "127.0.0.1" if args.host == "localhost" else args.host
+    try:
+        return await trio.open_tcp_listeners(args.port, host=host)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise UsageError(f"port {args.port} is in use: give another with --port, or 0 for a free one") from None
+        raise UsageError(f"cannot listen on {args.host} port {args.port}: {error.strerror or error}") from None
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _cancel_at_eof(scope: trio.CancelScope) -> None:
+    # Not through sys.stdin: its lock, held by the thread that is abandoned here, would abort the interpreter's exit.
+    while await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), 4096, abandon_on_cancel=True):
+        pass
+    scope.cancel()

@@ -1,0 +1,279 @@
+"""Deepgram's live transcription, version 1 (``/v1/listen``): Nova and older models.
+
+Options are query parameters of the connection and cannot change while it is open. They have Deepgram's names;
+those that are milliseconds end in ``_ms``. Reference: https://developers.deepgram.com/reference/listen-live
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
+from typing import Any, Literal
+from urllib.parse import quote, urlencode, urlsplit
+
+from turnwise.errors import UsageError
+from turnwise.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
+from turnwise_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
+
+__all__ = ["Deepgram"]
+
+_LONGEST = 1e9  # seconds; no stream lasts longer, and a JSON integer may be too large for a float
+_NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "auth", "endpointing_ms", "extra")
+
+
+@dataclass(eq=False)
+class Deepgram:
+    """How Deepgram v1 speaks.
+
+    The defaults are meant for voicebots: interim results, an endpoint after 300 ms of silence, UtteranceEnd
+    after a word gap of 1 s (the least Deepgram allows). ``smart_format`` is off: it withholds the final
+    result of a number that looks unfinished, for up to 3 s. ``callback`` is left out on purpose: with it the
+    results go elsewhere.
+
+    Attributes:
+        key: an API key, or a temporary token when ``auth`` is "bearer". Never shown.
+        url: address of the endpoint; the query is added to it.
+        sample_rate: of the linear16 audio, Hz.
+        channels: 1 to 20; more than one are transcribed apart.
+        endpointing_ms: silence before ``speech_final``; None: never, segments end where Deepgram likes.
+        utterance_end_ms: word gap before UtteranceEnd, 1000 to 5000; needs ``interim_results``. None: never.
+        keyterm, keywords: words to listen for; the first for nova-3, the second for the models before it.
+        extra: further parameters, passed as they are, for what this class does not know (yet).
+        ignored: messages of unknown type so far.
+
+    Raises:
+        UsageError: an option that cannot work.
+    """
+
+    key: str = field(repr=False)
+    url: str = "wss://api.deepgram.com/v1/listen"
+    sample_rate: int = 16000
+    channels: int = 1
+    _: KW_ONLY
+    auth: Literal["token", "bearer"] = "token"
+    model: str = "nova-3"
+    version: str | None = None
+    language: str | None = None
+    language_hint: Sequence[str] = ()
+    interim_results: bool = True
+    endpointing_ms: int | None = 300
+    utterance_end_ms: int | None = 1000
+    vad_events: bool = True
+    punctuate: bool = True
+    smart_format: bool = False
+    no_delay: bool = False
+    filler_words: bool = False
+    numerals: bool = False
+    profanity_filter: bool = False
+    dictation: bool = False
+    detect_entities: bool = False
+    diarize: bool = False
+    diarize_model: str | None = None
+    keyterm: Sequence[str] = ()
+    keywords: Sequence[str] = ()
+    search: Sequence[str] = ()
+    replace: Sequence[str] = ()
+    redact: Sequence[str] = ()
+    tag: Sequence[str] = ()
+    mip_opt_out: bool = False
+    extra: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+
+    name: str = field(default="deepgram", init=False, repr=False)
+    # Deepgram hangs up after 10 s without a message; it advises one every 3 to 5 s.
+    keepalive_after: float | None = field(default=4.0, init=False, repr=False)
+    ignored: int = field(default=0, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not (isinstance(self.key, str) and re.fullmatch("[!-~]+", self.key)):
+            raise UsageError("Deepgram: the key is empty or not plain text; set DEEPGRAM_API_KEY")
+        if "@" in self.url:
+            raise UsageError("Deepgram: no name or password in the url; the key goes into DEEPGRAM_API_KEY")
+        try:
+            address = urlsplit(self.url)
+            valid = address.scheme in ("ws", "wss") and address.hostname and address.port != 0
+        except ValueError:
+            valid = False
+        if not valid:
+            raise UsageError(f"Deepgram: url {self.url!r} must be ws://HOST/... or wss://HOST/...")
+        for f in fields(self):
+            _check_type(f.name, str(f.type), getattr(self, f.name))
+        if self.auth not in ("token", "bearer"):
+            raise UsageError(f'Deepgram: auth must be "token" or "bearer", not {self.auth!r}')
+        _check_range("sample_rate", self.sample_rate, 8000, 192000)
+        _check_range("channels", self.channels, 1, 20)
+        _check_range("endpointing_ms", self.endpointing_ms, 1, 60000)
+        _check_range("utterance_end_ms", self.utterance_end_ms, 1000, 5000)
+        if self.utterance_end_ms is not None and not self.interim_results:
+            raise UsageError("Deepgram: utterance_end_ms needs interim_results; pass utterance_end_ms=None")
+        if self.keywords and self.model.startswith("nova-3"):
+            raise UsageError("Deepgram: keywords are for models before nova-3; use keyterm")
+        if self.keyterm and self.model.startswith(("nova-2", "enhanced", "base")):
+            raise UsageError(f"Deepgram: keyterm needs nova-3, not {self.model}; use keywords")
+        for name in self.extra:
+            if name in {"encoding", "multichannel", "endpointing", *self.__dict__} - {"extra"}:
+                raise UsageError(f"Deepgram: extra must not set {name!r}; it is an option of its own")
+
+    def address(self) -> str:
+        """The url with the query; no secret in it."""
+        query: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.init and f.name not in _NOT_IN_QUERY and value not in (None, False, ()):
+                query[f.name] = "true" if value is True else value
+        query["endpointing"] = "false" if self.endpointing_ms is None else self.endpointing_ms
+        query |= {"encoding": "linear16", "sample_rate": self.sample_rate, "channels": self.channels}
+        if self.channels > 1:
+            query["multichannel"] = "true"
+        query |= self.extra
+        separator = "&" if urlsplit(self.url).query else "?"
+        return f"{self.url}{separator}{urlencode(query, doseq=True, quote_via=quote)}"
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Authorization", f"{self.auth.capitalize()} {self.key}")]
+
+    def opening(self) -> Sequence[WireMessage]:
+        return ()
+
+    def audio(self, pcm: bytes) -> WireMessage:
+        return pcm
+
+    def finalize(self, channel: int | None = None) -> WireMessage:
+        if channel is None or self.channels == 1:
+            return '{"type":"Finalize"}'
+        return f'{{"type":"Finalize","channel":{channel}}}'
+
+    def keepalive(self) -> WireMessage:
+        return '{"type":"KeepAlive"}'  # in a text frame: in a binary one it would be heard as audio
+
+    def closing(self) -> WireMessage:
+        return '{"type":"CloseStream"}'
+
+    def decode(self, message: WireMessage, at: float, offset: float) -> Sequence[ProviderNews]:
+        """See `Dialect.decode`. Messages of unknown type are counted in ``ignored``, as Deepgram asks."""
+        if isinstance(message, bytes):
+            raise ValueError("a binary message; Deepgram sends text only")
+        try:
+            data = json.loads(message)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"not JSON: {str(error)[:80]}") from None
+        if not isinstance(data, dict):
+            raise ValueError(f"not a JSON object but {_shown(data)}")
+        # Models from before 2022 sent results without a type.
+        match data.get("type", "Results" if "channel_index" in data else None):
+            case "Results":
+                return [Heard(self._channel(data), _transcript(data, at, offset))]
+            case "UtteranceEnd":
+                last = data.get("last_word_end")
+                end = None if last == -1 else _seconds(data, "last_word_end") + offset
+                return [Heard(self._channel(data), UtteranceEnd(at, end))]
+            case "SpeechStarted":
+                audio = _seconds(data, "timestamp") + offset
+                return [Heard(self._channel(data), ProviderSpeechStarted(at, audio))]
+            case "Metadata":
+                return [StreamFinished()]
+            case "Error":
+                text = data.get("description") or data.get("message") or data.get("variant") or "no details"
+                return [ProviderFailed(str(text)[:200], permanent=False)]
+            case "ConfigureFailure":
+                return [ProviderFailed(f"Configure failed: {str(data.get('code'))[:100]}", permanent=False)]
+            case str() | None:
+                self.ignored += 1
+                return []
+            case other:
+                raise ValueError(f'"type" must be a string, not {_shown(other)}')
+
+    def _channel(self, data: dict[str, Any]) -> int:
+        # Results say [index, count] in channel_index and have an object in channel; the others have only
+        # channel, which is [index, count] there.
+        where = data.get("channel_index", data.get("channel"))
+        if where is None or isinstance(where, dict):
+            return 0
+        index = where[0] if isinstance(where, list) and where else where
+        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < self.channels:
+            raise ValueError(f"channel {_shown(where)} does not exist; there are {self.channels}")
+        return index
+
+
+def _transcript(data: dict[str, Any], at: float, offset: float) -> Transcript:
+    start = _seconds(data, "start") + offset
+    end = start + _seconds(data, "duration")
+    alternatives = _get(_get(data, "channel", dict, {}), "alternatives", list, [])
+    best = alternatives[0] if alternatives else {}
+    if not isinstance(best, dict):
+        raise ValueError(f'"alternatives" must hold objects, not {_shown(best)}')
+    words = tuple(word for item in _get(best, "words", list, []) if (word := _word(item, offset)).text)
+    if not words:
+        words = _spread(_text(best, "transcript").split(), start, end)
+    is_final = _get(data, "is_final", bool, False)
+    return Transcript(
+        at=at,
+        words=words,
+        start=start,
+        end=end,
+        is_final=is_final,
+        endpoint=is_final and _get(data, "speech_final", bool, False),
+        finalized=is_final and _get(data, "from_finalize", bool, False),
+    )
+
+
+def _word(item: object, offset: float) -> Word:
+    if not isinstance(item, dict):
+        raise ValueError(f'"words" must hold objects, not {_shown(item)}')
+    start, end = _seconds(item, "start"), _seconds(item, "end")
+    if end < start:
+        raise ValueError(f"a word ends at {end}, before it starts at {start}")
+    text = _text(item, "punctuated_word") or _text(item, "word")
+    return Word(text, start + offset, end + offset)
+
+
+def _spread(texts: Sequence[str], start: float, end: float) -> tuple[Word, ...]:
+    """Words without times of their own, evenly over the span."""
+    step = (end - start) / max(len(texts), 1)
+    return tuple(Word(text, start + i * step, start + (i + 1) * step) for i, text in enumerate(texts))
+
+
+def _seconds(data: dict[str, Any], key: str) -> float:
+    value = data.get(key)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _LONGEST:
+        raise ValueError(f'"{key}" must be a time in seconds, not {_shown(value)}')
+    return float(value)
+
+
+def _text(data: dict[str, Any], key: str) -> str:
+    # JSON can spell half a surrogate pair, which no output could encode.
+    return str(_get(data, key, str, "")).strip().encode("utf-8", "replace").decode()
+
+
+def _get(data: dict[str, Any], key: str, kind: type, default: Any) -> Any:
+    value = data.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        raise ValueError(f'"{key}" must be of type {kind.__name__}, not {_shown(value)}')
+    return value
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else text[:40] + "..."
+
+
+def _check_type(name: str, kind: str, value: object) -> None:
+    fits = {
+        "bool": isinstance(value, bool),
+        "int": isinstance(value, int) and not isinstance(value, bool),
+        "str": isinstance(value, str) and value != "",
+        "Sequence[str]": isinstance(value, Sequence)
+        and not isinstance(value, str)
+        and all(isinstance(v, str) and v for v in value),
+    }
+    base = kind.removesuffix(" | None")
+    if base in fits and not fits[base] and not (value is None and kind.endswith("None")):
+        raise UsageError(f"Deepgram: {name} must be of type {kind}, not {_shown(value)}")
+
+
+def _check_range(name: str, value: int | None, least: int, most: int) -> None:
+    if value is not None and not least <= value <= most:
+        raise UsageError(f"Deepgram: {name} must be {least} to {most}, not {value}")

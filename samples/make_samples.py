@@ -1,0 +1,212 @@
+"""Make the sample recordings and the true times of what is said in them.
+
+    python samples/make_samples.py [DIRECTORY]
+
+Needs flite (Debian: apt install flite), numpy and soundfile. The same flite gives the same samples, bit for bit.
+
+Where the truth comes from: ``flite -psdur`` prints each sound it makes with its end time. A word's time runs from
+the start of its first sound to the end of its last; how many sounds a word has is learned by having flite say it
+alone. A comma in the text is where flite itself makes a small pause: that one is stretched to the length wanted,
+so that the melody before and after it is the one of an unfinished sentence. A turn runs from its first word to
+its last.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import soundfile
+
+RATE = 16_000  # of flite's voices slt, rms and awb
+SPEECH_LEVEL = -22.0  # dBFS, RMS over each turn
+LEAD = 0.5  # seconds before the first turn
+TRAIL = 2.0  # seconds after the last one
+
+Signal = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """One turn to be spoken.
+
+    Attributes:
+        text: lower case; each comma is a pause.
+        after: seconds from the end of the turn before (on any channel) to the start of this one; below 0 they
+            overlap.
+        pauses: length of each pause in seconds.
+    """
+
+    voice: str
+    text: str
+    after: float
+    pauses: tuple[float, ...] = ()
+    channel: int = 0
+
+
+@dataclass(frozen=True)
+class Recording:
+    """One file to be made; ``noise`` is the level of the line's white noise in dBFS."""
+
+    file: str
+    turns: tuple[Turn, ...]
+    noise: float
+    channels: int = 1
+
+
+# The wording is such that PocketSphinx's full US-English model gets every word of it right.
+RECORDINGS = (
+    Recording(
+        "order.flac",
+        (
+            Turn("slt", "i would like a large coffee and, a bottle of water", LEAD, (0.8,)),
+            Turn("slt", "please send it to my home address", 2.0),
+            Turn("slt", "yes that is right", 1.8),
+        ),
+        noise=-62.0,
+    ),
+    Recording(
+        "phone_number.wav",
+        (
+            Turn("rms", "my number is five five one, two zero seven, seven three one eight", LEAD, (0.6, 0.7)),
+            Turn("rms", "please call me back tomorrow morning", 2.2),
+        ),
+        noise=-62.0,
+    ),
+    Recording(
+        "two_people.flac",
+        (
+            Turn("rms", "how can i help you", LEAD, channel=0),
+            Turn("slt", "i need to change my flight to tomorrow morning", 0.6, channel=1),
+            Turn("rms", "what is your order number", 0.8, channel=0),
+            Turn("slt", "my order number is, seven three one eight", 0.5, (0.7,), channel=1),
+            Turn("rms", "could you repeat that please", -0.2, channel=0),
+            Turn("slt", "seven three one eight", 0.7, channel=1),
+        ),
+        noise=-55.0,
+        channels=2,
+    ),
+)
+
+
+def speak(voice: str, text: str) -> tuple[Signal, list[tuple[str, float, float]]]:
+    """Have flite say something: the samples, and its sounds as (name, start, end) with times in seconds."""
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory, "speech.wav")
+        command = ["flite", "-voice", voice, "-psdur", "-t", text, "-o", str(path)]
+        try:
+            done = subprocess.run(command, check=True, capture_output=True, text=True)
+        except FileNotFoundError:
+            sys.exit("flite is not installed; on Debian: apt install flite")
+        samples, rate = soundfile.read(path, dtype="int16")
+    assert rate == RATE, f"flite's {voice} speaks at {rate} Hz"
+    sounds, start = [], 0.0
+    for item in done.stdout.split():
+        name, end = item.split(":")
+        sounds.append((name, start, float(end)))
+        start = float(end)
+    return samples.astype(np.float64) / 32768, sounds
+
+
+@cache
+def count_sounds(voice: str, word: str) -> int:
+    return sum(name != "pau" for name, _, _ in speak(voice, word)[1])
+
+
+def say_turn(turn: Turn) -> tuple[Signal, list[dict[str, Any]]]:
+    """One turn's samples and words, counted from the start of its first word."""
+    samples, sounds = speak(turn.voice, turn.text)
+    spoken = [sound for sound in sounds if sound[0] != "pau"]
+    begin, end = spoken[0][1], spoken[-1][2]
+    inner = [sound for sound in sounds if sound[0] == "pau" and begin < sound[1] < end]
+    assert len(inner) == len(turn.pauses), f"flite made {len(inner)} pauses in {turn.text!r}"
+
+    words: list[dict[str, Any]] = []
+    texts = turn.text.replace(",", "").split()
+    counts = [count_sounds(turn.voice, text) for text in texts]
+    assert sum(counts) == len(spoken), f"flite says the words of {turn.text!r} differently alone"
+    for text, count in zip(texts, counts, strict=True):
+        own, spoken = spoken[:count], spoken[count:]
+        words.append({"text": text, "start": own[0][1], "end": own[-1][2]})
+
+    # From the last pause to the first, so that what is still to be cut keeps its times.
+    for (_, pause_start, pause_end), length in reversed(list(zip(inner, turn.pauses, strict=True))):
+        more = length - (pause_end - pause_start)
+        assert more >= 0, f"flite's own pause in {turn.text!r} is longer than {length} s"
+        middle = round((pause_start + pause_end) / 2 * RATE)
+        samples = np.insert(samples, middle, np.zeros(round(more * RATE)))
+        for word in words:
+            if word["start"] >= pause_end:
+                word["start"] += more
+                word["end"] += more
+        end += more
+    for word in words:
+        word["start"] -= begin
+        word["end"] -= begin
+    # A little more than the last sound: it rings off.
+    samples = samples[round(begin * RATE) : round((end + 0.05) * RATE)]
+    return samples * 10 ** (SPEECH_LEVEL / 20) / np.sqrt(np.mean(samples**2)), words
+
+
+def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
+    """The samples, shape (frames, channels), and the truth about them."""
+    at = 0.0
+    placed = []
+    truth = []
+    for turn in recording.turns:
+        samples, words = say_turn(turn)
+        at += turn.after
+        placed.append((turn.channel, round(at * RATE), samples))
+        for word in words:
+            word["start"] = round(at + word["start"], 3)
+            word["end"] = round(at + word["end"], 3)
+        text = turn.text.replace(",", "")
+        truth.append(
+            {
+                "channel": turn.channel,
+                "voice": turn.voice,
+                "text": text,
+                "start": words[0]["start"],
+                "end": words[-1]["end"],
+                "words": words,
+            }
+        )
+        at = words[-1]["end"]
+    frames = round((at + TRAIL) * RATE)
+    # RandomState, because its numbers are promised to stay the same in all versions of numpy.
+    noise = np.random.RandomState(1).standard_normal((frames, recording.channels))
+    mixed = noise * 10 ** (recording.noise / 20)
+    for channel, start, samples in placed:
+        mixed[start : start + len(samples), channel] += samples
+    version = subprocess.run(["flite", "--version"], capture_output=True, text=True).stdout
+    about = {
+        "file": recording.file,
+        "made_with": next(line.strip() for line in version.splitlines() if "version" in line),
+        "sample_rate": RATE,
+        "channels": recording.channels,
+        "duration": frames / RATE,
+        "turns": truth,
+    }
+    return np.clip(np.rint(mixed * 32768), -32768, 32767).astype(np.int16), about
+
+
+def main() -> None:
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
+    for recording in RECORDINGS:
+        samples, truth = make(recording)
+        path = directory / recording.file
+        soundfile.write(path, samples, RATE, subtype="PCM_16")
+        path.with_suffix(".json").write_text(json.dumps(truth, indent=1) + "\n")
+        print(f"{path}: {truth['duration']:.1f} s, {len(truth['turns'])} turns")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,400 @@
+"""Whole sessions in virtual time: audio, voice detection, link, machine, events."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+from provider import Plan, Provider, Source
+
+from turnwise.errors import SessionError, UsageError
+from turnwise.session import Session, open_session
+from turnwise.transcribers.deepgram import Deepgram
+from turnwise.vad import SpeechEdge
+from turnwise_policies.events import Finalize, TurnCompleted, TurnStarted, as_dict
+
+KEY = "dg-secret-key"
+ORDER = [
+    ("i", 1.0, 1.1),
+    ("would", 1.15, 1.3),
+    ("like", 1.35, 1.6),
+    ("a", 1.65, 1.7),
+    ("pizza.", 1.75, 2.1),
+    ("yes", 5.0, 5.4),
+    ("please.", 5.5, 6.0),
+]
+TURNS = ["i would like a pizza.", "yes please."]
+
+
+class Gate:
+    """Voice detection that hears the words of a script, 60 ms late at the onset and 200 ms at the end."""
+
+    spans: list[tuple[float, float]] = [(1.0, 2.1), (5.0, 6.0)]
+
+    def __init__(self, sample_rate: int) -> None:
+        self.sample_rate = sample_rate
+        self.samples = 0
+        self.speaking = False
+        self.due = sorted(
+            edge for start, end in self.spans for edge in ((start + 0.06, "start", start), (end + 0.2, "stop", end))
+        )
+
+    def feed(self, pcm: bytes) -> list[SpeechEdge]:
+        self.samples += len(pcm) // 2
+        out = []
+        while self.due and self.due[0][0] <= self.samples / self.sample_rate + 1e-9:
+            _, kind, audio = self.due.pop(0)
+            if self.speaking != (kind == "start"):
+                self.speaking = kind == "start"
+                out.append(SpeechEdge(kind, audio))  # type: ignore[arg-type]
+        return out
+
+    def flush(self) -> list[SpeechEdge]:
+        edges = [SpeechEdge("stop", self.samples / self.sample_rate)] if self.speaking else []
+        self.speaking = False
+        return edges
+
+
+class Trace:
+    def __init__(self) -> None:
+        self.records: list[Mapping[str, Any]] = []
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        json.dumps(record, allow_nan=False)
+        self.records.append(record)
+
+
+class Result:
+    """What a session gave."""
+
+    def __init__(self) -> None:
+        self.events: list[Any] = []
+        self.error: BaseException | None = None
+        self.trace = Trace()
+        self.provider: Any = None
+
+    @property
+    def turns(self) -> list[TurnCompleted]:
+        return [event for event in self.events if isinstance(event, TurnCompleted)]
+
+    @property
+    def texts(self) -> list[str]:
+        return [turn.text for turn in self.turns]
+
+    def of(self, kind: str) -> list[Any]:
+        return [event for event in self.events if event.type == kind]
+
+
+Hear = Callable[..., Result]
+
+
+@pytest.fixture
+def hear(run_virtual: Callable[..., Any]) -> Hear:
+    """Run a session to its end and collect what it gives; ``meddle(session, event)`` sees every event."""
+
+    def run(
+        *plans: Plan,
+        words: Any = (ORDER,),
+        source: Source | None = None,
+        meddle: Callable[[Session, Any], Any] | None = None,
+        **options: Any,
+    ) -> Result:
+        async def main() -> Result:
+            result = Result()
+            async with trio.open_nursery() as nursery:
+                result.provider = provider = Provider(nursery, words, plans or (Plan(),))
+                options.setdefault("vad", Gate)
+                try:
+                    async with open_session(
+                        source or Source(9.0, channels=len(words)),
+                        Deepgram(KEY, channels=len(words)),
+                        connect=provider.connect,
+                        recorder=result.trace,
+                        **options,
+                    ) as session:
+                        async for event in session:
+                            result.events.append(event)
+                            if meddle:
+                                meddle(session, event)
+                except Exception as error:
+                    result.error = error
+                await trio.testing.wait_all_tasks_blocked()
+                assert all("hang" in task.name for task in nursery.child_tasks)  # no orphans
+                nursery.cancel_scope.cancel()
+            return result
+
+        return run_virtual(main)  # type: ignore[no-any-return]
+
+    return run
+
+
+def test_two_turns(hear: Hear) -> None:
+    result = hear()
+    assert result.error is None
+    assert result.texts == TURNS
+    assert all(turn.confirmed for turn in result.turns)
+    first = result.turns[0]
+    assert first.audio_start == 1.0
+    assert first.audio_end == 2.1
+    assert 2.3 <= first.at <= 3.0
+    assert first.timings.speech_end == pytest.approx(2.1)
+
+
+def test_without_voice_detection(hear: Hear) -> None:
+    assert hear(vad=None).texts == TURNS
+
+
+def test_two_channels_are_two_speakers(hear: Hear) -> None:
+    result = hear(words=(ORDER, [("hello?", 3.0, 3.4)]), vad=None)
+    assert [(turn.channel, turn.text) for turn in result.turns] == [(0, TURNS[0]), (1, "hello?"), (0, TURNS[1])]
+
+
+def test_finalize_follows_the_audio_it_flushes(hear: Hear) -> None:
+    result = hear()
+    for command in (event for event in result.events if isinstance(event, Finalize)):
+        (sent,) = [at for t, _, what, at in result.provider.log if what == "Finalize" and abs(t - command.at) < 0.1]
+        assert sent == pytest.approx(command.at, abs=0.021)
+
+
+@pytest.mark.parametrize("drop", [0.5, 1.4, 1.9, 2.2, 3.0, 5.3, 8.9])
+def test_a_drop_neither_loses_nor_doubles(hear: Hear, drop: float) -> None:
+    result = hear(Plan(drop_at=drop), Plan())
+    assert result.error is None
+    assert result.texts == TURNS
+    assert len(result.of("link_down")) == len(result.of("link_up")) == 1
+    assert result.of("link_up")[0].audio <= drop
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_faults_conserve_the_words(hear: Hear, seed: int) -> None:
+    rng = random.Random(seed)
+    plans = []
+    at = 0.0
+    for _ in range(rng.randint(1, 5)):
+        at += rng.uniform(0.2, 3.0)
+        plans.append(
+            rng.choice(
+                [
+                    Plan(drop_at=at),
+                    Plan(drop_after_messages=rng.randint(1, 4), delay=rng.uniform(0, 0.3)),
+                    Plan(status=503),
+                    Plan(close=(1011, "NET-0000"), close_at=at),
+                    Plan(freeze_at=at),
+                    Plan(hang_up_handshake=True),
+                ]
+            )
+        )
+    result = hear(*plans, Plan(delay=rng.uniform(0, 0.3)), source=Source(15.0))
+    assert result.error is None
+    text = {turn.turn: turn.text for turn in result.turns} | {e.turn: e.text for e in result.of("turn_amended")}
+    assert " ".join(text[turn] for turn in sorted(text)) == " ".join(TURNS)
+
+
+def test_turns_end_while_the_link_is_down_and_are_amended_later(hear: Hear) -> None:
+    down = [Plan(error=OSError(111, "Connection refused"))] * 6
+    result = hear(Plan(drop_at=2.05), *down, Plan(), source=Source(20.0))
+    assert result.turns[0].confirmed is False
+    assert result.turns[0].at < result.of("link_up")[0].at
+    assert result.turns[0].text == "i would like a"
+    assert [event.text for event in result.of("turn_amended")] == [TURNS[0]]
+    assert result.texts[1:] == TURNS[1:]
+
+
+def test_not_in_real_time_gives_the_same_turns(hear: Hear) -> None:
+    live = hear()
+    quick = hear(source=Source(9.0, live=False, block=1.0), realtime=False)
+    assert quick.texts == live.texts
+    for one, other in zip(live.turns, quick.turns, strict=True):
+        assert other.at == pytest.approx(one.at, abs=0.11)
+        assert other.reason == one.reason
+    assert quick.events[-1].at < 9.0
+
+
+def test_not_in_real_time_a_drop_costs_nothing(hear: Hear) -> None:
+    result = hear(Plan(drop_at=1.9), Plan(drop_at=5.3), Plan(), source=Source(9.0, live=False), realtime=False)
+    assert result.texts == TURNS
+
+
+def test_muted_audio_counts_as_silence(hear: Hear) -> None:
+    # The microphone is muted at 2.0 s, in the middle of "pizza.", and comes back 30 s later.
+    result = hear(source=Source(9.0, pauses={2.0: 30.0}))
+    assert result.texts[0].startswith("i would like a")
+    assert result.turns[0].at < 6.0
+    (stalled,) = [record for record in result.trace.records if record.get("audio") == "stalled"]
+    assert stalled["t"] == pytest.approx(2.5)
+    assert stalled["heard"] == 2.0
+    assert result.turns[-1].text == TURNS[1]
+    assert result.turns[-1].at == pytest.approx(36.5, abs=1.0)
+
+
+def test_mute_between_turns_is_nothing(hear: Hear) -> None:
+    result = hear(source=Source(9.0, pauses={4.0: 30.0}))
+    assert result.texts == TURNS
+    assert not [record for record in result.trace.records if record.get("audio") == "stalled"]
+    assert len(result.provider.of("KeepAlive")) >= 6
+
+
+def test_the_end_of_the_audio_ends_the_turn(hear: Hear) -> None:
+    result = hear(source=Source(5.96))
+    assert result.texts == TURNS
+    assert result.trace.records[-1]["t"] < 12
+    assert [record["end"] for record in result.trace.records if "end" in record] == [True]
+
+
+def test_words_that_come_only_with_the_tail(hear: Hear) -> None:
+    # No interims yet, no answers to Finalize: everything is said after CloseStream.
+    result = hear(Plan(finalize_answers=False), words=([("hello.", 0.3, 0.7)],), source=Source(0.8), vad=None)
+    assert result.texts == ["hello."]
+
+
+def test_no_audio_at_all(hear: Hear) -> None:
+    result = hear(source=Source(0.0))
+    assert (result.events, result.error) == ([], None)
+
+
+def test_an_error_of_the_source_comes_after_the_events(hear: Hear) -> None:
+    source = Source(9.0, error=(4.0, OSError("the microphone was unplugged")))
+    result = hear(source=source)
+    assert result.texts == TURNS[:1]
+    assert isinstance(result.error, OSError)
+    assert str(result.error) == "the microphone was unplugged"
+
+
+def test_a_refusal_is_one_line(hear: Hear) -> None:
+    result = hear(Plan(status=401, body=KEY.encode()))
+    assert isinstance(result.error, SessionError)
+    assert str(result.error) == (
+        "api.deepgram.com refused the connection: HTTP 401 (***); check the key in DEEPGRAM_API_KEY"
+    )
+
+
+def test_a_transcriber_gone_for_good_comes_after_the_events(hear: Hear) -> None:
+    result = hear(Plan(drop_at=4.0), Plan(status=403), source=Source(60.0))
+    assert result.texts == TURNS[:1]
+    assert isinstance(result.error, SessionError)
+    assert result.of("link_down")
+
+
+def test_the_key_is_nowhere(hear: Hear) -> None:
+    result = hear(Plan(status=503, body=KEY.encode()), Plan(extra=[f'{{"type":"Error","description":"{KEY}"}}']))
+    assert KEY not in repr(result.events) + repr(Deepgram(KEY))
+    assert KEY not in json.dumps(result.trace.records[:-1]).replace(f'"description": "{KEY}"', "")
+
+
+def test_a_slow_consumer_does_not_stop_the_turns(run_virtual: Callable[..., Any]) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            provider = Provider(nursery, (ORDER,))
+            async with open_session(Source(9.0), Deepgram(KEY), vad=Gate, connect=provider.connect) as session:  # type: ignore[arg-type]
+                await trio.sleep(60)
+                events = [event async for event in session]
+            turns = [event for event in events if isinstance(event, TurnCompleted)]
+            assert [turn.text for turn in turns] == TURNS
+            assert turns[-1].at < 7
+            nursery.cancel_scope.cancel()
+
+    run_virtual(main)
+
+
+def test_leaving_early_and_errors_of_the_application(run_virtual: Callable[..., Any]) -> None:
+    async def main() -> None:
+        for leave in (None, KeyError("mine")):
+            source = Source(9.0)
+            async with trio.open_nursery() as nursery:
+                provider = Provider(nursery, (ORDER,))
+                try:
+                    async with open_session(source, Deepgram(KEY), vad=Gate, connect=provider.connect) as session:  # type: ignore[arg-type]
+                        async for event in session:
+                            if isinstance(event, TurnStarted):
+                                if leave is not None:
+                                    raise leave
+                                break
+                except KeyError as error:
+                    assert error is leave
+                await trio.testing.wait_all_tasks_blocked()
+                assert not nursery.child_tasks
+                nursery.cancel_scope.cancel()
+            assert source.closed
+
+    run_virtual(main)
+
+
+def test_cancellation_passes_through(run_virtual: Callable[..., Any]) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            provider = Provider(nursery, (ORDER,))
+            with trio.move_on_after(3.0) as scope:
+                async with open_session(Source(9.0), Deepgram(KEY), vad=Gate, connect=provider.connect) as session:  # type: ignore[arg-type]
+                    async for _ in session:
+                        pass
+            assert scope.cancelled_caught
+            await trio.testing.wait_all_tasks_blocked()
+            assert not nursery.child_tasks
+            nursery.cancel_scope.cancel()
+
+    run_virtual(main)
+
+
+def test_an_error_that_nobody_reads_is_raised_at_the_end(run_virtual: Callable[..., Any]) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            provider = Provider(nursery, (ORDER,), [Plan(status=401)])
+            with pytest.raises(SessionError, match="401"):
+                async with open_session(Source(9.0), Deepgram(KEY), vad=Gate, connect=provider.connect):  # type: ignore[arg-type]
+                    await trio.sleep(5)
+            nursery.cancel_scope.cancel()
+
+    run_virtual(main)
+
+
+def test_the_application_takes_a_hand(hear: Hear) -> None:
+    def hold(session: Session, event: Any) -> None:
+        if event.type == "turn_started" and event.turn == 1:
+            session.agent_started()
+            session.hold()
+        if event.type == "turn_updated" and event.at > 5:
+            session.release()
+            session.agent_stopped()
+
+    result = hear(meddle=hold)
+    assert result.texts == [" ".join(TURNS)]
+    kinds = [record.get("app") or record.get("agent") for record in result.trace.records]
+    assert [kind for kind in kinds if kind][:2] == ["started", "hold"]
+
+    def force(session: Session, event: Any) -> None:
+        if event.type == "turn_updated" and event.turn == 1 and "like" in event.text:
+            session.force_end(0)
+
+    result = hear(meddle=force)
+    assert result.turns[0].reason == "force_end"
+    assert " ".join(result.texts) == " ".join(TURNS)
+
+
+def test_the_trace_replays_to_the_same_events(hear: Hear) -> None:
+    from turnwise.replay import replay
+    from turnwise.trace import parse_trace
+
+    result = hear(Plan(drop_at=1.9), Plan(delay=0.07), source=Source(9.0, pauses={5.2: 4.0}))
+    header = {"turnwise_trace": 1, "stt": "deepgram", "channels": 1, "vad": True, "source": "test"}
+    lines = [json.dumps(record) for record in (header, *result.trace.records)]
+    outputs = [as_dict(output) for output in replay(parse_trace(lines)).outputs]
+    live = [as_dict(event) for event in result.events if not event.type.startswith("link_")]
+    assert [o for o in outputs if o["type"] != "turn_updated"] == [e for e in live if e["type"] != "turn_updated"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"policy": "hasty"}, "no policy named 'hasty'"),
+        ({"source": Source(1.0, channels=2)}, "the audio has 2 channel(s) at 16000 Hz, but deepgram is set to 1"),
+    ],
+)
+def test_what_does_not_fit(hear: Hear, options: dict[str, Any], says: str) -> None:
+    error = hear(**options).error
+    assert isinstance(error, UsageError)
+    assert says in str(error)

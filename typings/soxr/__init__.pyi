@@ -1,0 +1,14 @@
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+class ResampleStream:
+    def __init__(
+        self, in_rate: float, out_rate: float, num_channels: int, dtype: str = "float32", quality: str = "HQ"
+    ) -> None: ...
+    def resample_chunk(self, x: npt.NDArray[Any], last: bool = False) -> npt.NDArray[np.int16]: ...
+
+def resample(
+    x: npt.NDArray[np.float64], in_rate: float, out_rate: float, quality: str = "HQ"
+) -> npt.NDArray[np.float64]: ...
