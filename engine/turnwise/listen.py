@@ -16,13 +16,16 @@ import trio
 
 from turnwise.audio import AudioFormat
 from turnwise.errors import UsageError
+from turnwise.plot import check_picture, plot
 from turnwise.policy_options import add_policy_arguments, chosen_policy
 from turnwise.recorder import Recorder
 from turnwise.records import Header
+from turnwise.replay import replay
 from turnwise.report import JsonReport, Report, TextReport, live
 from turnwise.session import open_session
 from turnwise.sources import AudioSource, FileSource, paced, stdin_source
 from turnwise.sttserver.local import local_server
+from turnwise.trace import read_trace
 from turnwise.transcribers.base import Dialect
 from turnwise.transcribers.deepgram import Deepgram
 from turnwise_policies.policy import Policy
@@ -79,16 +82,12 @@ def _run(args: argparse.Namespace) -> int:
     if args.redact and not args.record:
         raise UsageError("--redact masks the words of a trace: name the trace with --record")
     if args.plot:
-        from turnwise.plot import plot  # first, so that a missing extra shows before the session
-
+        check_picture(args.plot)  # before the session, not after it
     policy = chosen_policy(args)
     source = _source(args)
     with _trace_path(args) as trace:
         trio.run(_listen, args, source, policy, trace)
         if args.plot:
-            from turnwise.replay import replay
-            from turnwise.trace import read_trace
-
             assert trace is not None
             recorded = read_trace(trace)
             for picture in plot(recorded, replay(recorded), args.plot):

@@ -99,7 +99,7 @@ class TurnMachine:
         """Take in one signal.
 
         What was due before it is done first, as if a Tick had come at that moment: a late caller gets the same
-        outputs as a punctual one.
+        outputs as a punctual one. What is due at the very moment of the signal waits for what it says.
 
         Raises:
             ValueError: ``signal.at`` is earlier than that of the signal before, or no number.
@@ -107,7 +107,7 @@ class TurnMachine:
         if not signal.at >= self._now or math.isinf(signal.at):
             raise ValueError(f"{type(signal).__name__} at {signal.at} after a signal at {self._now}: time runs forward")
         out: list[Output] = []
-        while self._deadline is not None and self._deadline <= signal.at:
+        while self._deadline is not None and self._deadline < signal.at:
             self._now = self._deadline
             self._decide(out)
         self._now = signal.at
@@ -197,7 +197,7 @@ class TurnMachine:
     def _transcript(self, result: Transcript, out: list[Output]) -> None:
         reach = max([result.end, *(w.end for w in result.words)])
         if self._clock.stalled and reach > self._audio_now:
-            self._clock.end(self._now, reach)  # audio flows again
+            self._clock.end(self._now, min(reach, self._now - self._clock.offset))  # audio flows again
         if result.is_final and result.words and result.end > result.start:
             if result.words in self._recent:
                 return  # delivered twice: the same words at the same audio times
