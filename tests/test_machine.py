@@ -17,6 +17,7 @@ from turnwise_policies import (
     TurnPredicted,
     TurnResumed,
     TurnStarted,
+    TurnUpdated,
     preset,
 )
 from turnwise_policies.signals import (
@@ -448,3 +449,33 @@ def test_a_providers_own_turn_detection_is_evidence() -> None:
     kinds = [type(o).__name__ for o in outputs]
     assert kinds.index("TurnPredicted") < kinds.index("TurnResumed") < kinds.index("TurnCompleted")
     assert one(outputs).text == "hello world"
+
+
+def test_words_over_the_agent_are_an_interruption_once_they_are_more_than_a_backchannel() -> None:
+    outputs = run(
+        AgentSpeech(0.1, "started"),
+        starts(0.6),
+        interim(1.0, "yeah", 0.5, 0.9),
+        interim(1.1, "yeah but wait", 0.5, 1.1),
+    )
+    updates = of(TurnUpdated, outputs)
+    assert [(u.text, u.interrupts) for u in updates[:2]] == [("yeah", False), ("yeah but wait", True)]
+
+
+def test_a_voice_over_the_agent_is_an_interruption_when_it_lasts() -> None:
+    machine = TurnMachine()
+    machine.handle(AgentSpeech(0.1, "started"))
+    machine.handle(starts(0.6))
+    assert machine.deadline == pytest.approx(1.3)
+    (update,) = machine.handle(Tick(1.31))
+    assert isinstance(update, TurnUpdated)
+    assert (update.text, update.interrupts) == ("", True)
+
+
+def test_a_completed_turn_tells_what_every_rule_said() -> None:
+    turn = one(run(starts(0.6), stops(1.6), final(1.75, "stop it.", 0.5, 1.4, upto=1.7, sf=True)))
+    assert [o.rule for o in turn.opinions] == ["endpointing", "utterance_end", "finalize_on_silence", "silence"]
+    said = {o.rule: o for o in turn.opinions}
+    assert said["endpointing"].deadline == pytest.approx(1.75)
+    assert said["utterance_end"].deadline is None
+    assert said["silence"].hold == pytest.approx(1.9)

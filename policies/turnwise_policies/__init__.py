@@ -3,6 +3,7 @@
 from turnwise_policies.events import (
     Event,
     Finalize,
+    Opinion,
     Output,
     Timings,
     TurnAbandoned,
@@ -38,6 +39,7 @@ __all__ = [
     "Event",
     "Finalize",
     "FinalizeOnSilence",
+    "Opinion",
     "Output",
     "Parameter",
     "Policy",

@@ -14,6 +14,7 @@ from turnwise_policies.signals import Word
 __all__ = [
     "Event",
     "Finalize",
+    "Opinion",
     "Output",
     "Timings",
     "TurnAbandoned",
@@ -51,6 +52,21 @@ class Timings:
 
 
 @dataclass(frozen=True, slots=True)
+class Opinion:
+    """What one rule said when the turn was completed. Session clock; None: nothing.
+
+    Attributes:
+        rule: its name.
+        deadline: it would have completed the turn then.
+        hold: it objected to anything earlier.
+    """
+
+    rule: str
+    deadline: float | None
+    hold: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class TurnStarted:
     """The user began to speak.
 
@@ -71,13 +87,20 @@ class TurnStarted:
 
 @dataclass(frozen=True, slots=True)
 class TurnUpdated:
-    """The text so far changed: all finals, then the latest interim."""
+    """The text so far changed, or the turn became an interruption.
+
+    Attributes:
+        text: all finals, then the latest interim.
+        interrupts: the agent was speaking when the turn started, and this is no backchannel any more: enough words,
+            or speech for long enough. Stays true once it is.
+    """
 
     type: ClassVar[str] = "turn_updated"
     turn: int
     channel: int
     at: float
     text: str
+    interrupts: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +134,8 @@ class TurnCompleted:
         confirmed: False when some of the words were still interim, or the transcriber could not be asked.
         agent_speaking: the agent was speaking when the turn started.
         backchannel: a short "uh-huh" while the agent spoke: not meant as a turn of its own.
+        continues: as in `TurnStarted`.
+        opinions: what each rule said, in the policy's order.
     """
 
     type: ClassVar[str] = "turn_completed"
@@ -127,6 +152,7 @@ class TurnCompleted:
     agent_speaking: bool = False
     backchannel: bool = False
     continues: int | None = None
+    opinions: tuple[Opinion, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +216,6 @@ def _plain(value: Any) -> Any:
         return {"text": value.text, "start": round(value.start, 3), "end": round(value.end, 3)}
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
-    if isinstance(value, Timings):
+    if isinstance(value, (Timings, Opinion)):
         return as_dict(value)
     return value

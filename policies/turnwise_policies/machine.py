@@ -17,7 +17,9 @@ import dataclasses
 import math
 from collections import deque
 
+from turnwise_policies.bargein import is_backchannel, is_interruption
 from turnwise_policies.clock import AudioClock
+from turnwise_policies.decision import combine, forced_verdict, opinions
 from turnwise_policies.events import (
     Finalize,
     Output,
@@ -33,7 +35,7 @@ from turnwise_policies.events import (
 from turnwise_policies.finalizes import Finalizes, Request
 from turnwise_policies.ledger import Closed, Ledger, split
 from turnwise_policies.policy import Policy
-from turnwise_policies.rules import Verdict
+from turnwise_policies.rules import FinalizeOnSilence, Verdict
 from turnwise_policies.signals import (
     AgentSpeech,
     AppCommand,
@@ -51,15 +53,13 @@ from turnwise_policies.signals import (
     UtteranceEnd,
     Word,
 )
-from turnwise_policies.text import bare, classify
 from turnwise_policies.transcript import spoken
 from turnwise_policies.turn import Evidence, Turn, TurnView
 
 __all__ = ["TurnMachine"]
 
 _REPLAY_SPEED = 1.25  # Deepgram takes replayed audio no faster than this, times real time
-_WORD_DELAY = 1.5  # without a VAD: a word is shown at most this long after it was spoken, else clocks disagree
-_QUIET = 0.6  # so much audio without a word behind the newest one is silence (seconds)
+_FORCE_WAIT = 1.2  # a force_end with nothing heard yet is for words that come within this (seconds)
 _RESPEAK = 0.5  # speech that outlasts a forced end by this much makes a turn of its own (seconds)
 
 
@@ -221,9 +221,11 @@ class TurnMachine:
         text = turn.words.text
         if turn.predicted is not None and text != turn.predicted:
             self._resume(out)
+        if turn.agent_speaking and is_interruption(text, 0.0, self.policy):
+            turn.interrupts = True
         if text != turn.shown:
             turn.shown = text
-            out.append(TurnUpdated(turn.number, self.channel, self._now, text))
+            out.append(TurnUpdated(turn.number, self.channel, self._now, text, turn.interrupts))
 
     def _amend(self, closed: Closed, words: list[Word], end: float, out: list[Output]) -> None:
         if closed.words is None:
@@ -288,7 +290,7 @@ class TurnMachine:
             turn.speech_started(self._speech[0])
             if self._speech[1] is not None:
                 turn.speech_stopped(self._speech[1], self._now)
-        if self._forced is not None and self._now <= self._forced + _force_wait(self.policy):
+        if self._forced is not None and self._now <= self._forced + (self._force_wait or _FORCE_WAIT):
             turn.forced = self._forced
         self._forced = None
         self._turn = turn
@@ -331,62 +333,45 @@ class TurnMachine:
         turn = self._turn
         if turn is None:
             return
-        view = self._view(turn)
-        verdicts = self._verdicts(turn, view)
+        view, verdicts = self._judge(turn)
         ask = min((v.finalize for _, v in verdicts if v.finalize is not None), default=None)
         if ask is not None and ask <= self._now:
             self._finalize(out)
-            view = self._view(turn)
-            verdicts = self._verdicts(turn, view)
+            view, verdicts = self._judge(turn)
             ask = None
-        when, reason, evident = self._combine(turn, verdicts)
-        if when <= self._now:
-            self._end(turn, view, reason, out)
+        decision = combine(verdicts, self._cap(turn), held=self._held and turn.forced is None)
+        if decision.when <= self._now:
+            self._end(turn, view, decision.reason, verdicts, out)
             return
-        self._predict(turn, view, evident, out)
-        pending = [when] if evident <= self._now else [when, evident]
-        if ask is not None and ask > self._now:
-            pending.append(ask)
-        self._deadline = min(pending)
+        self._predict(turn, view, decision.evident, out)
+        interruption = self._interrupt(turn, out)
+        pending = (decision.when, decision.evident, ask, interruption)
+        self._deadline = min(at for at in pending if at is not None and at > self._now)
 
-    def _verdicts(self, turn: Turn, view: TurnView) -> list[tuple[str, Verdict]]:
+    def _judge(self, turn: Turn) -> tuple[TurnView, list[tuple[str, Verdict]]]:
+        view = turn.view(
+            self._now,
+            self._clock,
+            self.policy.words,
+            latest=self._finalizes.last,
+            link=self._link,
+            ended=self._ended,
+        )
         if turn.forced is not None:
-            return [("force_end", self._forced_verdict(turn, view))]
-        return [(rule.name, rule.judge(view)) for rule in self.policy.rules]
+            return view, [("force_end", forced_verdict(view, turn.forced, self._force_wait))]
+        return view, [(rule.name, rule.judge(view)) for rule in self.policy.rules]
 
-    def _forced_verdict(self, turn: Turn, view: TurnView) -> Verdict:
-        # The application's command outranks the VAD and all holds; only words under way are waited for.
-        assert turn.forced is not None
-        if not view.unfinalised:
-            return Verdict(deadline=turn.forced)
-        request = self._finalizes.last
-        if request is None:
-            return Verdict(deadline=turn.forced + _force_wait(self.policy))
-        if request.answered is not None and request.answered >= turn.forced:
-            return Verdict(deadline=request.answered)
-        return Verdict(deadline=max(request.sent, turn.forced) + _force_wait(self.policy) + request.backlog)
-
-    def _combine(self, turn: Turn, verdicts: list[tuple[str, Verdict]]) -> tuple[float, str, float]:
-        """When the turn is over, by which rule, and when the first rule would have ended it."""
-        evident, reason = math.inf, "safety_net"
-        hold = -math.inf
-        for name, verdict in verdicts:
-            if verdict.deadline is not None and verdict.deadline < evident:
-                evident, reason = verdict.deadline, name
-            if verdict.hold is not None:
-                hold = max(hold, verdict.hold)
-        if self._held and turn.forced is None:
-            hold = math.inf
-        when = max(evident, hold)
-        cap = self._cap(turn)
-        return (cap, "safety_net", evident) if cap < when else (when, reason, evident)
+    @property
+    def _force_wait(self) -> float | None:
+        rule = next((rule for rule in self.policy.rules if isinstance(rule, FinalizeOnSilence)), None)
+        return rule.finalize_timeout if rule else None
 
     def _cap(self, turn: Turn) -> float:
         """The safety net."""
         longest = turn.opened + self.policy.max_turn
         if self._held or turn.speaking:
             return longest
-        last_sign = max(turn.last_growth, self._speech_end(turn) or turn.opened)
+        last_sign = max(turn.last_growth, turn.ended_at(self._clock) or turn.opened)
         return min(longest, last_sign + self.policy.max_silence)
 
     def _predict(self, turn: Turn, view: TurnView, evident: float, out: list[Output]) -> None:
@@ -397,16 +382,31 @@ class TurnMachine:
             turn.predicted = turn.words.text
             out.append(TurnPredicted(turn.number, self.channel, self._now, turn.predicted))
 
-    def _end(self, turn: Turn, view: TurnView, reason: str, out: list[Output]) -> None:
+    def _interrupt(self, turn: Turn, out: list[Output]) -> float | None:
+        """Tell once that the turn cuts into the agent's speech; when it will, if its user just speaks on."""
+        if turn.interrupts or not turn.agent_speaking:
+            return None
+        lasted = self._now - turn.opened
+        due = turn.opened + self.policy.interrupt_after
+        if not turn.speaking or due > self._now:
+            return due if turn.speaking else None
+        if is_interruption(turn.words.text, lasted, self.policy):
+            turn.interrupts = True
+            out.append(TurnUpdated(turn.number, self.channel, self._now, turn.words.text, interrupts=True))
+        return None
+
+    def _end(
+        self, turn: Turn, view: TurnView, reason: str, verdicts: list[tuple[str, Verdict]], out: list[Output]
+    ) -> None:
         self._turn = None
         self._deadline = None
         if not turn.words:
             out.append(TurnAbandoned(turn.number, self.channel, self._now, "no_words"))
             return
-        end = self._audio_now if view.speech_end is None else self._clock.audio(view.speech_end)
+        end = self._audio_now if turn.speech_end is None else turn.speech_end
         request = turn.finalize
         timings = Timings(
-            speech_end=self._speech_end(turn),
+            speech_end=view.speech_end,
             noticed=turn.noticed,
             finalize_sent=request.sent if request else None,
             answered=request.answered if request else None,
@@ -428,59 +428,13 @@ class TurnMachine:
                 confirmed=not turn.words.pending and (self._link or not view.unfinalised),
                 timings=timings,
                 agent_speaking=turn.agent_speaking,
-                backchannel=self._is_backchannel(turn, text),
+                backchannel=turn.agent_speaking and is_backchannel(text, self.policy),
                 continues=turn.continues,
+                opinions=opinions(verdicts),
             )
         )
+        until = self._audio_now
+        if turn.forced is not None and request and request.sent >= turn.forced:
+            until = request.audio  # what is said after the command is not meant
         cut = reason in ("force_end", "safety_net")
-        until = request.audio if cut and request else self._audio_now
         self._ledger.close(turn.number, turn.words, min(end, until), until, vad=turn.vad, cut=cut)
-
-    def _is_backchannel(self, turn: Turn, text: str) -> bool:
-        words = [bare(token) for token in text.split()]
-        known = self.policy.words.backchannels
-        return (
-            turn.agent_speaking
-            and len(words) <= self.policy.backchannel_words
-            and (" ".join(words) in known or all(word in known for word in words))
-        )
-
-    def _speech_end(self, turn: Turn) -> float | None:
-        """When the user ceased to speak, on the session clock; None while the VAD hears speech."""
-        end = turn.speech_end
-        if end is None:
-            return None if turn.vad else turn.opened
-        at = self._clock.session(end)
-        # It did not end after the last that was heard of it, whatever the times say.
-        return min(at if turn.vad else max(at, turn.last_growth - _WORD_DELAY), turn.last_sign)
-
-    def _view(self, turn: Turn) -> TurnView:
-        request = self._request
-        newest = turn.newest_end
-        return TurnView(
-            now=self._now,
-            opened=turn.opened,
-            speaking=turn.speaking,
-            vad=turn.vad,
-            speech_end=self._speech_end(turn),
-            last_growth=turn.last_growth,
-            last_result=turn.last_result,
-            words=len(turn.words.finals) + len(turn.words.pending),
-            pending=len(turn.words.pending),
-            ending=classify(turn.words.text, self.policy.words),
-            unfinalised=turn.is_unfinalised(request),
-            quiet=newest is not None and turn.provider_heard - newest >= _QUIET,
-            endpoint=turn.endpoint.at if turn.endpoint and turn.endpoint_holds() else None,
-            utterance_end=turn.utterance_end.at if turn.utterance_end else None,
-            request=request,
-            link=self._link,
-            ended=self._ended,
-        )
-
-
-def _force_wait(policy: Policy) -> float:
-    """How long a forced end waits for the answer to its Finalize."""
-    for rule in policy.rules:
-        if rule.name == "finalize_on_silence":
-            return float(getattr(rule, "finalize_timeout", 1.2))
-    return 1.2

@@ -61,6 +61,10 @@ class Policy:
         "predict an end only where the odds of the text's ending reach this; 1 never predicts",
         unit="",
     )
+    interrupt_words: float = param(2, 1, 20, "over the agent's speech, so many words are an interruption", unit="words")
+    interrupt_after: float = param(
+        0.7, 0.1, 10.0, "over the agent's speech, a voice for so long is an interruption, words or not"
+    )
     backchannel_words: float = param(
         3,
         0,

@@ -85,6 +85,9 @@ def _tails(lang: Language) -> tuple[str, ...]:
     return tuple(f" {opener}" for opener in lang.openers)
 
 
+_LOOK_BACK = 16  # tokens; nothing here depends on more of the text than its end
+
+
 def bare(token: str) -> str:
     """A token in lower case without the punctuation around it."""
     return token.casefold().replace("’", "'").strip('.,!?;:…—–"()[]')
@@ -92,7 +95,7 @@ def bare(token: str) -> str:
 
 def classify(text: str, lang: Language) -> Ending:
     """The class of how ``text`` ends. Works with and without punctuation."""
-    tokens = text.split()
+    tokens = text.rsplit(maxsplit=_LOOK_BACK)
     if not tokens:
         return Ending.NOTHING
     last = tokens[-1]

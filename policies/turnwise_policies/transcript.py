@@ -7,12 +7,16 @@ two utterances.
 
 from __future__ import annotations
 
+import re
 from bisect import insort
 from collections.abc import Iterable, Sequence
 
 from turnwise_policies.signals import Word
 
 __all__ = ["Words", "join", "middle", "spoken"]
+
+
+_MARKS = re.compile(r"[^\w\s]|_")
 
 
 def middle(word: Word) -> float:
@@ -30,7 +34,7 @@ def join(words: Iterable[Word]) -> str:
 
 def spoken(text: str) -> str:
     """``text`` without case and punctuation: what remains equal when only the formatting changes."""
-    return " ".join("".join(c for c in part if c.isalnum()) for part in text.casefold().split()).strip()
+    return " ".join(_MARKS.sub("", text.casefold()).split())
 
 
 class Words:
@@ -42,12 +46,14 @@ class Words:
         covered: audio time up to which results are final.
     """
 
-    __slots__ = ("covered", "finals", "pending")
+    __slots__ = ("_newest_end", "_text", "covered", "finals", "pending")
 
     def __init__(self) -> None:
         self.finals: list[Word] = []
         self.pending: list[Word] = []
         self.covered = float("-inf")
+        self._text: str | None = ""  # None: to be put together anew; likewise the end
+        self._newest_end: float | None = None
 
     def add_final(self, words: Sequence[Word], end: float) -> None:
         """Final ``words`` of a result whose span ends at ``end``: they take the place of the interim there."""
@@ -56,6 +62,7 @@ class Words:
         reach = max([end, *(w.end for w in words)])
         self.covered = max(self.covered, reach)
         self.pending = [w for w in self.pending if middle(w) >= reach]
+        self._text = None
 
     def set_interim(self, words: Sequence[Word], end: float) -> None:
         """Interim ``words`` of a result whose span ends at ``end``; what lies behind ``end`` stays pending.
@@ -65,6 +72,7 @@ class Words:
         reach = max([end, *(w.end for w in words)])
         later = [w for w in self.pending if middle(w) >= reach]
         self.pending = [w for w in words if middle(w) >= self.covered] + later
+        self._text = None
 
     @property
     def all(self) -> list[Word]:
@@ -74,12 +82,21 @@ class Words:
     @property
     def text(self) -> str:
         """The text so far."""
-        return join(self.all)
+        if self._text is None:
+            self._renew()
+        assert self._text is not None
+        return self._text
 
     @property
     def newest_end(self) -> float | None:
         """Audio time at which the newest word ends; None without words."""
-        return max((w.end for w in self.all), default=None)
+        if self._text is None:
+            self._renew()
+        return self._newest_end
+
+    def _renew(self) -> None:
+        self._text = join(self.all)
+        self._newest_end = max((w.end for w in self.all), default=None)
 
     def __bool__(self) -> bool:
         return bool(self.finals or self.pending)

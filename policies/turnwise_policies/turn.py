@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from turnwise_policies.clock import AudioClock
 from turnwise_policies.finalizes import Request
 from turnwise_policies.signals import Transcript, UtteranceEnd
-from turnwise_policies.text import Ending
+from turnwise_policies.text import Ending, Language, classify
 from turnwise_policies.transcript import Words, spoken
 
 __all__ = ["Evidence", "Turn", "TurnView"]
@@ -17,6 +18,8 @@ _END_SLACK = 0.1
 _ENDPOINT_SLACK = 0.35
 _WORD_SLACK = 0.05
 _UNHEARD_WORDS = 0.2  # words may outlast the VAD's end of speech by this much before they count
+_WORD_DELAY = 1.5  # without a VAD: a word is shown at most this long after it was spoken, else the clocks disagree
+_QUIET = 0.6  # so much audio without a word behind the newest one is silence
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class TurnView:
         endpoint: arrival of a provider's endpoint that covers the newest word and the speech; else None.
         utterance_end: arrival of a provider's utterance end that reaches the newest word; else None.
         request: the Finalize that covers all speech so far; None when there is none.
+        latest_request: the latest Finalize, whatever it covers.
         link: the transcriber can be reached.
         ended: when the audio ended; None while more may come.
     """
@@ -73,6 +77,7 @@ class TurnView:
     endpoint: float | None
     utterance_end: float | None
     request: Request | None
+    latest_request: Request | None
     link: bool
     ended: float | None
 
@@ -101,6 +106,8 @@ class Turn:
     shown: str = ""  # the text last told to the application
     finalize: Request | None = None  # the last Finalize sent in this turn
     news: bool = True  # speech or words since then
+    ending: tuple[str, Ending] = ("", Ending.NOTHING)  # of the text it was last worked out for
+    interrupts: bool = False  # it cuts into the agent's speech, and is more than a backchannel
 
     @property
     def vad(self) -> bool:
@@ -130,6 +137,54 @@ class Turn:
         if self.vad and (self.speech_stop is None or newest is None or newest <= self.speech_stop + _UNHEARD_WORDS):
             return self.speech_stop
         return newest
+
+    def ended_at(self, clock: AudioClock) -> float | None:
+        """When the user ceased to speak (session clock); None while the VAD hears speech."""
+        end = self.speech_end
+        if end is None:
+            return None if self.vad else self.opened
+        at = clock.session(end)
+        # It did not end after the last that was heard of it, whatever the times say.
+        return min(at if self.vad else max(at, self.last_growth - _WORD_DELAY), self.last_sign)
+
+    def view(
+        self,
+        now: float,
+        clock: AudioClock,
+        words: Language,
+        *,
+        latest: Request | None,
+        link: bool,
+        ended: float | None,
+    ) -> TurnView:
+        """What rules may know of it at ``now``."""
+        request = latest if latest and self.covers(latest) else None
+        newest = self.newest_end
+        return TurnView(
+            now=now,
+            opened=self.opened,
+            speaking=self.speaking,
+            vad=self.vad,
+            speech_end=self.ended_at(clock),
+            last_growth=self.last_growth,
+            last_result=self.last_result,
+            words=len(self.words.finals) + len(self.words.pending),
+            pending=len(self.words.pending),
+            ending=self._ending(words),
+            unfinalised=self.is_unfinalised(request),
+            quiet=newest is not None and self.provider_heard - newest >= _QUIET,
+            endpoint=self.endpoint.at if self.endpoint and self.endpoint_holds() else None,
+            utterance_end=self.utterance_end.at if self.utterance_end else None,
+            request=request,
+            latest_request=latest,
+            link=link,
+            ended=ended,
+        )
+
+    def _ending(self, words: Language) -> Ending:
+        if self.ending[0] != self.words.text:
+            self.ending = (self.words.text, classify(self.words.text, words))
+        return self.ending[1]
 
     def speech_started(self, audio: float) -> None:
         """A stretch of speech. What spoke for an end before it is stale now."""
