@@ -189,7 +189,7 @@ def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
     version = subprocess.run(["flite", "--version"], capture_output=True, text=True).stdout
     about = {
         "file": recording.file,
-        "made_with": next(line.strip() for line in version.splitlines() if "version" in line),
+        "made_with": next(line.split(":", 1)[1].strip() for line in version.splitlines() if "version:" in line),
         "sample_rate": RATE,
         "channels": recording.channels,
         "duration": frames / RATE,

@@ -60,7 +60,7 @@ class WebRtcDetector:
     """
 
     #: By aggressiveness: seconds for which the verdict outlasts clean speech at -22 dBFS (median).
-    TAILS = (0.15, 0.15, 0.10, 0.06)
+    TAILS = (0.15, 0.15, 0.10, 0.07)
     #: The noise floor is this quantile of the frame levels of the last `FLOOR_WINDOW` seconds: speech leaves
     #: more gaps than that, and a few lost frames do not pull it down as they would a minimum.
     FLOOR_QUANTILE = 0.1
@@ -204,6 +204,7 @@ class SpeechGate:
         self._hits: deque[int] = deque()  # speech frames within the onset window, while not speaking
         self._start = 0.0
         self._last = 0.0  # end of the last speech frame
+        self._end = 0.0  # the same, without the tail
         self.speaking = False
 
     @property
@@ -240,10 +241,12 @@ class SpeechGate:
         now = self._frames * self._frame_size / self._sample_rate
         if self.speaking:
             if speech:
-                self._last = now
-            # Half a millisecond for the rounding of the times: frames are 10 ms and longer.
-            elif now - (self._last - self._detector.tail) > self._hangover - 0.0005:
-                return self._stop()
+                self._last = self._end = now
+            else:
+                self._end = max(self._start, self._last - self._detector.tail)
+                # Half a millisecond for the rounding of the times: frames are 10 ms and longer.
+                if now - self._end > self._hangover - 0.0005:
+                    return self._stop()
         elif speech:
             hits = self._hits
             hits.append(index)
@@ -252,11 +255,11 @@ class SpeechGate:
             if len(hits) == self._onset_frames:
                 self.speaking = True
                 self._start = hits[0] * self._frame_size / self._sample_rate
-                self._last = now
+                self._last = self._end = now
                 hits.clear()
                 return SpeechEdge("start", self._start)
         return None
 
     def _stop(self) -> SpeechEdge:
         self.speaking = False
-        return SpeechEdge("stop", max(self._start, self._last - self._detector.tail))
+        return SpeechEdge("stop", self._end)

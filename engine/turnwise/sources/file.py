@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import trio
 
-from turnwise.audio import FULL_SCALE, AudioFormat, Resampler, Samples, import_extra, working_rate
+from turnwise.audio import FULL_SCALE, AudioFormat, Resampler, Samples, import_extra, to_int16, working_rate
 from turnwise.errors import UsageError
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class FileSource:
         self._frames_read += len(block)
         if len(block) < self._block_frames and self._frames_read < self._file.frames:
             self._warn_of_cut(self._frames_read / self._file.frames)
-        return np.clip(np.rint(block * FULL_SCALE), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
+        return to_int16(block * FULL_SCALE)
 
     def _warn_of_cut(self, share: float) -> None:
         _log.warning("%s: cut off: it holds %.0f %% of the audio its header promises", self._path, 100 * share)
@@ -112,10 +112,10 @@ def _open(path: str) -> soundfile.SoundFile:
         raise UsageError(f"{path}: no such file") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    soundfile = import_extra("soundfile", "reading audio files")
+    library = import_extra("soundfile", "reading audio files")
     try:
-        opened: soundfile.SoundFile = soundfile.SoundFile(path)
-    except soundfile.LibsndfileError as error:
+        opened: soundfile.SoundFile = library.SoundFile(path)
+    except library.LibsndfileError as error:
         raise UsageError(
             f"{path}: not a usable audio file ({error.error_string.rstrip('.')}); "
             f"WAV, FLAC, Ogg and MP3 work, ffmpeg -i IN OUT.wav converts the rest"

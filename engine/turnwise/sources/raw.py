@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import AsyncIterator
 from typing import Protocol
@@ -71,17 +70,15 @@ def stdin_source(format: AudioFormat) -> RawSource:
     """Raw PCM on standard input.
 
     Raises:
-        UsageError: standard input is a terminal, a directory, or closed.
+        UsageError: standard input is a terminal, or closed.
     """
     try:
         fd = sys.stdin.fileno()
-        mode = os.fstat(fd).st_mode
+        terminal = os.isatty(fd)
     except (AttributeError, OSError, ValueError):
         raise UsageError("standard input is closed: pipe raw PCM into it") from None
-    if os.isatty(fd):
+    if terminal:
         raise UsageError("standard input is a terminal: pipe raw PCM into it, or name an audio file instead of -")
-    if stat.S_ISDIR(mode):
-        raise UsageError("standard input is a directory: pipe raw PCM into it, or name an audio file instead of -")
     return RawSource(_Descriptor(fd), format, "standard input")
 
 

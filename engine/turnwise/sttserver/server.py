@@ -71,24 +71,18 @@ class SttServer:
     async def _answer(self, request: WebSocketRequest) -> None:
         request_id = str(uuid.uuid4())
         path, _, query = request.path.partition("?")
-        headers = [(b"dg-request-id", request_id.encode())]
         try:
             if (open_stream := PROTOCOLS.get(path)) is None:
                 raise Refused(404, "NOT_FOUND", f"there is no {path} here, only {', '.join(PROTOCOLS)}")
             self._authorise(request)
             stream = open_stream(query, request_id)
+            async with self._pool.lend(stream.channels) as recognisers:
+                websocket = await request.accept(extra_headers=[(b"dg-request-id", request_id.encode())])
+                await _Conversation(websocket, stream, recognisers).run()
         except Refused as refused:
-            body = {"err_code": refused.code, "err_msg": refused.detail, "request_id": request_id}
-            reason = refused.detail.encode("ascii", "backslashreplace")
-            await request.reject(
-                refused.status,
-                extra_headers=[*headers, (b"dg-error", reason), (b"content-type", b"application/json")],
-                body=json.dumps(body).encode(),
-            )
-            return
-        async with self._pool.lend(stream.channels) as recognisers:
-            websocket = await request.accept(extra_headers=headers)
-            await _Conversation(websocket, stream, recognisers).run()
+            await _reject(request, refused, request_id)
+        except (UsageError, RecogniserFailed) as error:  # something is not installed, or does not start any more
+            await _reject(request, Refused(503, "SERVICE_UNAVAILABLE", str(error)), request_id)
 
     def _authorise(self, request: WebSocketRequest) -> None:
         # WebSocketRequest gives header names in lower case.
@@ -99,6 +93,19 @@ class SttServer:
             raise Refused(401, "INVALID_AUTH", "send the header 'Authorization: Token <key>'")
         if self._token is not None and not hmac.compare_digest(key.encode(), self._token.encode()):
             raise Refused(401, "INVALID_AUTH", "Invalid credentials.")
+
+
+async def _reject(request: WebSocketRequest, refused: Refused, request_id: str) -> None:
+    body = {"err_code": refused.code, "err_msg": refused.detail, "request_id": request_id}
+    await request.reject(
+        refused.status,
+        extra_headers=[
+            (b"dg-request-id", request_id.encode()),
+            (b"dg-error", refused.detail.encode("ascii", "backslashreplace")),
+            (b"content-type", b"application/json"),
+        ],
+        body=json.dumps(body).encode(),
+    )
 
 
 class _Conversation:
@@ -120,7 +127,8 @@ class _Conversation:
                 open_ = await self._perform(self._stream.receive(message))
             else:
                 for at in range(0, len(message), _PIECE):
-                    open_ = await self._perform(self._stream.receive(message[at : at + _PIECE]))
+                    if open_:
+                        open_ = await self._perform(self._stream.receive(message[at : at + _PIECE]))
 
     async def _perform(self, steps: Sequence[Step]) -> bool:
         """Returns False when the connection is closed."""

@@ -56,6 +56,9 @@ class V1Stream:
         options: from the query of the handshake.
         request_id: as in the ``dg-request-id`` header.
         created: time of the connection, RFC 3339.
+
+    Raises:
+        UsageError: soxr is missing, and the rate needs it.
     """
 
     # Measured: the close comes 12 s after the last message, though the documentation says 10.
@@ -66,9 +69,7 @@ class V1Stream:
         self._options = options
         self._request_id = request_id
         self._created = created
-        self._reader = PcmReader(
-            options.encoding, options.sample_rate, options.channels, mix=options.recognisers < options.channels
-        )
+        self._reader = PcmReader(options.audio, mix=options.recognisers < options.audio.channels)
         self._channels = [_Channel(index, options, request_id) for index in range(self.channels)]
         self._sha256 = hashlib.sha256()
         self._heard = False
@@ -144,7 +145,7 @@ class V1Stream:
             "sha256": sha256,
             "created": self._created,
             "duration": round(self._channels[0].time, 6),
-            "channels": self._options.channels if self._heard else 0,
+            "channels": self._options.audio.channels if self._heard else 0,
         }
         if self._heard:
             message |= {"models": [_MODEL_UUID], "model_info": {_MODEL_UUID: _MODEL_INFO}}

@@ -6,8 +6,10 @@ Parameters it does not know are ignored, as Deepgram ignores them.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 from urllib.parse import parse_qsl
 
+from turnwise.audio import AudioFormat, Encoding
 from turnwise.sttserver.pcm import ENCODINGS
 from turnwise.sttserver.steps import Refused
 
@@ -29,9 +31,7 @@ class V1Options:
         punctuated: words also come as ``punctuated_word``.
     """
 
-    encoding: str
-    sample_rate: int
-    channels: int = 1
+    audio: AudioFormat
     recognisers: int = 1
     interim_results: bool = False
     endpointing: float | None = _DEFAULT_ENDPOINTING
@@ -69,9 +69,7 @@ def parse_options(query: str) -> V1Options:
         raise _bad(f"channels={channels}: this server transcribes at most {_MAX_RECOGNISERS} channels apart")
 
     return V1Options(
-        encoding=encoding,
-        sample_rate=sample_rate,
-        channels=channels,
+        audio=AudioFormat(cast("Encoding", encoding), sample_rate, channels),
         recognisers=channels if multichannel else 1,
         interim_results=_boolean(params, "interim_results"),
         endpointing=_endpointing(params),

@@ -1,0 +1,310 @@
+"""Voice activity detection: the gate's edges exactly, the detector on speech and on noise."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from turnwise.errors import UsageError
+from turnwise.vad import SpeechEdge, SpeechGate, WebRtcDetector
+
+RATE = 16_000
+SAMPLES = Path(__file__).parents[1] / "samples"
+
+
+# -- the gate ----------------------------------------------------------------------------------------------------
+
+
+class Obvious:
+    """Any frame that begins with something else than 0 is speech."""
+
+    frame_ms = 20
+
+    def __init__(self, tail=0.0):
+        self.tail = tail
+
+    def is_speech(self, frame):
+        assert len(frame) == 640
+        return frame[:2] != b"\0\0"
+
+
+def frames(pattern):
+    """PCM for `Obvious`, a character a frame: ``#`` is speech."""
+    return b"".join((b"\1\0" if mark == "#" else b"\0\0") * 320 for mark in pattern)
+
+
+def edges(pattern, tail=0.0, **settings):
+    gate = SpeechGate(Obvious(tail), RATE, **settings)
+    return [(edge.kind, round(edge.audio, 6)) for edge in gate.feed(frames(pattern))]
+
+
+def test_start_and_stop_are_dated_back_to_the_onset_and_the_end():
+    assert edges("..........##########..........") == [("start", 0.2), ("stop", 0.4)]
+
+
+def test_the_detectors_tail_is_taken_off_the_end():
+    assert edges("..........##########..........", tail=0.1) == [("start", 0.2), ("stop", 0.3)]
+
+
+@pytest.mark.parametrize("tail", [0.0, 0.1])
+def test_the_stop_is_noticed_one_hangover_after_the_end_it_names(tail):
+    gate = SpeechGate(Obvious(tail), RATE, hangover=0.2)
+    for mark in "#" * 20 + "." * 20:
+        for edge in gate.feed(frames(mark)):
+            if edge.kind == "stop":
+                assert edge.audio == pytest.approx(0.4 - tail)
+                assert gate.heard == pytest.approx(edge.audio + 0.2)
+                return
+    pytest.fail("no stop")
+
+
+def test_a_pause_shorter_than_the_hangover_does_not_show():
+    speech = "#" * 10
+    assert edges(speech + "." * 9 + speech + "." * 20) == [("start", 0.0), ("stop", 0.58)]
+    assert len(edges(speech + "." * 10 + speech + "." * 20)) == 4
+
+
+def test_a_start_needs_enough_speech_within_the_window():
+    assert edges("....####....####....####....") == []
+    assert edges("....###.##....") == [("start", 0.08)]
+    assert edges("....###..##....") == []
+    assert edges("....##", onset=0.04, onset_window=0.04) == [("start", 0.08)]
+
+
+def test_speech_that_the_audio_ends_in_can_be_flushed():
+    gate = SpeechGate(Obvious(tail=0.1), RATE)
+    gate.feed(frames("..########"))
+    assert gate.speaking
+    assert gate.flush() == [SpeechEdge("stop", 0.2)]  # no tail: nobody heard an end
+    assert not gate.speaking
+    assert gate.flush() == []
+
+
+def test_a_stop_is_never_dated_before_its_start():
+    gate = SpeechGate(Obvious(tail=0.5), RATE)
+    gate.feed(frames("..#####."))
+    assert gate.flush() == [SpeechEdge("stop", 0.04)]
+
+
+def test_what_the_gate_has_heard_counts_every_sample():
+    gate = SpeechGate(Obvious(), RATE)
+    gate.feed(bytes(2 * 1000))
+    assert gate.heard == 1000 / RATE
+    gate.feed(bytes(2 * 1))
+    assert gate.heard == 1001 / RATE
+
+
+def test_the_level_is_that_of_the_last_whole_frame():
+    gate = SpeechGate(Obvious(), RATE)
+    assert gate.level == -math.inf
+    gate.feed(np.full(320, 3277, "<i2").tobytes() + bytes(100))
+    assert gate.level == pytest.approx(-20, abs=0.01)
+    gate.feed(bytes(640))
+    assert gate.level == -math.inf
+
+
+@given(
+    pattern=st.text(alphabet="#.", max_size=120),
+    tail=st.sampled_from([0.0, 0.06, 0.1, 0.15]),
+    hangover=st.sampled_from([0.0, 0.1, 0.2, 0.5]),
+    onset=st.sampled_from([0.02, 0.06, 0.1]),
+    window=st.sampled_from([0.02, 0.1, 0.2]),
+)
+def test_edges_alternate_in_order_of_time_and_never_lie_ahead(pattern, tail, hangover, onset, window):
+    gate = SpeechGate(Obvious(tail), RATE, hangover=hangover, onset=onset, onset_window=window)
+    found = []
+    for mark in pattern:
+        for edge in gate.feed(frames(mark)):
+            assert edge.audio <= gate.heard
+            found.append(edge)
+        assert gate.speaking == (len(found) % 2 == 1)
+    found += gate.flush()
+    assert [edge.kind for edge in found] == ["start", "stop"] * (len(found) // 2)
+    assert all(a.audio <= b.audio for a, b in itertools.pairwise(found))
+
+
+# -- the detector ------------------------------------------------------------------------------------------------
+
+
+def pcm(samples):
+    return np.clip(np.rint(np.asarray(samples) * 32768), -32768, 32767).astype("<i2").tobytes()
+
+
+def noise(color, seconds, level, rate=RATE, seed=3):
+    size = round(seconds * rate)
+    values = np.random.RandomState(seed).standard_normal(size)
+    if color == "pink":
+        spectrum = np.fft.rfft(values)
+        values = np.fft.irfft(spectrum / np.sqrt(np.maximum(np.arange(len(spectrum)), 1)), size)
+    return values / np.sqrt(np.mean(values**2)) * 10 ** (level / 20)
+
+
+def recording(file):
+    """A sample recording, shape (frames, channels), full scale 1, and the truth about it."""
+    samples, _ = soundfile.read(SAMPLES / file, dtype="int16")
+    truth = json.loads((SAMPLES / file).with_suffix(".json").read_text())
+    return samples.reshape(len(samples), -1) / 32768, truth
+
+
+def detect(data, rate=RATE, **options):
+    """The spans of speech."""
+    gate = SpeechGate(WebRtcDetector(rate, **options), rate)
+    times = [edge.audio for edge in (*gate.feed(data), *gate.flush())]
+    return list(zip(times[::2], times[1::2], strict=True))
+
+
+def heard_share(data, **options):
+    return sum(end - start for start, end in detect(data, **options)) / (len(data) / 2 / RATE)
+
+
+@pytest.fixture(scope="module")
+def order():
+    samples, truth = recording("order.flac")
+    return samples[:, 0], truth
+
+
+def spoken(truth, channel=0, pause=0.3):
+    """The stretches of speech between true pauses longer than ``pause``."""
+    spans = []
+    for turn in truth["turns"]:
+        if turn["channel"] == channel:
+            for word in turn["words"]:
+                if not spans or word["start"] - spans[-1][1] > pause:
+                    spans.append([word["start"], word["end"]])
+                spans[-1][1] = word["end"]
+    return spans
+
+
+@pytest.mark.parametrize("file", ["order.flac", "phone_number.wav", "two_people.flac"])
+def test_every_stretch_of_speech_in_the_samples_is_found(file):
+    samples, truth = recording(file)
+    for channel in range(truth["channels"]):
+        found = detect(pcm(samples[:, channel]))
+        true = spoken(truth, channel)
+        assert len(found) == len(true)
+        for (start, end), (true_start, true_end) in zip(found, true, strict=True):
+            assert start == pytest.approx(true_start, abs=0.15)
+            assert end == pytest.approx(true_end, abs=0.2)
+
+
+def test_the_edges_of_a_known_recording(order):
+    # Golden: a change here is a change of what every user hears. See `python -m benchmarks.vad` before.
+    found = [(round(start, 3), round(end, 3)) for start, end in detect(pcm(order[0]))]
+    assert found == [(0.5, 2.1), (2.9, 3.94), (6.02, 7.56), (9.54, 10.4)]
+
+
+@settings(max_examples=20, deadline=None)
+@given(cuts=st.lists(st.integers(0, 4 * RATE), max_size=60).map(sorted))
+def test_edges_do_not_depend_on_how_the_audio_is_cut(order, cuts):
+    data = pcm(order[0][: 4 * RATE])
+    whole = SpeechGate(WebRtcDetector(RATE), RATE)
+    gate = SpeechGate(WebRtcDetector(RATE), RATE)
+    bounds = [0, *cuts, 4 * RATE]
+    pieces = [edge for a, b in itertools.pairwise(bounds) for edge in gate.feed(data[2 * a : 2 * b])]
+    assert pieces + gate.flush() == whole.feed(data) + whole.flush()
+
+
+def test_gates_do_not_disturb_each_other(order):
+    data = pcm(order[0])
+    gates = [SpeechGate(WebRtcDetector(RATE), RATE) for _ in range(2)]
+    found = [[], []]
+    for i in range(0, len(data), 640):
+        found[0] += gates[0].feed(data[i : i + 640])
+        found[1] += gates[1].feed(data[max(0, i - 32_000) : max(0, i - 31_360)])  # a second behind
+    found[1] += gates[1].feed(data[-32_000:])
+    alone = SpeechGate(WebRtcDetector(RATE), RATE)
+    assert found == [alone.feed(data)] * 2
+
+
+@pytest.mark.parametrize("frame_ms", [10, 20, 30])
+@pytest.mark.parametrize("rate", [8000, 16_000, 32_000, 48_000])
+def test_all_rates_and_frames_hear_the_same(order, rate, frame_ms):
+    soxr = pytest.importorskip("soxr")
+    data = pcm(soxr.resample(order[0], RATE, rate))
+    found = detect(data, rate=rate, frame_ms=frame_ms)
+    true = spoken(order[1])
+    assert len(found) == len(true)
+    assert np.abs(np.subtract(found, true)).max() < 0.2
+
+
+@pytest.mark.parametrize("color", ["white", "pink"])
+@pytest.mark.parametrize("level", [-60, -42, -30, -20, -12])
+def test_steady_noise_is_not_speech_however_loud(color, level):
+    assert heard_share(pcm(noise(color, 20, level))) <= 0.005
+
+
+def test_without_the_gain_stage_loud_noise_is_speech_for_ever():
+    data = pcm(noise("white", 20, -20))
+    assert heard_share(data, noise_target=None) > 0.95
+
+
+def test_a_line_does_not_begin_with_speech():
+    for level in (-70, -60, -50, -42):
+        assert detect(pcm(noise("white", 1, level))) == []
+
+
+@pytest.mark.parametrize(("color", "snr"), [("white", 10), ("white", 5), ("pink", 10)])
+def test_speech_in_noise_is_found(order, color, snr):
+    samples, truth = order
+    found = detect(pcm(samples + noise(color, truth["duration"], -22 - snr)[: len(samples)]))
+    for start, end in spoken(truth):
+        covered = sum(max(0, min(end, b) - max(start, a)) for a, b in found)
+        assert covered > 0.75 * (end - start)
+    silence = truth["duration"] - sum(end - start for start, end in spoken(truth))
+    false = sum(b - a for a, b in found) - sum(end - start for start, end in spoken(truth))
+    assert false < 0.05 * silence
+
+
+def test_a_quiet_line_is_heard(order):
+    samples, truth = order
+    found = detect(pcm(samples * 10 ** (-23 / 20)))  # speech at -45 dBFS
+    covered = sum(b - a for a, b in found)
+    assert covered > 0.85 * sum(end - start for start, end in spoken(truth))
+
+
+def test_lost_frames_do_not_turn_noise_into_speech():
+    lost = noise("white", 20, -25).reshape(-1, 320).copy()
+    lost[np.random.RandomState(1).random_sample(len(lost)) < 0.03] = 0
+    assert heard_share(pcm(lost.ravel())) < 0.05  # it was 0.28
+
+
+def test_speech_far_below_the_speech_before_it_is_somebody_else(order):
+    loud = order[0][: 4 * RATE] * 10 ** (8 / 20)
+    quiet = loud[RATE // 2 :] * 10 ** (-42 / 20)
+    found = detect(pcm(np.concatenate([loud, quiet])))
+    assert found
+    assert all(end < 4.1 for _, end in found)
+    # ... but not for ever: a quiet person may take the telephone over.
+    later = detect(pcm(np.concatenate([loud, noise("white", 30, -80), quiet])))
+    assert any(start > 34 for start, _ in later)
+
+
+def test_digital_silence_is_silence(order):
+    assert detect(bytes(2 * RATE)) == []
+    samples, truth = order
+    gated = np.zeros_like(samples)
+    for start, end in spoken(truth):
+        gated[round(start * RATE) : round(end * RATE)] = samples[round(start * RATE) : round(end * RATE)]
+    found = detect(pcm(gated))
+    assert np.abs(np.subtract(found, spoken(truth))).max() < 0.2
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ({"sample_rate": 44_100}, "44100 Hz"),
+        ({"aggressiveness": 4}, "aggressiveness 4"),
+        ({"frame_ms": 25}, "frames of 25 ms"),
+    ],
+)
+def test_what_webrtc_does_not_know_is_refused(options, complaint):
+    with pytest.raises(UsageError, match=complaint):
+        WebRtcDetector(**{"sample_rate": RATE} | options)
