@@ -48,7 +48,8 @@ class TurnView:
             newest word.
         last_growth: when the words last changed; `opened` when there are none yet.
         last_result: when the last final result came; None before the first.
-        words: number of words so far, interim ones included.
+        text: so far, interim words included.
+        words: number of words in it.
         pending: number of words that are still interim.
         ending: how the text ends.
         unfinalised: the transcriber may still owe words: some are interim, or there was speech behind the audio
@@ -69,6 +70,7 @@ class TurnView:
     speech_end: float | None
     last_growth: float
     last_result: float | None
+    text: str
     words: int
     pending: int
     ending: Ending
@@ -168,6 +170,7 @@ class Turn:
             speech_end=self.ended_at(clock),
             last_growth=self.last_growth,
             last_result=self.last_result,
+            text=self.words.text,
             words=len(self.words.finals) + len(self.words.pending),
             pending=len(self.words.pending),
             ending=self._ending(words),
