@@ -157,7 +157,7 @@ def test_an_endpoint_is_a_candidate_while_the_voice_goes_on() -> None:
 def test_an_endpoint_stands_when_noise_holds_the_vad_open() -> None:
     turn = one(run(starts(0.6), final(2.0, "good morning.", 0.5, 1.6, upto=1.9, sf=True), Tick(9.0)))
     assert turn.reason == "endpointing"
-    assert turn.at == pytest.approx(4.0)
+    assert turn.at == pytest.approx(4.5)
 
 
 def test_an_utterance_end_overrides_a_vad_held_open_by_noise() -> None:

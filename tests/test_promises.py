@@ -104,7 +104,7 @@ class Conversation(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.watched = Promises(preset("balanced"))
-        self.at = 0.0
+        self.at = 5.0
         self.words = 0
         self.ended = False
         self.link = True

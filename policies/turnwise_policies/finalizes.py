@@ -26,6 +26,7 @@ class Request:
         backlog: seconds of replayed audio that the transcriber has to work through first.
         answered: session clock of the answer; None while it is outstanding.
         short: the answer brought words, and stops before the speech does.
+        still: no audio arrives, so that no pause can follow the last word.
     """
 
     sent: float
@@ -34,6 +35,7 @@ class Request:
     backlog: float = 0.0
     answered: float | None = None
     short: bool = False
+    still: bool = False
 
 
 class Finalizes:

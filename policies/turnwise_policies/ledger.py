@@ -42,6 +42,10 @@ class Closed:
     cut: bool
     said: str
 
+    def owns(self, word: Word) -> bool:
+        """``word`` was spoken before the end of this turn."""
+        return (middle(word) if self.vad else word.start) < self.limit
+
     def extend(self, end: float) -> None:
         """A word was added that ends at ``end``: what follows it closely belongs here too."""
         self.end = max(self.end, end)
@@ -73,8 +77,7 @@ class Ledger:
 
     def owner(self, word: Word) -> Closed | None:
         """The closed turn ``word`` was spoken in; None when it is newer than all of them."""
-        at = middle(word)
-        return next((turn for turn in self._turns if at < turn.limit), None)
+        return next((turn for turn in self._turns if turn.owns(word)), None)
 
     @property
     def last(self) -> Closed | None:
@@ -83,11 +86,14 @@ class Ledger:
 
 
 def split(result: Transcript, ledger: Ledger) -> tuple[list[tuple[Closed, list[Word]]], list[Word]]:
-    """Share out the words of a result: those of closed turns, and those of the present."""
+    """Share out the words of a result: those of closed turns, and those of the present.
+
+    A result whose words have no times of their own is not torn apart: it goes where its last word belongs.
+    """
     past: list[tuple[Closed, list[Word]]] = []
     present: list[Word] = []
     for word in result.words:
-        owner = ledger.owner(word)
+        owner = ledger.owner(word if result.timed else result.words[-1])
         if owner is None:
             present.append(word)
             continue

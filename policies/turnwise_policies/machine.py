@@ -53,7 +53,7 @@ from turnwise_policies.signals import (
     UtteranceEnd,
     Word,
 )
-from turnwise_policies.transcript import spoken
+from turnwise_policies.transcript import middle, spoken
 from turnwise_policies.turn import Evidence, Turn, TurnView
 
 __all__ = ["TurnMachine"]
@@ -83,12 +83,14 @@ class TurnMachine:
         self._finalizes = Finalizes()
         self._recent: deque[tuple[Word, ...]] = deque(maxlen=8)  # words of the latest final results
         self._speech: tuple[float, float | None] | None = None  # latest stretch the VAD heard, audio time
-        self._agent_speaking = False
+        self._agent: deque[tuple[float, bool]] = deque(maxlen=8)  # when it began and ceased to speak
         self._held = False
         self._forced: float | None = None  # force_end with no turn open: the answer to its Finalize may open one
         self._ended: float | None = None
         self._link = True
         self._replay: tuple[float, float] | None = None  # restored at (session clock), fed from (audio time)
+        self._covered = -math.inf  # audio time up to which there are final results
+        self._repeated = -math.inf  # ... when the connection changed: a replay may say these words again
 
     @property
     def deadline(self) -> float | None:
@@ -145,8 +147,11 @@ class TurnMachine:
                 self._finalizes.forget()
             case LinkRestored(audio=audio):
                 self._link, self._replay = True, (self._now, audio)
+                self._repeated = self._covered
+                if self._turn:
+                    self._turn.words.keep(audio)
             case AgentSpeech(kind=kind):
-                self._agent_speaking = kind == "started"
+                self._agent.append((self._now, kind == "started"))
             case AppCommand():
                 self._app_command(signal, out)
             case ProviderTurn():
@@ -207,10 +212,17 @@ class TurnMachine:
             if settled and not result.words:
                 # Nothing was left: all audio up to the request is covered, whatever span the answer claims.
                 result = dataclasses.replace(result, end=max(result.end, settled.audio))
+        if any(middle(w) < self._repeated for w in result.words):
+            words = tuple(w for w in result.words if middle(w) >= self._repeated)
+            result = dataclasses.replace(result, words=words)
+        if not result.timed and self._turn and result.words:
+            result = self._turn.lay_out(result)
+        if result.is_final:
+            self._covered = max(self._covered, min(reach, self._audio_now))
         past, present = split(result, self._ledger)
         if result.is_final:
-            for closed, words in past:
-                self._amend(closed, words, result.end, out)
+            for closed, late in past:
+                self._amend(closed, late, result.end, out)
         if self._turn is None and present:
             self._open(min(w.start for w in present), out)
         if self._turn and (present or not result.words):
@@ -235,7 +247,7 @@ class TurnMachine:
         if spoken(text) != closed.said:
             closed.said = spoken(text)
             everything = tuple(closed.words.all)
-            confirmed = not closed.words.pending
+            confirmed = closed.words.confirmed
             out.append(TurnAmended(closed.number, self.channel, self._now, text, everything, confirmed))
 
     def _provider_turn(self, signal: ProviderTurn, out: list[Output]) -> None:
@@ -284,7 +296,8 @@ class TurnMachine:
         self._count += 1
         last = self._ledger.last
         continues = last.number if last and audio <= last.decided + self.policy.continue_within else None
-        turn = Turn(self._count, audio, self._now, self._agent_speaking, continues, last_growth=self._now)
+        agent_speaking = self._agent_spoke(min(self._clock.session(audio), self._now))
+        turn = Turn(self._count, audio, self._now, agent_speaking, continues, last_growth=self._now)
         if self._speech and audio < (math.inf if self._speech[1] is None else self._speech[1]):
             # Words came before anything else for speech that the VAD did hear.
             turn.speech_started(self._speech[0])
@@ -294,7 +307,11 @@ class TurnMachine:
             turn.forced = self._forced
         self._forced = None
         self._turn = turn
-        out.append(TurnStarted(turn.number, self.channel, self._now, audio, self._agent_speaking, continues))
+        out.append(TurnStarted(turn.number, self.channel, self._now, audio, agent_speaking, continues))
+
+    def _agent_spoke(self, at: float) -> bool:
+        """The agent was speaking then. Words tell of their turn a second late: what counts is when it began."""
+        return next((speaking for since, speaking in reversed(self._agent) if since <= at), False)
 
     def _resume(self, out: list[Output]) -> None:
         turn = self._turn
@@ -306,7 +323,9 @@ class TurnMachine:
         audio = self._audio_now
         turn = self._turn
         needs = turn.speech_end if turn else None
-        request = Request(self._now, audio, min(audio, audio if needs is None else needs), self._backlog())
+        still = self._clock.stalled or self._ended is not None
+        needs = audio if needs is None else min(audio, needs)
+        request = Request(self._now, audio, needs, self._backlog(), still=still)
         self._finalizes.send(request)
         if turn:
             turn.finalize, turn.news = request, False
@@ -425,7 +444,7 @@ class TurnMachine:
                 text,
                 tuple(turn.words.all),
                 reason,
-                confirmed=not turn.words.pending and (self._link or not view.unfinalised),
+                confirmed=turn.words.confirmed and (self._link or not view.unfinalised),
                 timings=timings,
                 agent_speaking=turn.agent_speaking,
                 backchannel=turn.agent_speaking and is_backchannel(text, self.policy),

@@ -86,6 +86,7 @@ class Transcript:
         start, end: the span of audio this result speaks about, silence included. Not the span of its words.
         endpoint: the provider heard an end of speech here (Deepgram ``speech_final``, Soniox ``<end>``).
         finalized: this result answers a Finalize (Deepgram ``from_finalize``, Soniox ``<fin>``).
+        timed: the words have times of their own; False: they were laid out over the span, which says little.
     """
 
     at: float
@@ -95,6 +96,7 @@ class Transcript:
     is_final: bool
     endpoint: bool = False
     finalized: bool = False
+    timed: bool = True
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class Promises:
         self.outputs: list[Output] = []
         self._final_words: Counter[Word] = Counter()
         self._delivered: set[tuple[Word, ...]] = set()
-        self._cleared = -math.inf
+        self._cleared = self._covered = self._repeated = -math.inf
         self._open: int | None = None
         self._turns = 0
         self._texts: dict[int, tuple[Word, ...]] = {}
@@ -128,7 +128,12 @@ class Promises:
             case Transcript(is_final=True, words=words) if words and words not in self._delivered:
                 if signal.end > signal.start:
                     self._delivered.add(words)
-                self._final_words.update(w for w in words if middle(w) >= self._cleared)
+                said_before = max(self._cleared, self._repeated)
+                self._final_words.update(w for w in words if middle(w) >= said_before)
+                self._covered = max(self._covered, signal.end, *(w.end for w in words))
+            case LinkRestored():
+                # A replay may say again what was final before; where that ends is known by audio time alone.
+                self._repeated = self._covered
             case AppCommand(kind="clear"):
                 # Words spoken before this are dropped, whether they were heard yet or come late.
                 self._cleared = signal.at
@@ -236,7 +241,7 @@ def signal_lists(max_size: int = 60) -> Any:
 
 def _signals(steps: list[tuple[str, float, float, int, bool, bool, int]]) -> list[Signal]:
     """Turn drawn steps into signals; every word is unique, so that none can be mistaken for another."""
-    at, number, link = 0.0, 0, True
+    at, number, link = 5.0, 0, True
     final: Transcript | None = None
     signals: list[Signal] = []
     for kind, gap, lag, count, flag, other, choice in steps:

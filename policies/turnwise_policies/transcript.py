@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 
 from turnwise_policies.signals import Word
 
-__all__ = ["Words", "join", "middle", "spoken"]
+__all__ = ["Words", "join", "middle", "spoken", "spread"]
 
 
 _MARKS = re.compile(r"[^\w\s]|_")
@@ -32,6 +32,12 @@ def join(words: Iterable[Word]) -> str:
     return text
 
 
+def spread(texts: Sequence[str], start: float, end: float) -> tuple[Word, ...]:
+    """Words that have no times of their own, evenly from ``start`` to ``end``."""
+    step = (end - start) / max(1, len(texts))
+    return tuple(Word(text, start + i * step, start + (i + 1) * step) for i, text in enumerate(texts))
+
+
 def spoken(text: str) -> str:
     """``text`` without case and punctuation: what remains equal when only the formatting changes."""
     return " ".join(_MARKS.sub("", text.casefold()).split())
@@ -43,14 +49,16 @@ class Words:
     Attributes:
         finals: final words, in audio order.
         pending: interim words that no final result has covered yet, in audio order.
+        kept: interim words that no final result ever will cover: their audio went down with a connection.
         covered: audio time up to which results are final.
     """
 
-    __slots__ = ("_newest_end", "_text", "covered", "finals", "pending")
+    __slots__ = ("_newest_end", "_text", "covered", "finals", "kept", "pending")
 
     def __init__(self) -> None:
         self.finals: list[Word] = []
         self.pending: list[Word] = []
+        self.kept: list[Word] = []
         self.covered = float("-inf")
         self._text: str | None = ""  # None: to be put together anew; likewise the end
         self._newest_end: float | None = None
@@ -74,10 +82,21 @@ class Words:
         self.pending = [w for w in words if middle(w) >= self.covered] + later
         self._text = None
 
+    def keep(self, before: float) -> None:
+        """Nobody will ever finalise the audio before ``before`` that is not final yet: keep its words as they are."""
+        self.kept += [w for w in self.pending if middle(w) < before]
+        self.pending = [w for w in self.pending if middle(w) >= before]
+
     @property
     def all(self) -> list[Word]:
-        """Finals, then pending."""
-        return self.finals + self.pending
+        """Finals and what was kept, then pending."""
+        settled = sorted(self.finals + self.kept, key=lambda w: w.start) if self.kept else self.finals
+        return settled + self.pending
+
+    @property
+    def confirmed(self) -> bool:
+        """All words are final."""
+        return not (self.pending or self.kept)
 
     @property
     def text(self) -> str:
@@ -99,4 +118,4 @@ class Words:
         self._newest_end = max((w.end for w in self.all), default=None)
 
     def __bool__(self) -> bool:
-        return bool(self.finals or self.pending)
+        return bool(self.finals or self.pending or self.kept)

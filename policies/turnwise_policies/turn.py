@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from turnwise_policies.clock import AudioClock
 from turnwise_policies.finalizes import Request
 from turnwise_policies.signals import Transcript, UtteranceEnd
 from turnwise_policies.text import Ending, Language, classify
-from turnwise_policies.transcript import Words, spoken
+from turnwise_policies.transcript import Words, spoken, spread
 
 __all__ = ["Evidence", "Turn", "TurnView"]
 
@@ -19,6 +19,7 @@ _ENDPOINT_SLACK = 0.35
 _WORD_SLACK = 0.05
 _UNHEARD_WORDS = 0.2  # words may outlast the VAD's end of speech by this much before they count
 _WORD_DELAY = 1.5  # without a VAD: a word is shown at most this long after it was spoken, else the clocks disagree
+_PAUSE = 0.3  # without a VAD: so much audio between the newest word and a Finalize was a pause
 _QUIET = 0.6  # so much audio without a word behind the newest one is silence
 
 
@@ -47,6 +48,7 @@ class TurnView:
         speech_end: when the user ceased to speak; None while the VAD hears speech. Without a VAD the end of the
             newest word.
         last_growth: when the words last changed; `opened` when there are none yet.
+        last_words: likewise, or when a final last brought words: then the next interim is a while off.
         last_result: when the last final result came; None before the first.
         text: so far, interim words included.
         words: number of words in it.
@@ -55,6 +57,7 @@ class TurnView:
         unfinalised: the transcriber may still owe words: some are interim, or there was speech behind the audio
             that final results cover.
         quiet: without a VAD: the transcriber has heard audio behind the newest word, and no word in it.
+        observed: seconds of audio that the transcriber has heard behind the newest word.
         endpoint: arrival of a provider's endpoint that covers the newest word and the speech; else None.
         utterance_end: arrival of a provider's utterance end that reaches the newest word; else None.
         request: the Finalize that covers all speech so far; None when there is none.
@@ -69,6 +72,7 @@ class TurnView:
     vad: bool
     speech_end: float | None
     last_growth: float
+    last_words: float
     last_result: float | None
     text: str
     words: int
@@ -76,6 +80,7 @@ class TurnView:
     ending: Ending
     unfinalised: bool
     quiet: bool
+    observed: float
     endpoint: float | None
     utterance_end: float | None
     request: Request | None
@@ -99,6 +104,8 @@ class Turn:
     noticed: float | None = None  # session clock: when the engine knew that the user had ceased to speak
     last_growth: float = 0.0  # session clock
     last_result: float | None = None  # session clock
+    last_words: float = 0.0  # session clock: of the last growth, or of a final with words
+    words_from: float = float("-inf")  # the newest word ends no earlier: where times are known, that is its end
     provider_heard: float = float("-inf")
     endpoint: Evidence | None = None
     utterance_end: Evidence | None = None
@@ -169,6 +176,7 @@ class Turn:
             vad=self.vad,
             speech_end=self.ended_at(clock),
             last_growth=self.last_growth,
+            last_words=max(self.last_words, self.last_growth),
             last_result=self.last_result,
             text=self.words.text,
             words=len(self.words.finals) + len(self.words.pending),
@@ -176,6 +184,7 @@ class Turn:
             ending=self._ending(words),
             unfinalised=self.is_unfinalised(request),
             quiet=newest is not None and self.provider_heard - newest >= _QUIET,
+            observed=0.0 if newest is None else max(0.0, self.provider_heard - newest),
             endpoint=self.endpoint.at if self.endpoint and self.endpoint_holds() else None,
             utterance_end=self.utterance_end.at if self.utterance_end else None,
             request=request,
@@ -217,7 +226,11 @@ class Turn:
             # pending it has dropped them, but a user was heard to say them: they stay, unconfirmed.
             self.words.covered = max(self.words.covered, end)
             self.last_result = result.at
+        if result.words:
+            self.words_from = max(self.words_from, result.words[-1].end if result.timed else result.start)
         grown = spoken(self.words.text) != before
+        if grown or (result.is_final and result.words):
+            self.last_words = result.at
         if grown:
             self.last_growth, self.news = result.at, True
             if not self.vad:
@@ -229,6 +242,16 @@ class Turn:
             self.endpoint = Evidence(result.at, max([end, *(w.end for w in result.words)]))
         return grown
 
+    def lay_out(self, result: Transcript) -> Transcript:
+        """Lay words without times over the part of their span in which the VAD heard speech."""
+        if self.speech_start is None:
+            return result
+        start = max(result.start, self.audio_start)
+        end = result.end if self.speech_stop is None else min(result.end, self.speech_stop)
+        if end <= start:
+            return result
+        return replace(result, words=spread([w.text for w in result.words], start, end))
+
     def end_of_utterance(self, signal: UtteranceEnd) -> None:
         """Keep an utterance end unless it is stale: about the time before the newest word, or this turn."""
         newest = self.newest_end
@@ -239,8 +262,8 @@ class Turn:
                 self.utterance_end = Evidence(signal.at, newest)
             return
         reach = signal.last_word_end
-        if reach >= newest - _WORD_SLACK and self._is_news(reach):
-            self.utterance_end = Evidence(signal.at, reach)
+        if reach >= min(newest, self.words_from) - _WORD_SLACK and self._is_news(reach):
+            self.utterance_end = Evidence(signal.at, max(reach, newest))
 
     def _is_news(self, reach: float) -> bool:
         return self.speech_start is None or reach >= self.speech_start
@@ -276,7 +299,8 @@ class Turn:
         if newest is not None and newest > request.audio + _WORD_SLACK:
             return False
         if self.speech_start is None:
-            return True
+            # Words right up to the moment of the Finalize: nobody was silent.
+            return request.still or newest is None or newest <= request.audio - _PAUSE
         if self.speech_stop is not None:
             return self.speech_stop <= request.audio + _WORD_SLACK
         return self.speech_start <= request.audio and self.last_growth <= request.sent

@@ -16,6 +16,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from turnwise.errors import UsageError
 from turnwise.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from turnwise_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
+from turnwise_policies.transcript import spread
 
 __all__ = ["Deepgram"]
 
@@ -204,8 +205,9 @@ def _transcript(data: dict[str, Any], at: float, offset: float) -> Transcript:
     if not isinstance(best, dict):
         raise ValueError(f'"alternatives" must hold objects, not {_shown(best)}')
     words = tuple(word for item in _get(best, "words", list, []) if (word := _word(item, offset)).text)
-    if not words:
-        words = _spread(_text(best, "transcript").split(), start, end)
+    timed = bool(words)
+    if not timed:
+        words = spread(_text(best, "transcript").split(), start, end)
     is_final = _get(data, "is_final", bool, False)
     return Transcript(
         at=at,
@@ -215,6 +217,7 @@ def _transcript(data: dict[str, Any], at: float, offset: float) -> Transcript:
         is_final=is_final,
         endpoint=is_final and _get(data, "speech_final", bool, False),
         finalized=is_final and _get(data, "from_finalize", bool, False),
+        timed=timed,
     )
 
 
@@ -226,12 +229,6 @@ def _word(item: object, offset: float) -> Word:
         raise ValueError(f"a word ends at {end}, before it starts at {start}")
     text = _text(item, "punctuated_word") or _text(item, "word")
     return Word(text, start + offset, end + offset)
-
-
-def _spread(texts: Sequence[str], start: float, end: float) -> tuple[Word, ...]:
-    """Words without times of their own, evenly over the span."""
-    step = (end - start) / max(len(texts), 1)
-    return tuple(Word(text, start + i * step, start + (i + 1) * step) for i, text in enumerate(texts))
 
 
 def _seconds(data: dict[str, Any], key: str) -> float:

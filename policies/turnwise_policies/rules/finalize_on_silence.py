@@ -89,5 +89,5 @@ class FinalizeOnSilence:
         if turn.ended is not None:
             ask = turn.now
         elif not turn.vad and not turn.quiet:
-            ask = max(ask, turn.last_growth + self.words_quiet)
+            ask = max(ask, turn.last_words + self.words_quiet)
         return Verdict(finalize=ask, hold=max(ask, turn.now) + self.finalize_timeout)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from turnwise_policies.rules.base import NEVER, Verdict, param
-from turnwise_policies.text import Ending
+from turnwise_policies.text import ENDING_ODDS, Ending
 from turnwise_policies.turn import TurnView
 
 __all__ = ["Silence", "Wait"]
+
+_LIKELY = 0.4  # odds from which a text counts as finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,9 @@ class Silence:
         10.0,
         "without a VAD the deadline also counts from the last new word: one interim interval and its way",
     )
+    unheard_hold: float = param(
+        1.0, 0.0, 10.0, "without a VAD, longer hold of an unfinished text until the transcriber has heard that silence"
+    )
     link_patience: float = param(
         2.5,
         0.0,
@@ -62,14 +67,17 @@ class Silence:
         if turn.ended is not None:  # nobody can go on any more: only outstanding words are worth a wait
             return Verdict(deadline=turn.ended + self.link_patience)
         wait = self.of(turn.ending)
+        hold = wait.hold * self.scale
         deadline = turn.speech_end + wait.deadline * self.scale
         if not turn.vad:
-            deadline = max(deadline, turn.last_growth + self.unheard)
+            deadline = max(deadline, turn.last_words + self.unheard)
+            if ENDING_ODDS[turn.ending] < _LIKELY and turn.observed < hold:
+                hold += self.unheard_hold
         if not turn.link:
             if not turn.words:  # nothing to tell yet; the words come when the link does
                 return NEVER
             deadline = max(deadline, turn.speech_end + self.link_patience)
-        return Verdict(deadline=deadline, hold=turn.speech_end + wait.hold * self.scale)
+        return Verdict(deadline=max(deadline, turn.speech_end + hold), hold=turn.speech_end + hold)
 
     def of(self, ending: Ending) -> Wait:
         """The wait after a text that ends so."""

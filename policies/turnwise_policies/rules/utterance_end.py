@@ -19,7 +19,7 @@ class UtteranceEnd:
     """
 
     noise_after: float = param(
-        1.2, 0.2, 10.0, "one interval of interim results and their way: a user who went on would show by then"
+        1.5, 0.2, 10.0, "one interval of interim results, and their way: a user who went on would show by then"
     )
 
     @property
