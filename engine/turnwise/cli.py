@@ -1,16 +1,18 @@
 """The command line: ``turnwise listen``, ``replay``, ``plot``, ``policies``, ``stt-server``.
 
 Exit status: 0 done, 1 a session failed or a check did not hold, 2 bad usage, 130 interrupted (Ctrl-C), 141
-nobody reads standard output any more. What goes wrong is one line on standard error.
+nobody reads standard output any more, 143 terminated. What goes wrong is one line on standard error.
 """
 
 from __future__ import annotations
 
 import argparse
+import io
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 
 from turnwise import listen, policy_options, replay_cli
 from turnwise.errors import SessionError, UsageError
@@ -21,11 +23,17 @@ __all__ = ["main"]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
-    logging.basicConfig(format="turnwise: %(levelname)s: %(message)s", level=logging.WARNING)
-    logging.addLevelName(logging.WARNING, "warning")
-    args = _parser().parse_args(arguments)
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (as long as the process runs)
+    if sys.stdout is None:
+        print("turnwise: standard output is closed: send it to /dev/null if nobody is to read it", file=sys.stderr)
+        return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a transcript may hold what the locale cannot print
+    logging.basicConfig(handlers=[_LogHandler()], level=logging.WARNING)
     try:
         try:
+            args = _parser().parse_args(arguments)
             return int(args.run(args))
         finally:
             sys.stdout.flush()
@@ -33,10 +41,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _explain(error)
 
 
+class _LogHandler(logging.Handler):
+    """Prints to what standard error is at the moment: a live line puts something else in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"turnwise: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr, flush=True)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="turnwise", description="Tells when a user has finished a turn, and what the user said."
     )
+    parser.add_argument("--version", action="version", version=f"turnwise {_version()}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     listen.register(subparsers)
     replay_cli.register(subparsers)
@@ -51,16 +67,27 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _version() -> str:
+    try:
+        return version("turnwise")
+    except PackageNotFoundError:  # run from a source tree
+        return "(not installed)"
+
+
 def _explain(error: BaseException) -> int:
     """One line for what was expected to go wrong; everything else is a bug, and raised."""
-    for kind, status in ((KeyboardInterrupt, 130), (BrokenPipeError, 141), (UsageError, 2), (SessionError, 1)):
+    for kind, status in ((KeyboardInterrupt, 130), (UsageError, 2), (SessionError, 1)):
         if (found := _find(error, kind)) is not None:
-            if kind is BrokenPipeError:
-                # The interpreter flushes standard output when it ends, and would complain.
-                os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            else:
-                print(f"turnwise: {str(found) or 'interrupted'}", file=sys.stderr)
+            print(f"turnwise: {str(found) or 'interrupted'}", file=sys.stderr)
             return status
+    # Errors of files and connections have become the above by now: what is left is standard output.
+    if isinstance(lost := _find(error, OSError), OSError) and lost.filename is None:
+        # The interpreter would try once more when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(lost, BrokenPipeError):
+            return 141
+        print(f"turnwise: cannot write to standard output: {lost.strerror}", file=sys.stderr)
+        return 1
     raise error
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +18,7 @@ import trio
 
 from turnwise.audio import AudioFormat
 from turnwise.errors import UsageError
+from turnwise.nursery import open_background
 from turnwise.plot import check_picture, plot
 from turnwise.policy_options import add_policy_arguments, chosen_policy
 from turnwise.recorder import Recorder
@@ -81,18 +84,51 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run(args: argparse.Namespace) -> int:
     if args.redact and not args.record:
         raise UsageError("--redact masks the words of a trace: name the trace with --record")
-    if args.plot:
-        check_picture(args.plot)  # before the session, not after it
     policy = chosen_policy(args)
     source = _source(args)
+    _check_outputs(args)
     with _trace_path(args) as trace:
-        trio.run(_listen, args, source, policy, trace)
-        if args.plot:
+        status = trio.run(_until_terminated, args, source, policy, trace)
+        if args.plot and not status:
             assert trace is not None
             recorded = read_trace(trace)
             for picture in plot(recorded, replay(recorded), args.plot):
                 print(f"wrote {picture}", file=sys.stderr)
-    return 0
+    return status
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Before the session and not after it: could the files be written, and would they overwrite the audio?"""
+    if (
+        args.record
+        and args.source != "-"
+        and os.path.exists(args.record)
+        and os.path.samefile(args.record, args.source)
+    ):
+        raise UsageError(f"--record {args.record}: that is the audio; name another file for the trace")
+    if args.plot:
+        check_picture(args.plot)
+        folder = os.path.dirname(args.plot) or "."
+        if not os.path.isdir(folder):
+            raise UsageError(f"--plot {args.plot}: there is no directory {folder}")
+        if not os.access(args.plot if os.path.exists(args.plot) else folder, os.W_OK) or os.path.isdir(args.plot):
+            raise UsageError(f"--plot {args.plot}: cannot be written; name another file for the picture")
+
+
+async def _until_terminated(args: argparse.Namespace, source: AudioSource, policy: Policy, trace: Path | None) -> int:
+    """The session, which SIGTERM ends in good order; returns the exit status."""
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with open_background() as nursery:
+            nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
+            await _listen(args, source, policy, trace)
+            return 0
+    print("turnwise: terminated", file=sys.stderr)
+    return 128 + signal.SIGTERM
+
+
+async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(signals)
+    scope.cancel()
 
 
 async def _listen(args: argparse.Namespace, source: AudioSource, policy: Policy, trace: Path | None) -> None:
@@ -104,8 +140,9 @@ async def _listen(args: argparse.Namespace, source: AudioSource, policy: Policy,
             header = Header(transcriber.name, source.channels, True, policy.to_dict(), f"turnwise listen {args.source}")
             recorder = stack.enter_context(Recorder(trace, header, redact=args.redact))
         console = _console(args)
-        report: Report = JsonReport() if args.json else TextReport(source.channels, console if _lines(args) else None)
-        stack.callback(report.close)
+        report: Report = (
+            JsonReport() if args.json else TextReport(source.channels, console if sys.stdout.isatty() else None)
+        )
         audio = paced(source) if realtime else source
         session = await stack.enter_async_context(
             open_session(audio, transcriber, policy=policy, recorder=recorder, realtime=realtime)
@@ -113,6 +150,7 @@ async def _listen(args: argparse.Namespace, source: AudioSource, policy: Policy,
         with live(session, report, console, source.duration) if console else nullcontext():
             async for event in session:
                 report.show(event)
+        report.finish()
 
 
 def _source(args: argparse.Namespace) -> AudioSource:
@@ -126,20 +164,20 @@ def _source(args: argparse.Namespace) -> AudioSource:
 @asynccontextmanager
 async def _transcriber(args: argparse.Namespace, source: AudioSource) -> AsyncIterator[Dialect]:
     if args.stt == "local":
-        if args.url:
+        if args.url is not None:
             raise UsageError("--url names a provider's endpoint: add --stt deepgram")
         async with local_server(sentences=args.sentences) as url:
             yield Deepgram(_LOCAL_KEY, url, source.sample_rate, source.channels)
         return
     if args.sentences:
         raise UsageError("--sentences is for --stt local")
-    key = os.environ.get("DEEPGRAM_API_KEY", "")
-    where = {"url": args.url} if args.url else {}
-    if not key and args.url and urlsplit(args.url).hostname in ("127.0.0.1", "localhost", "::1"):
-        key = _LOCAL_KEY
-    if not key:
+    where = {} if args.url is None else {"url": args.url}
+    transcriber = Deepgram(_LOCAL_KEY, sample_rate=source.sample_rate, channels=source.channels, **where)
+    if key := os.environ.get("DEEPGRAM_API_KEY", ""):
+        transcriber = replace(transcriber, key=key)
+    elif urlsplit(transcriber.url).hostname not in ("127.0.0.1", "localhost", "::1"):
         raise UsageError("no key for Deepgram: put it into the environment variable DEEPGRAM_API_KEY")
-    yield Deepgram(key, sample_rate=source.sample_rate, channels=source.channels, **where)
+    yield transcriber
 
 
 @contextmanager
@@ -153,15 +191,10 @@ def _trace_path(args: argparse.Namespace) -> Iterator[Path | None]:
             yield None
 
 
-def _lines(args: argparse.Namespace) -> bool:
-    """Turns are printed above the live line, on the same terminal."""
-    return sys.stdout.isatty() and not args.json
-
-
 def _console(args: argparse.Namespace) -> Console | None:
     """The terminal that a live line can be shown on, if there is one."""
-    stream = sys.stdout if _lines(args) else sys.stderr
-    if not stream.isatty():
+    stream = sys.stdout if sys.stdout.isatty() else sys.stderr
+    if not stream.isatty() or (args.json and stream is sys.stdout):  # JSON lines move fast enough by themselves
         return None
     try:
         from rich.console import Console

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from turnwise.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
 from turnwise.session_core import SessionEvent
-from turnwise_policies.events import TurnAmended, TurnCompleted, TurnUpdated, as_dict
+from turnwise_policies.events import TurnAbandoned, TurnAmended, TurnCompleted, TurnUpdated, as_dict
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -31,17 +31,17 @@ class Report(Protocol):
     def show(self, event: SessionEvent) -> None:
         """Something happened."""
 
-    def close(self) -> None:
-        """The session is over, in whatever way."""
+    def finish(self) -> None:
+        """The audio is over, and so are all turns."""
 
 
 class JsonReport:
     """One event a line, on standard output."""
 
     def show(self, event: SessionEvent) -> None:
-        print(json.dumps(as_dict(event), ensure_ascii=False), flush=True)
+        print(json.dumps(as_dict(event)), flush=True)
 
-    def close(self) -> None:
+    def finish(self) -> None:
         pass
 
 
@@ -67,6 +67,8 @@ class TextReport:
                 self.texts[event.channel] = ""
                 self._turns += 1
                 self._line(self._turn_line(event))
+            case TurnAbandoned():
+                self.texts[event.channel] = ""
             case TurnAmended():
                 self._line(f"{event.at:7.2f} s  {self._who(event.channel)}turn {event.turn} now reads: {event.text}")
             case Warning() | LinkDown() | LinkUp() | AudioLost():
@@ -74,10 +76,12 @@ class TextReport:
             case _:
                 pass
 
-    def close(self) -> None:
+    def finish(self) -> None:
         turns = f"{self._turns} turn{'s' * (self._turns != 1)}"
         if self._latencies:
             turns += f", median {statistics.median(self._latencies):.2f} s after the end of speech"
+        elif not self._turns:
+            turns += ": no words were heard"
         print(turns, file=sys.stderr)
 
     def _turn_line(self, event: TurnCompleted) -> str:
@@ -92,6 +96,8 @@ class TextReport:
         return f"channel {channel}: " if len(self.texts) > 1 else ""
 
     def _line(self, text: str) -> None:
+        # A line is a line, and no transcriber clears the screen.
+        text = "".join(char if char.isprintable() else " " for char in text)
         if self._console is None:
             print(text, flush=True)
         else:
@@ -100,7 +106,7 @@ class TextReport:
     def _complain(self, notice: Notice) -> None:
         match notice:
             case LinkDown():
-                text = f"connection lost, trying again: {notice.detail}"
+                text = f"no connection, trying again: {notice.detail}"
             case LinkUp():
                 text = f"connected again after {notice.outage:.1f} s"
             case AudioLost():
@@ -114,7 +120,8 @@ class TextReport:
 def live(session: Session, report: Report, console: Console, duration: float | None) -> Iterator[None]:
     """Keep a live line at the bottom of the terminal: progress when the length is known, voice and interim text.
 
-    Rich draws it in a thread of its own, ten times a second: nothing of the session waits for a terminal.
+    Rich draws it in a thread of its own, ten times a second: nothing of the session waits for a terminal. What
+    others print to standard error meanwhile goes above the line, if that is the terminal too.
     """
     from rich.console import Group
     from rich.live import Live
@@ -138,7 +145,14 @@ def live(session: Session, report: Report, console: Console, duration: float | N
             lines.append(meter + Text(f"  {text[-room:]}", style="italic", no_wrap=True))
         return Group(*lines, progress) if duration is not None else Group(*lines)
 
-    with Live(get_renderable=picture, console=console, refresh_per_second=1 / _REFRESH, transient=True):
+    with Live(
+        get_renderable=picture,
+        console=console,
+        refresh_per_second=1 / _REFRESH,
+        transient=True,
+        redirect_stdout=False,
+        redirect_stderr=sys.stderr.isatty(),
+    ):
         yield
 
 

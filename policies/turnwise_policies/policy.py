@@ -55,11 +55,7 @@ class Policy:
         1.0, 0.0, 10.0, "after a completion, a turn that starts so soon is marked as continuing it"
     )
     predict_above: float = param(
-        0.4,
-        0.0,
-        1.0,
-        "predict an end only where the odds of the text's ending reach this; 1 never predicts",
-        unit="",
+        0.4, 0.0, 1.0, "predict an end only where the odds of the text's ending reach this; 1 never predicts", unit=""
     )
     interrupt_words: float = param(2, 1, 20, "over the agent's speech, so many words are an interruption", unit="words")
     interrupt_after: float = param(

@@ -19,10 +19,7 @@ class Endpointing:
     """
 
     noise_after: float = param(
-        2.0,
-        0.3,
-        10.0,
-        "twice the interval of Deepgram's interim results: a user who went on would show by then",
+        2.5, 0.3, 10.0, "twice the interval of Deepgram's interim results: a user who went on would show by then"
     )
 
     @property

@@ -22,22 +22,13 @@ class FinalizeOnSilence:
         0.2, 0.0, 3.0, "into the silence; earlier, Soniox documents worse words, and breaths would do"
     )
     finalize_timeout: float = param(
-        1.2,
-        0.1,
-        10.0,
-        "for words that are due; Deepgram's finals come 0.25 s after Finalize, 0.33 s at worst (p99)",
+        1.2, 0.1, 10.0, "for words that are due; Deepgram's finals come 0.25 s after Finalize, 0.33 s at worst (p99)"
     )
     quiet_timeout: float = param(
-        0.6,
-        0.1,
-        10.0,
-        "when all known words are final: Deepgram need not answer if there was hardly any audio",
+        0.6, 0.1, 10.0, "when all known words are final: Deepgram need not answer if there was hardly any audio"
     )
     words_quiet: float = param(
-        1.2,
-        0.2,
-        10.0,
-        "without a VAD, words that have not grown for this long mean silence; interims come every 1 s",
+        1.1, 0.2, 10.0, "without a VAD, words that have not grown for this long mean silence; interims come every 1 s"
     )
     noise_quiet: float = param(
         3.0, 0.5, 30.0, "the VAD hears speech but words have not grown for this long: it hears noise"

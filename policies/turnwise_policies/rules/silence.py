@@ -51,10 +51,7 @@ class Silence:
         1.0, 0.0, 10.0, "without a VAD, longer hold of an unfinished text until the transcriber has heard that silence"
     )
     link_patience: float = param(
-        2.5,
-        0.0,
-        10.0,
-        "deadline while the transcriber cannot be reached: half an utterance is worse than a short wait",
+        2.5, 0.0, 10.0, "deadline while the transcriber cannot be reached: half an utterance is worse than a short wait"
     )
 
     @property
