@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from turnwise_policies.signals import Transcript, Word
-from turnwise_policies.transcript import Words, middle, spoken
+from turnwise_policies.transcript import Words, middle, spoken, spread
 
 __all__ = ["Closed", "Ledger", "split"]
 
@@ -79,6 +79,11 @@ class Ledger:
         """The closed turn ``word`` was spoken in; None when it is newer than all of them."""
         return next((turn for turn in self._turns if turn.owns(word)), None)
 
+    def unfinished(self, start: float) -> Closed | None:
+        """The latest closed turn that still waits for finals of a segment that starts at ``start``."""
+        waiting = (t for t in reversed(self._turns) if t.words and t.words.pending and start < t.limit)
+        return next(waiting, None)
+
     @property
     def last(self) -> Closed | None:
         """The latest completed turn."""
@@ -86,14 +91,13 @@ class Ledger:
 
 
 def split(result: Transcript, ledger: Ledger) -> tuple[list[tuple[Closed, list[Word]]], list[Word]]:
-    """Share out the words of a result: those of closed turns, and those of the present.
-
-    A result whose words have no times of their own is not torn apart: it goes where its last word belongs.
-    """
+    """Share out the words of a result: those of closed turns, and those of the present."""
+    if result.words and not result.timed:
+        return _split_untimed(result, ledger)
     past: list[tuple[Closed, list[Word]]] = []
     present: list[Word] = []
     for word in result.words:
-        owner = ledger.owner(word if result.timed else result.words[-1])
+        owner = ledger.owner(word)
         if owner is None:
             present.append(word)
             continue
@@ -104,3 +108,19 @@ def split(result: Transcript, ledger: Ledger) -> tuple[list[tuple[Closed, list[W
         else:
             past.append((owner, [word]))
     return past, present
+
+
+def _split_untimed(result: Transcript, ledger: Ledger) -> tuple[list[tuple[Closed, list[Word]]], list[Word]]:
+    """The same for words that have no times of their own, which only their segment tells apart.
+
+    When the segment began in a turn that waits for its finals, and ends after it, as many words as it waits for are
+    that turn's, and the others are new. Otherwise the result is not torn apart: it goes where its last word belongs.
+    """
+    words = list(result.words)
+    closed = ledger.unfinished(result.start)
+    if closed and closed.words and result.end > (closed.limit if closed.vad else closed.decided):
+        count = len(closed.words.pending)
+        rest = spread([w.text for w in words[count:]], closed.limit, max(closed.limit, result.end))
+        return [(closed, words[:count])], list(rest)
+    owner = ledger.owner(words[-1])
+    return ([], words) if owner is None else ([(owner, words)], [])

@@ -130,7 +130,6 @@ class Promises:
                     self._delivered.add(words)
                 said_before = max(self._cleared, self._repeated)
                 self._final_words.update(w for w in words if middle(w) >= said_before)
-                self._covered = max(self._covered, signal.end, *(w.end for w in words))
             case LinkRestored():
                 # A replay may say again what was final before; where that ends is known by audio time alone.
                 self._repeated = self._covered
@@ -149,6 +148,8 @@ class Promises:
                 self._speaking = False
             case _:
                 pass
+        if isinstance(signal, Transcript) and signal.is_final:
+            self._covered = max([self._covered, signal.end, *(w.end for w in signal.words)])
         if not isinstance(signal, Tick):
             self._last_sign = signal.at
             self._asked_since_news = False

@@ -57,6 +57,7 @@ class TurnView:
         unfinalised: the transcriber may still owe words: some are interim, or there was speech behind the audio
             that final results cover.
         quiet: without a VAD: the transcriber has heard audio behind the newest word, and no word in it.
+        owed: seconds of voice, in the latest stretch that the VAD heard, that no final result covers.
         observed: seconds of audio that the transcriber has heard behind the newest word.
         endpoint: arrival of a provider's endpoint that covers the newest word and the speech; else None.
         utterance_end: arrival of a provider's utterance end that reaches the newest word; else None.
@@ -80,6 +81,7 @@ class TurnView:
     ending: Ending
     unfinalised: bool
     quiet: bool
+    owed: float
     observed: float
     endpoint: float | None
     utterance_end: float | None
@@ -184,6 +186,7 @@ class Turn:
             ending=self._ending(words),
             unfinalised=self.is_unfinalised(request),
             quiet=newest is not None and self.provider_heard - newest >= _QUIET,
+            owed=self._owed,
             observed=0.0 if newest is None else max(0.0, self.provider_heard - newest),
             endpoint=self.endpoint.at if self.endpoint and self.endpoint_holds() else None,
             utterance_end=self.utterance_end.at if self.utterance_end else None,
@@ -192,6 +195,12 @@ class Turn:
             link=link,
             ended=ended,
         )
+
+    @property
+    def _owed(self) -> float:
+        if self.speech_start is None or self.speech_stop is None:
+            return 0.0
+        return max(0.0, self.speech_stop - max(self.words.covered, self.speech_start))
 
     def _ending(self, words: Language) -> Ending:
         if self.ending[0] != self.words.text:

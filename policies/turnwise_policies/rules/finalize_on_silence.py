@@ -27,6 +27,9 @@ class FinalizeOnSilence:
     quiet_timeout: float = param(
         0.6, 0.1, 10.0, "when all known words are final: Deepgram need not answer if there was hardly any audio"
     )
+    short_sound: float = param(
+        0.6, 0.0, 10.0, "of voice without a word: no more than this may be a breath or a click, more owes words"
+    )
     words_quiet: float = param(
         1.1, 0.2, 10.0, "without a VAD, words that have not grown for this long mean silence; interims come every 1 s"
     )
@@ -47,7 +50,8 @@ class FinalizeOnSilence:
         if request is None:
             return self._ask(turn)
         if request.answered is None:
-            wait = self.finalize_timeout if turn.pending or not turn.words else self.quiet_timeout
+            due_words = turn.pending or not turn.words or turn.owed > self.short_sound
+            wait = self.finalize_timeout if due_words else self.quiet_timeout
             due = request.sent + wait + request.backlog
             return Verdict(deadline=max(due, self._noise(turn)), hold=due)
         if request.short:
