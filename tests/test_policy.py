@@ -29,6 +29,13 @@ def test_every_parameter_is_documented_and_within_its_range(name: str) -> None:
         assert p.low <= p.value <= p.high, p.key
 
 
+def test_the_backchannels_can_be_chosen() -> None:
+    policy = Policy().replace({"backchannels": ["Mhm", "go on"]})
+    assert policy.known_backchannels == {"mhm", "go on"}
+    assert Policy().replace({"backchannels": "mhm, go on"}) == policy
+    assert Policy.from_dict(policy.to_dict()) == policy
+
+
 @pytest.mark.parametrize("rule", Policy().rules)
 def test_a_wait_is_no_longer_than_its_deadline(rule: object) -> None:
     if isinstance(rule, Silence):
@@ -57,6 +64,7 @@ def test_replace_sets_parameters_at_any_depth() -> None:
         ({"silence.plain.hold": 31}, "silence.plain.hold takes a number from 0 to 30 s, not 31"),
         ({"silence.plain.hold": float("nan")}, "takes a number from 0 to 30 s, not nan"),
         ({"silence.plain.hold": True}, "takes a number from 0 to 30 s, not True"),
+        ({"backchannels": 3}, "backchannels takes a list of words or phrases, not 3"),
         ({"max_turn": -1}, "max_turn takes a number from 1 to 3600 s, not -1"),
         ({"language": "xx"}, "no word lists for language 'xx'"),
     ],

@@ -11,7 +11,7 @@ __all__ = ["is_backchannel", "is_interruption"]
 def is_backchannel(text: str, policy: Policy) -> bool:
     """A few words, all of which only say "I am listening"."""
     words = [bare(token) for token in text.split()]
-    known = policy.words.backchannels
+    known = policy.known_backchannels
     few = 0 < len(words) <= policy.backchannel_words
     return few and (" ".join(words) in known or all(word in known for word in words))
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from turnwise_policies.rules import Endpointing, FinalizeOnSilence, Rule, Silence, UtteranceEnd
 from turnwise_policies.rules.base import param
-from turnwise_policies.text import ENDING_ODDS, Ending, language, languages
+from turnwise_policies.text import ENDING_ODDS, Ending, Language, language, languages
 
 __all__ = ["PRESETS", "Parameter", "Policy", "load_policy", "preset"]
 
@@ -44,11 +44,13 @@ class Policy:
         name: of the preset or file.
         rules: in the order in which ties are decided.
         language: code of the word lists.
+        backchannels: what is said to show that one listens; None: the language's list.
     """
 
     name: str = "balanced"
     rules: tuple[Rule, ...] = field(default_factory=_all_rules)
     language: str = "en"
+    backchannels: frozenset[str] | None = None
     max_silence: float = param(5.0, 0.5, 600.0, "safety net: no turn stays open longer after the last sign of speech")
     max_turn: float = param(120.0, 1.0, 3600.0, "safety net: no turn is longer; hold music and monologues end here")
     continue_within: float = param(
@@ -78,9 +80,14 @@ class Policy:
                 raise ValueError(f"policy {self.name!r} has two rules named {name!r}")
 
     @property
-    def words(self) -> Any:
+    def words(self) -> Language:
         """The word lists of this policy's language."""
         return language(self.language)
+
+    @property
+    def known_backchannels(self) -> frozenset[str]:
+        """The list in force."""
+        return self.words.backchannels if self.backchannels is None else self.backchannels
 
     def predicts(self, ending: Ending) -> bool:
         """Whether an end after such a text is worth predicting."""
@@ -93,12 +100,12 @@ class Policy:
             if dataclasses.is_dataclass(rule):
                 yield from _parameters(f"{rule.name}.", rule)
 
-    def replace(self, settings: Mapping[str, float | str]) -> Policy:
+    def replace(self, settings: Mapping[str, Any]) -> Policy:
         """This policy with some of its parameters set.
 
         Args:
             settings: by key, as in `parameters`: ``{"max_turn": 60, "silence.plain.hold": "0.5"}``. ``language``
-                may be set too.
+                and ``backchannels`` (a list, or a string with commas) may be set too.
 
         Raises:
             ValueError: no such key, no number, or out of range; the message says what is allowed.
@@ -108,9 +115,14 @@ class Policy:
             policy = policy._set(key, value)
         return policy
 
-    def _set(self, key: str, value: float | str) -> Policy:
+    def _set(self, key: str, value: Any) -> Policy:
         if key == "language":
             return dataclasses.replace(self, language=str(value))
+        if key == "backchannels":
+            listed = value.split(",") if isinstance(value, str) else value
+            if not isinstance(listed, (list, tuple)) or not all(isinstance(item, str) for item in listed):
+                raise ValueError(f"backchannels takes a list of words or phrases, not {value!r}")
+            return dataclasses.replace(self, backchannels=frozenset(item.strip().casefold() for item in listed))
         head, _, rest = key.partition(".")
         for index, rule in enumerate(self.rules):
             if rest and rule.name == head and dataclasses.is_dataclass(rule) and not isinstance(rule, type):
@@ -124,9 +136,12 @@ class Policy:
         base = PRESETS.get(self.name, Policy)()
         usual = {p.key: p.value for p in base.parameters()}
         changed = {p.key: p.value for p in self.parameters() if usual.get(p.key) != p.value}
+        lists: dict[str, Any] = {}
         if self.language != base.language:
-            return {"base": base.name, "language": self.language, **changed}
-        return {"base": base.name, **changed}
+            lists["language"] = self.language
+        if self.backchannels is not None:
+            lists["backchannels"] = sorted(self.backchannels)
+        return {"base": base.name, **lists, **changed}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Policy:
@@ -148,7 +163,7 @@ def _parameters(prefix: str, owner: Any) -> Iterator[Parameter]:
             yield from _parameters(f"{prefix}{f.name}.", value)
 
 
-def _set_in(owner: Any, path: str, key: str, value: float | str, policy: Policy) -> Any:
+def _set_in(owner: Any, path: str, key: str, value: Any, policy: Policy) -> Any:
     name, _, rest = path.partition(".")
     found = next((f for f in dataclasses.fields(owner) if f.name == name), None)
     inner = getattr(owner, name) if found else None

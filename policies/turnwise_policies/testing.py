@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import random
 from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -49,7 +50,7 @@ from turnwise_policies.signals import (
 )
 from turnwise_policies.transcript import join, middle
 
-__all__ = ["Promises", "check_policy", "check_rule", "signal_lists"]
+__all__ = ["Promises", "check_policy", "check_rule", "random_signals", "signal_lists"]
 
 
 class Promises:
@@ -93,6 +94,7 @@ class Promises:
         return outputs + self._handle(signal)
 
     def _handle(self, signal: Signal) -> list[Output]:
+        due = self.machine.deadline
         outputs = self.machine.handle(signal)
         self.outputs += outputs
         self._expect(signal)
@@ -100,7 +102,8 @@ class Promises:
             self._check_output(output)
         after = self.machine.deadline
         assert after is None or after > signal.at, f"deadline {after} is not after {signal.at}"
-        self._check_stale(signal, outputs)
+        if due is None or due > signal.at:
+            self._check_stale(signal, outputs)
         self._check_liveness()
         return outputs
 
@@ -221,8 +224,25 @@ class Promises:
 # What a step can be; the commonest twice.
 _KINDS = (
     *("start", "stop", "interim", "interim", "final", "final", "again", "utterance_end", "tick", "tick"),
-    *("provider_start", "provider_turn", "link", "stall", "agent", "app"),
+    *("provider_start", "provider_turn", "link", "stall", "agent", "app", "end"),
 )
+
+
+_GAPS = (0.0, 0.02, 0.1, 0.25, 0.5, 1.0, 1.3, 3.0, 20.0)  # seconds between two signals
+_LAGS = (0.0, 0.05, 0.1, 0.3, 0.8, 2.0, -0.1, 15.0)  # seconds by which audio times lag behind
+
+
+def random_signals(rng: random.Random, count: int) -> list[Signal]:
+    """As `signal_lists`, for whoever has no use for hypothesis: ``count`` steps drawn from ``rng``."""
+    flags = (False, True)
+    return _signals(
+        [
+            *zip(
+                *(rng.choices(choice, k=count) for choice in (_KINDS, _GAPS, _LAGS, range(5), flags, flags, range(6))),
+                strict=True,
+            )
+        ]
+    )
 
 
 def signal_lists(max_size: int = 60) -> Any:
@@ -233,10 +253,8 @@ def signal_lists(max_size: int = 60) -> Any:
     """
     from hypothesis import strategies as st
 
-    gaps = st.sampled_from([0.0, 0.02, 0.1, 0.25, 0.5, 1.0, 1.3, 3.0, 20.0])
-    lags = st.sampled_from([0.0, 0.05, 0.1, 0.3, 0.8, 2.0, -0.1, 15.0])
-    kinds = st.sampled_from(_KINDS)
-    step = st.tuples(kinds, gaps, lags, st.integers(0, 4), st.booleans(), st.booleans(), st.integers(0, 5))
+    choices = (_KINDS, _GAPS, _LAGS)
+    step = st.tuples(*map(st.sampled_from, choices), st.integers(0, 4), st.booleans(), st.booleans(), st.integers(0, 5))
     return st.lists(step, max_size=max_size).map(_signals)
 
 
@@ -282,6 +300,8 @@ def _signals(steps: list[tuple[str, float, float, int, bool, bool, int]]) -> lis
             case "app":
                 command = ("force_end", "hold", "release", "clear", "release", "force_end")[choice]
                 signals.append(AppCommand(at, command))  # type: ignore[arg-type]
+            case "end":
+                signals.append(EndOfAudio(at))
             case _:
                 signals.append(Tick(at))
     return signals

@@ -1,0 +1,58 @@
+"""Every kind of signal in every state of the turn machine: the property tests' sequences reach all pairs."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections import Counter
+
+from turnwise_policies import Policy, TurnMachine
+from turnwise_policies.signals import Transcript
+from turnwise_policies.testing import Promises, random_signals
+
+STATES = ("idle", "voice", "voice with words", "words only", "silent", "asked", "settled")
+LINKS = ("link", "no link")
+
+
+def state(machine: TurnMachine) -> str:
+    """What the machine is in the middle of."""
+    turn = machine._turn
+    if turn is None:
+        return "idle"
+    if turn.speaking:
+        return "voice with words" if turn.words else "voice"
+    if not turn.vad:
+        return "words only"
+    request = machine._request
+    if not turn.is_unfinalised(request):
+        return "settled"
+    return "asked" if request is not None and request.answered is None else "silent"
+
+
+def kind(signal: object) -> str:
+    name = type(signal).__name__
+    if isinstance(signal, Transcript):
+        words = "words" if signal.words else "empty"
+        answer = "answer " if signal.finalized else "endpoint " if signal.endpoint else ""
+        return f"{'final' if signal.is_final else 'interim'} {answer}{words}"
+    return f"{name} {getattr(signal, 'kind', '')}".strip()
+
+
+def test_every_signal_in_every_state() -> None:
+    seen: Counter[tuple[str, str, str]] = Counter()
+    kinds: set[str] = set()
+    for seed in range(1500):
+        watched = Promises(Policy())
+        for signal in random_signals(random.Random(seed), 80):
+            before = state(watched.machine), LINKS[not watched.machine._link]
+            seen[(*before, kind(signal))] += 1
+            kinds.add(kind(signal))
+            watched.handle(signal)
+        watched.settle()
+    pairs = set(itertools.product(STATES, LINKS, kinds))
+    # Without a link there is no Finalize to wait for, and no second loss; with one, none to be restored.
+    impossible = {p for p in pairs if p[:2] == ("asked", "no link")}
+    impossible |= {p for p in pairs if (p[1], p[2]) in {("no link", "LinkLost"), ("link", "LinkRestored")}}
+    reached = {p for p in pairs if seen[p]}
+    print(f"{len(reached)} of {len(pairs) - len(impossible)} possible (state, link, signal) triples reached")
+    assert reached == pairs - impossible, sorted((pairs - impossible) ^ reached)
