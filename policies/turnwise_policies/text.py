@@ -58,6 +58,7 @@ class Language:
     openers: frozenset[str]
     whole: frozenset[str]
     spelled: frozenset[str]
+    letter_words: frozenset[str]
     backchannels: frozenset[str]
 
 
@@ -124,15 +125,19 @@ def classify(text: str, lang: Language) -> Ending:
 
 def _is_read_out(tokens: list[str], lang: Language) -> bool:
     """The text ends in two or more digits or letters said one by one, or in a group of three or more digits."""
-    run = 0
+    run = certain = 0
     for token in reversed(tokens):
         word = bare(token)
         digits = sum(c.isdigit() for c in word)
         if digits and digits == sum(c.isalnum() for c in word) and not token.startswith(("$", "€", "£")):
-            run += digits
-        elif word in lang.spelled or (len(word) == 1 and word.isalpha() and word not in ("a", "i")):
-            run += 1
+            signs = digits
+        elif word in lang.spelled or (len(word) == 1 and word.isalpha()):
+            signs = 1
         else:
             break
+        run += signs
+        certain += signs if word not in lang.letter_words else 0  # "a" and "i" are words, except among letters
+    if not certain:
+        return False
     # Two read-out signs already make a list; but "at 10" and "25" are two digits of one number.
     return run >= 3 or (run == 2 and len(tokens) >= 2 and not bare(tokens[-1]).isdigit())
