@@ -70,8 +70,8 @@ def test_the_safety_net_outranks_a_rule_that_holds_for_ever() -> None:
 def test_the_kit_notices_lost_words(monkeypatch: pytest.MonkeyPatch) -> None:
     add_final = Words.add_final
 
-    def lossy(self: Words, words: Sequence[Word], end: float) -> None:
-        add_final(self, words[:-1] if len(words) > 1 else words, end)
+    def lossy(self: Words, words: Sequence[Word], start: float, end: float) -> None:
+        add_final(self, words[:-1] if len(words) > 1 else words, start, end)
 
     monkeypatch.setattr(Words, "add_final", lossy)
     with pytest.raises(AssertionError, match="was received 1 times, and told 0 times"):
@@ -81,8 +81,8 @@ def test_the_kit_notices_lost_words(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_kit_notices_doubled_words(monkeypatch: pytest.MonkeyPatch) -> None:
     add_final = Words.add_final
 
-    def doubling(self: Words, words: Sequence[Word], end: float) -> None:
-        add_final(self, [*words, *words], end)
+    def doubling(self: Words, words: Sequence[Word], start: float, end: float) -> None:
+        add_final(self, [*words, *words], start, end)
 
     monkeypatch.setattr(Words, "add_final", doubling)
     with pytest.raises(AssertionError, match="received 1 times, and told 2 times"):

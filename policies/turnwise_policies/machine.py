@@ -242,7 +242,7 @@ class TurnMachine:
     def _amend(self, closed: Closed, words: list[Word], end: float, out: list[Output]) -> None:
         if closed.words is None:
             return
-        closed.words.add_final(words, min(end, closed.limit))
+        closed.words.add_final(words, words[0].start, min(end, closed.limit))
         text = closed.words.text
         if spoken(text) != closed.said:
             closed.said = spoken(text)

@@ -16,6 +16,7 @@ from turnwise_policies.signals import Word
 __all__ = ["Words", "join", "middle", "spoken", "spread"]
 
 
+_HEAD = 0.5  # seconds by which the head of a segment may move when it is revised
 _MARKS = re.compile(r"[^\w\s]|_")
 
 
@@ -63,24 +64,30 @@ class Words:
         self._text: str | None = ""  # None: to be put together anew; likewise the end
         self._newest_end: float | None = None
 
-    def add_final(self, words: Sequence[Word], end: float) -> None:
-        """Final ``words`` of a result whose span ends at ``end``: they take the place of the interim there."""
+    def add_final(self, words: Sequence[Word], start: float, end: float) -> None:
+        """Final ``words`` of a result with this span: they take the place of the interim there."""
         for word in words:
             insort(self.finals, word, key=lambda w: w.start)
         reach = max([end, *(w.end for w in words)])
         self.covered = max(self.covered, reach)
-        self.pending = [w for w in self.pending if middle(w) >= reach]
+        self.pending = self._outside(start, reach)
         self._text = None
 
-    def set_interim(self, words: Sequence[Word], end: float) -> None:
-        """Interim ``words`` of a result whose span ends at ``end``; what lies behind ``end`` stays pending.
+    def set_interim(self, words: Sequence[Word], start: float, end: float) -> None:
+        """Interim ``words`` of a result with this span; what lies outside of it stays pending.
 
         Words that final results cover already are stale (an interim overtaken by its final) and left out.
         """
         reach = max([end, *(w.end for w in words)])
-        later = [w for w in self.pending if middle(w) >= reach]
-        self.pending = [w for w in words if middle(w) >= self.covered] + later
+        kept = self._outside(start, reach)
+        self.pending = sorted([w for w in words if middle(w) >= self.covered] + kept, key=lambda w: w.start)
         self._text = None
+
+    def _outside(self, start: float, end: float) -> list[Word]:
+        """The pending words that a result with this span says nothing about."""
+        if start <= self.covered + _HEAD:
+            start = float("-inf")  # the segment next to the finals: all that is pending began in it
+        return [w for w in self.pending if middle(w) < start - _HEAD or middle(w) >= end]
 
     def keep(self, before: float) -> None:
         """Nobody will ever finalise the audio before ``before`` that is not final yet: keep its words as they are."""

@@ -56,7 +56,7 @@ class TurnView:
         ending: how the text ends.
         unfinalised: the transcriber may still owe words: some are interim, or there was speech behind the audio
             that final results cover.
-        quiet: without a VAD: the transcriber has heard audio behind the newest word, and no word in it.
+        quiet: the transcriber has heard audio behind the newest word, and no word in it; or no audio arrives.
         owed: seconds of voice, in the latest stretch that the VAD heard, that no final result covers.
         observed: seconds of audio that the transcriber has heard behind the newest word.
         endpoint: arrival of a provider's endpoint that covers the newest word and the speech; else None.
@@ -185,7 +185,7 @@ class Turn:
             pending=len(self.words.pending),
             ending=self._ending(words),
             unfinalised=self.is_unfinalised(request),
-            quiet=newest is not None and self.provider_heard - newest >= _QUIET,
+            quiet=clock.stalled or (newest is not None and self.provider_heard - newest >= _QUIET),
             owed=self._owed,
             observed=0.0 if newest is None else max(0.0, self.provider_heard - newest),
             endpoint=self.endpoint.at if self.endpoint and self.endpoint_holds() else None,
@@ -226,9 +226,9 @@ class Turn:
         self.heard = heard
         self.provider_heard = max(self.provider_heard, end)
         if not result.is_final:
-            self.words.set_interim(result.words, end)
+            self.words.set_interim(result.words, result.start, end)
         elif result.words or not result.finalized:
-            self.words.add_final(result.words, end)
+            self.words.add_final(result.words, result.start, end)
             self.last_result = result.at
         else:
             # An empty answer to a Finalize: the transcriber owes nothing more. If interim words are still

@@ -31,10 +31,13 @@ class FinalizeOnSilence:
         0.6, 0.0, 10.0, "of voice without a word: no more than this may be a breath or a click, more owes words"
     )
     words_quiet: float = param(
-        1.1, 0.2, 10.0, "without a VAD, words that have not grown for this long mean silence; interims come every 1 s"
+        1.2, 0.2, 10.0, "without a VAD, words that have not grown for this long mean silence; interims come every 1 s"
     )
     noise_quiet: float = param(
         3.0, 0.5, 30.0, "the VAD hears speech but words have not grown for this long: it hears noise"
+    )
+    noise_observed: float = param(
+        2.0, 0.5, 30.0, "likewise, the transcriber has worked through so much of that speech and found no word in it"
     )
     noise_wordless: float = param(10.0, 1.0, 60.0, "likewise, when there have been no words at all")
 
@@ -53,7 +56,7 @@ class FinalizeOnSilence:
             due_words = turn.pending or not turn.words or turn.owed > self.short_sound
             wait = self.finalize_timeout if due_words else self.quiet_timeout
             due = request.sent + wait + request.backlog
-            return Verdict(deadline=max(due, self._noise(turn)), hold=due)
+            return Verdict(deadline=max(due, self._silence(turn)), hold=due)
         if request.short:
             # The answer stops before the speech does: the transcriber cut its segment early, the rest is to come.
             due = request.answered + self.quiet_timeout
@@ -62,13 +65,15 @@ class FinalizeOnSilence:
             # Words after the answer to the Finalize that should have brought them: their final is on its way.
             due = turn.last_growth + self.finalize_timeout
             return Verdict(deadline=due, hold=due)
-        return Verdict(deadline=max(request.answered, self._noise(turn)))
+        return Verdict(deadline=max(request.answered, self._silence(turn)))
 
-    def _noise(self, turn: TurnView) -> float:
-        """While the VAD hears speech: when it must be noise, by the words that do not come."""
-        if not turn.speaking:
-            return turn.opened
-        return turn.last_growth + self.noise_quiet if turn.words else turn.opened + self.noise_wordless
+    def _silence(self, turn: TurnView) -> float:
+        """When the words that do not come tell that nobody speaks, where the VAD does not tell, or cannot be true."""
+        if turn.speaking:
+            if not turn.words:
+                return turn.opened + self.noise_wordless
+            return turn.opened if turn.observed >= self.noise_observed else turn.last_growth + self.noise_quiet
+        return turn.opened if turn.vad or turn.quiet else turn.last_words + self.words_quiet
 
     def _ask(self, turn: TurnView) -> Verdict:
         if not turn.link:
@@ -78,11 +83,9 @@ class FinalizeOnSilence:
                 return NEVER
             if turn.utterance_end is not None:
                 return Verdict(finalize=turn.last_growth + self.words_quiet)
-            return Verdict(finalize=self._noise(turn))
+            return Verdict(finalize=self._silence(turn))
         assert turn.speech_end is not None
-        ask = turn.speech_end + self.finalize_after
+        ask = max(turn.speech_end + self.finalize_after, self._silence(turn))
         if turn.ended is not None:
             ask = turn.now
-        elif not turn.vad and not turn.quiet:
-            ask = max(ask, turn.last_words + self.words_quiet)
         return Verdict(finalize=ask, hold=max(ask, turn.now) + self.finalize_timeout)
