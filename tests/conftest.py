@@ -7,7 +7,13 @@ from typing import Any
 
 import pytest
 import trio
+from hypothesis import settings
 from trio.testing import MockClock
+
+# pytest --hypothesis-profile=nightly tests/test_promises.py
+settings.register_profile("fast", max_examples=100)
+settings.register_profile("nightly", max_examples=10_000)
+settings.load_profile("fast")
 
 
 @pytest.fixture

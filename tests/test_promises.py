@@ -38,7 +38,7 @@ def test_presets_keep_the_promises(name: str) -> None:
 
 @pytest.mark.parametrize("index", range(4))
 def test_each_rule_keeps_the_promises(index: int) -> None:
-    check_rule(lambda: Policy().rules[index], max_examples=60)
+    check_rule(lambda: Policy().rules[index])
 
 
 class Eager:
@@ -51,7 +51,7 @@ class Eager:
 
 
 def test_a_rule_of_ones_own_keeps_the_promises() -> None:
-    check_rule(Eager, max_examples=60)
+    check_rule(Eager)
 
 
 class Stubborn:
@@ -64,7 +64,7 @@ class Stubborn:
 
 
 def test_the_safety_net_outranks_a_rule_that_holds_for_ever() -> None:
-    check_rule(Stubborn, max_examples=60)
+    check_rule(Stubborn)
 
 
 def test_the_kit_notices_lost_words(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ class Conversation(RuleBasedStateMachine):
 
 
 TestConversation = Conversation.TestCase
-TestConversation.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
+TestConversation.settings = settings(stateful_step_count=40, deadline=None)
 
 
 def test_nothing_grows_with_the_session() -> None:

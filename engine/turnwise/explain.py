@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from turnwise_policies.events import TurnCompleted
+from turnwise_policies.events import Opinion, TurnCompleted
 
 __all__ = ["explain"]
 
 
 def explain(event: TurnCompleted) -> str:
-    """Which rule decided, and where each millisecond after the end of speech went. Several lines of text."""
+    """Which rule decided, what the others said, and where each millisecond after the end of speech went.
+
+    Several lines of text.
+    """
     timings = event.timings
     steps = [
         (timings.speech_end, "the user ceased to speak"),
@@ -29,7 +32,17 @@ def explain(event: TurnCompleted) -> str:
         previous = at
     if timings.latency is not None:
         lines.append(f"  {'':9}    {_milliseconds(timings.latency):>9}  in all, after the end of speech")
+    lines += [f"  {opinion.rule}: {_opinion(opinion)}" for opinion in event.opinions]
     return "\n".join(lines)
+
+
+def _opinion(opinion: Opinion) -> str:
+    said = []
+    if opinion.hold is not None:
+        said.append(f"not before {opinion.hold:.3f} s")
+    if opinion.deadline is not None:
+        said.append(f"from {opinion.deadline:.3f} s on")
+    return ", ".join(said) or "nothing"
 
 
 def _milliseconds(seconds: float) -> str:

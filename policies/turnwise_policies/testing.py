@@ -312,15 +312,20 @@ def _signals(steps: list[tuple[str, float, float, int, bool, bool, int]]) -> lis
     return signals
 
 
-def check_policy(policy: Policy, *, max_examples: int = 200) -> None:
+def check_policy(policy: Policy, *, max_examples: int | None = None) -> None:
     """Run the promises against ``policy`` over arbitrary signal sequences.
+
+    Args:
+        max_examples: how many; None: as many as hypothesis's profile says.
 
     Raises:
         AssertionError: a promise is broken; hypothesis shows the shortest sequence that breaks it.
     """
     from hypothesis import HealthCheck, given, note, settings
 
-    @settings(max_examples=max_examples, deadline=None, suppress_health_check=list(HealthCheck))
+    count = settings().max_examples if max_examples is None else max_examples
+
+    @settings(max_examples=count, deadline=None, suppress_health_check=list(HealthCheck))
     @given(signal_lists())
     def promises_hold(signals: list[Signal]) -> None:
         watched = Promises(policy)
@@ -335,11 +340,12 @@ def check_policy(policy: Policy, *, max_examples: int = 200) -> None:
     promises_hold()
 
 
-def check_rule(rule: Callable[[], Rule], *, max_examples: int = 200) -> None:
+def check_rule(rule: Callable[[], Rule], *, max_examples: int | None = None) -> None:
     """Run the promises against a rule: alone, and beside the rules of the default policy.
 
     Args:
         rule: makes an instance; two instances must judge alike.
+        max_examples: as for `check_policy`, for each of the two.
     """
     usual = Policy()
     others = tuple(other for other in usual.rules if other.name != rule().name)
