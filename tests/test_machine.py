@@ -479,3 +479,14 @@ def test_a_completed_turn_tells_what_every_rule_said() -> None:
     assert said["endpointing"].deadline == pytest.approx(1.75)
     assert said["utterance_end"].deadline is None
     assert said["silence"].hold == pytest.approx(1.9)
+
+
+def test_words_that_went_down_with_a_connection_are_told_in_audio_order() -> None:
+    outputs = run(
+        interim(5.0, "two", 4.6, 4.9),
+        LinkLost(5.1),
+        Transcript(5.2, said("one", 3.6, 3.9), 3.6, 4.0, is_final=False),
+        LinkRestored(5.3, audio=4.0),
+    )
+    turn = one(outputs)
+    assert (turn.text, turn.confirmed) == ("one two", False)

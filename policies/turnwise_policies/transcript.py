@@ -93,6 +93,7 @@ class Words:
         """Nobody will ever finalise the audio before ``before`` that is not final yet: keep its words as they are."""
         self.kept += [w for w in self.pending if middle(w) < before]
         self.pending = [w for w in self.pending if middle(w) >= before]
+        self._text = None
 
     @property
     def all(self) -> list[Word]:
