@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -29,7 +29,11 @@ def audio(start: float, end: float, channels: int = 1) -> bytes:
 
 
 class Source:
-    """Audio from 0 to ``end`` in blocks of 20 ms; in real time, or at once. ``pauses``: {audio time: seconds}."""
+    """Audio from 0 to ``end`` in blocks of 20 ms; in real time, or at once.
+
+    ``pauses``: {audio time: seconds}. ``late``: by how much the block that ends at an audio time comes late; what
+    comes after it waits for it, and then comes with it.
+    """
 
     sample_rate = RATE
 
@@ -42,9 +46,11 @@ class Source:
         pauses: dict[float, float] | None = None,
         error: tuple[float, Exception] | None = None,
         block: float = 0.02,
+        late: Callable[[float], float] = lambda audio: 0.0,
     ) -> None:
         self.channels, self.duration = channels, end
         self._live, self._pauses, self._error, self._block = live, pauses or {}, error, block
+        self._late = late
         self.closed = False
 
     async def __aiter__(self):  # type: ignore[no-untyped-def]
@@ -57,7 +63,8 @@ class Source:
                 if self._error and start >= self._error[0]:
                     raise self._error[1]
                 if self._live:
-                    await trio.sleep_until(began + start + self._block)
+                    end = start + self._block
+                    await trio.sleep_until(began + end + self._late(end))
                 yield audio(start, start + self._block, self.channels)
         finally:
             self.closed = True

@@ -223,6 +223,14 @@ def test_empty_results() -> None:
     assert transcript(nothing | {"speech_final": True}).endpoint
 
 
+def test_words_without_times_say_so() -> None:
+    bare = results([], 2.0, 1.0) | {"channel": {"alternatives": [{"transcript": "so what"}]}}
+    assert [(w.text, w.start, w.end) for w in transcript(bare).words] == [("so", 2.0, 2.5), ("what", 2.5, 3.0)]
+    assert not transcript(bare).timed
+    assert transcript(results([("Hm.", 0.1, 0.4)])).timed
+    assert transcript(results([], 2.0, 1.0)).timed  # there are none
+
+
 def test_only_the_keys_that_the_specification_demands() -> None:
     least = {"type": "Results", "channel_index": [0, 1], "duration": 1, "start": 0, "channel": {}, "metadata": {}}
     assert transcript(least) == Transcript(at=7.5, words=(), start=0.0, end=1.0, is_final=False)

@@ -36,16 +36,18 @@ class Owner:
     def __init__(self) -> None:
         self.told: list[tuple[Any, ...]] = []
         self.results: list[tuple[int, Transcript]] = []
-        self.raw: list[WireMessage] = []
+        self.stamps: list[float] = []
+        self.looks = 0
 
     def now(self) -> float:
-        return trio.current_time()
+        self.looks += 1
+        return trio.current_time() + self.looks * 1e-6  # a real clock never shows the same time twice
 
     def sent(self, message: WireMessage) -> None:
         self.told.append(("sent", json.loads(message)["type"]))
 
     def received(self, at: float, message: WireMessage) -> None:
-        self.raw.append(message)
+        self.stamps.append(at)
 
     def transcribed(self, channel: int, signal: Signal) -> None:
         if isinstance(signal, Transcript):
@@ -131,6 +133,12 @@ def test_everything_is_heard_and_the_end_is_clean(converse: Callable[..., Any]) 
     path, headers = provider.requests[0]
     assert path.startswith("/v1/listen?model=nova-3&")
     assert headers[b"authorization"] == b"Token " + KEY.encode()
+
+
+def test_a_message_has_one_time_stamp(converse: Callable[..., Any]) -> None:
+    _, owner, _ = converse(whole_speech)
+    assert len(owner.results) > 3
+    assert {result.at for _, result in owner.results} < set(owner.stamps)
 
 
 def test_audio_goes_in_messages_of_100_ms_and_its_rest_before_a_finalize(converse: Callable[..., Any]) -> None:

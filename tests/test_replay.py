@@ -130,6 +130,30 @@ def test_a_new_connection_begins_where_the_session_says() -> None:
     assert any(isinstance(s, UtteranceEnd) and s.last_word_end == pytest.approx(1.9) for s in heard)
 
 
+def test_a_channel_that_was_ahead_is_not_heard_twice() -> None:
+    # Both are fed again from 0. What the second channel had said is heard once more, and differently, together
+    # with what it says now.
+    again, new = result("to coughs. piece.", 1.0, endpoint=True, channel=1), result("no tea.", 3.0)
+    again["channel"]["alternatives"][0]["words"] += new["channel"]["alternatives"][0]["words"]
+    again["duration"] = 2.7
+    trace = make(
+        *voice(1.0, 1.9, channel=1),
+        {"t": 2.2, "stt": result("two coffees please.", 1.0, endpoint=True, channel=1)},
+        {"t": 2.8, "link": "lost"},
+        *voice(3.0, 3.6, channel=1),
+        {"t": 3.2, "link": "restored", "audio": 0.0},
+        {"t": 4.5, "stt": again},
+        channels=2,
+    )
+    replayed = replay(trace)
+    heard = [item.signal for item in replayed.heard if isinstance(item.signal, Transcript)]
+    assert [(t.start, [word.text for word in t.words]) for t in heard] == [
+        (1.0, ["two", "coffees", "please."]),
+        (pytest.approx(2.0), ["no", "tea."]),
+    ]
+    assert [turn.text for turn in completed(replayed)] == ["two coffees please.", "no tea."]
+
+
 def test_an_answer_on_its_way_is_lost_with_the_connection() -> None:
     trace = make(*ORDER, answered(0.25), {"t": 2.2, "link": "lost"})
     replayed = replay(trace)

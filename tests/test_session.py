@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
 from typing import Any
@@ -15,10 +15,15 @@ import trio.testing
 from provider import Plan, Provider, Source
 
 from turnwise.errors import SessionError, UsageError
+from turnwise.replay import replay
 from turnwise.session import Session, open_session
+from turnwise.trace import parse_trace
 from turnwise.transcribers.deepgram import Deepgram
-from turnwise.vad import SpeechEdge
+from turnwise.vad import SpeechEdge, SpeechGate
 from turnwise_policies.events import Finalize, TurnCompleted, TurnStarted, as_dict
+from turnwise_policies.policy import Policy
+from turnwise_policies.rules import FinalizeOnSilence, Silence
+from turnwise_policies.text import Ending
 
 KEY = "dg-secret-key"
 ORDER = [
@@ -62,6 +67,24 @@ class Gate:
         return edges
 
 
+class Detector:
+    """Hears speech where the audio, which says what time it is, is within ``spans``."""
+
+    frame_ms = 20
+    tail = 0.0
+
+    def __init__(self, spans: Sequence[tuple[float, float]]) -> None:
+        self.spans = spans
+
+    def is_speech(self, frame: bytes) -> bool:
+        at = int.from_bytes(frame[-2:], "little") / 100
+        return any(start <= at < end for start, end in self.spans)
+
+
+def scripted_gate(*spans: tuple[float, float], onset: float = 0.1) -> Callable[[int], SpeechGate]:
+    return lambda sample_rate: SpeechGate(Detector(spans), sample_rate, onset=onset)
+
+
 class Trace:
     def __init__(self) -> None:
         self.records: list[Mapping[str, Any]] = []
@@ -79,6 +102,7 @@ class Result:
         self.error: BaseException | None = None
         self.trace = Trace()
         self.provider: Any = None
+        self.channels = 1
 
     @property
     def turns(self) -> list[TurnCompleted]:
@@ -108,6 +132,7 @@ def hear(run_virtual: Callable[..., Any]) -> Hear:
     ) -> Result:
         async def main() -> Result:
             result = Result()
+            result.channels = len(words)
             async with trio.open_nursery() as nursery:
                 result.provider = provider = Provider(nursery, words, plans or (Plan(),))
                 options.setdefault("vad", Gate)
@@ -234,6 +259,26 @@ def test_muted_audio_counts_as_silence(hear: Hear) -> None:
     assert " ".join(result.texts) == " ".join(TURNS)
 
 
+def test_speech_goes_on_after_a_mute(hear: Hear) -> None:
+    # Muted for 3 s between "like" and "a", while the voice detection hears speech.
+    result = hear(source=Source(9.0, pauses={1.62: 3.0}), vad=scripted_gate((1.0, 2.1), (5.0, 6.0)))
+    assert result.texts == ["i would like", "a pizza.", TURNS[1]]
+    before, after, _ = result.turns
+    assert before.at < 1.62 + 3.0
+    assert (before.audio_start, before.audio_end) == pytest.approx((1.0, 1.62), abs=0.021)
+    assert (after.audio_start, after.audio_end) == pytest.approx((1.62, 2.1), abs=0.021)
+    assert after.at == pytest.approx(2.1 + 3.0 + 0.5, abs=0.2)
+    edges = [(r["vad"], r["t"]) for r in result.trace.records if "vad" in r]
+    assert edges[1] == ("start", pytest.approx(1.62 + 3.0 + 0.1, abs=0.021))
+    assert not result.of("turn_amended")
+
+
+def test_a_mute_within_a_word(hear: Hear) -> None:
+    result = hear(source=Source(9.0, pauses={1.9: 3.0}), vad=scripted_gate((1.0, 2.1), (5.0, 6.0)))
+    text = {turn.turn: turn.text for turn in result.turns} | {e.turn: e.text for e in result.of("turn_amended")}
+    assert " ".join(text.values()) == " ".join(TURNS)
+
+
 def test_mute_between_turns_is_nothing(hear: Hear) -> None:
     result = hear(source=Source(9.0, pauses={4.0: 30.0}))
     assert result.texts == TURNS
@@ -259,12 +304,22 @@ def test_no_audio_at_all(hear: Hear) -> None:
     assert (result.events, result.error) == ([], None)
 
 
-def test_an_error_of_the_source_comes_after_the_events(hear: Hear) -> None:
-    source = Source(9.0, error=(4.0, OSError("the microphone was unplugged")))
-    result = hear(source=source)
-    assert result.texts == TURNS[:1]
-    assert isinstance(result.error, OSError)
-    assert str(result.error) == "the microphone was unplugged"
+@pytest.mark.parametrize("live", [True, False])
+def test_an_error_of_the_source_loses_nothing(hear: Hear, live: bool) -> None:
+    error = OSError("the microphone was unplugged")
+    result = hear(source=Source(9.0, live=live, error=(5.9, error)), realtime=live)
+    assert result.texts == TURNS  # the last word comes with the tail
+    assert result.error is error
+    assert result.provider.of("CloseStream")
+    kinds = [record.get("vad") or record.get("end") for record in result.trace.records]
+    assert [kind for kind in kinds if kind][-2:] == ["stop", True]
+
+
+def test_an_error_before_any_audio_comes_at_once(hear: Hear) -> None:
+    error = UsageError("not a sound")
+    result = hear(Plan(hang_handshake=True), source=Source(9.0, error=(0.0, error)))
+    assert result.error is error
+    assert not result.provider.log
 
 
 def test_a_refusal_is_one_line(hear: Hear) -> None:
@@ -379,16 +434,101 @@ def test_the_application_takes_a_hand(hear: Hear) -> None:
     assert " ".join(result.texts) == " ".join(TURNS)
 
 
-def test_the_trace_replays_to_the_same_events(hear: Hear) -> None:
-    from turnwise.replay import replay
-    from turnwise.trace import parse_trace
-
-    result = hear(Plan(drop_at=1.9), Plan(delay=0.07), source=Source(9.0, pauses={5.2: 4.0}))
-    header = {"turnwise_trace": 1, "stt": "deepgram", "channels": 1, "vad": True, "source": "test"}
+def replayed(result: Result, policy: Policy | None = None) -> list[dict[str, Any]]:
+    """The events of a replay of the session's trace, without updates: of these a reader may miss some."""
+    header = {"turnwise_trace": 1, "stt": "deepgram", "channels": result.channels, "vad": True, "source": "test"}
     lines = [json.dumps(record) for record in (header, *result.trace.records)]
-    outputs = [as_dict(output) for output in replay(parse_trace(lines)).outputs]
-    live = [as_dict(event) for event in result.events if not event.type.startswith("link_")]
-    assert [o for o in outputs if o["type"] != "turn_updated"] == [e for e in live if e["type"] != "turn_updated"]
+    outputs = [as_dict(output) for output in replay(parse_trace(lines), policy).outputs]
+    return [output for output in outputs if output["type"] != "turn_updated"]
+
+
+def lived(result: Result) -> list[dict[str, Any]]:
+    """Likewise, those of the session itself."""
+    events = [as_dict(event) for event in result.events if not event.type.startswith("link_")]
+    return [event for event in events if event["type"] != "turn_updated"]
+
+
+def test_the_trace_replays_to_the_same_events(hear: Hear) -> None:
+    result = hear(Plan(drop_at=1.9), Plan(delay=0.07), source=Source(9.0, pauses={5.2: 4.0}))
+    assert replayed(result) == lived(result)
+
+
+@pytest.mark.parametrize("drop", [1.7, 2.4, 5.3])
+def test_what_was_heard_twice_is_so_in_a_replay(hear: Hear, drop: float) -> None:
+    # The channel that was ahead is fed again from where the other one is.
+    other = [(f"w{i}", 0.2 + i * 0.4, 0.55 + i * 0.4) for i in range(7)]
+    result = hear(Plan(drop_at=drop), Plan(delay=0.03), words=(ORDER, other), vad=None)
+    assert {turn.channel for turn in result.turns} == {0, 1}
+    assert replayed(result) == lived(result)
+
+
+# Audio that is late
+
+SPLIT = [("my", 1.0, 1.2), ("number", 1.3, 1.6), ("is", 2.05, 2.2), ("five.", 2.3, 2.6)]
+AT_HALF = Policy(rules=(FinalizeOnSilence(), Silence())).replace(
+    {f"silence.{kind.value}.{key}": at for kind in Ending for key, at in (("hold", 0.5), ("deadline", 1.2))}
+)
+
+
+def jitter(seed: int) -> Callable[[float], float]:
+    """Every now and then the line hangs for 0.1 to 0.4 s; what was said meanwhile comes at once."""
+    rng = random.Random(seed)
+    hangs, at = [], 0.0
+    while at < 10.0:
+        at += rng.uniform(0.05, 0.6)
+        hangs.append((at, at := at + rng.uniform(0.1, 0.4)))
+
+    def late(audio: float) -> float:
+        return next((end - audio for start, end in hangs if start <= audio < end), 0.0)
+
+    return late
+
+
+@pytest.mark.parametrize("block", [0.02, 0.1])
+@pytest.mark.parametrize("seed", range(12))
+def test_late_audio_is_no_silence(hear: Hear, seed: int, block: float) -> None:
+    # A pause of 0.45 s, and a policy that waits for 0.5 s.
+    gate = scripted_gate((1.0, 1.6), (2.05, 2.6), onset=0.02)
+    source = Source(5.0, late=jitter(seed), block=block)
+    result = hear(words=(SPLIT,), source=source, vad=gate, policy=AT_HALF)
+    assert result.texts == ["my number is five."]
+    assert result.turns[0].at - result.turns[0].audio_end == pytest.approx(0.5, abs=0.15)
+    assert replayed(result, AT_HALF) == lived(result)
+
+
+def test_the_clock_goes_on_without_audio(hear: Hear) -> None:
+    # The line hangs for good in the pause: after 0.5 s that is silence.
+    gate = scripted_gate((1.0, 1.6), (2.05, 2.6), onset=0.02)
+    source = Source(5.0, late=lambda audio: 20.0 if audio > 1.9 else 0.0)
+    told: list[float] = []
+
+    def meddle(session: Session, event: Any) -> None:
+        if event.type == "turn_completed":
+            told.append(session.now)
+
+    result = hear(words=(SPLIT,), source=source, vad=gate, policy=AT_HALF, meddle=meddle)
+    assert result.texts == ["my number", "is five."]
+    assert told[0] == pytest.approx(1.9 + 0.5, abs=0.05)
+    assert replayed(result, AT_HALF) == lived(result)
+
+
+@pytest.mark.parametrize("rate", [+0.0072, -0.0072])
+def test_drift_leaves_latency_as_it_is(hear: Hear, rate: float) -> None:
+    # In 100 s as much as 200 ppm make in an hour: 0.72 s.
+    spans = [(float(at), at + 0.5) for at in range(1, 99, 4)]
+    words = [(f"w{start:g}.", start, end) for start, end in spans]
+    gaps: list[float] = []
+
+    def meddle(session: Session, event: Any) -> None:
+        if event.type == "turn_completed":
+            gaps.append(session.heard - event.audio_end)
+
+    source = Source(100.0, late=lambda audio: audio * rate)
+    result = hear(words=(words,), source=source, vad=scripted_gate(*spans), policy=AT_HALF, meddle=meddle)
+    assert len(gaps) == len(spans)
+    # The machine's own idea of the offset may lag behind by 0.1 s (`turnwise_policies.clock`).
+    assert gaps == pytest.approx([0.5] * len(spans), abs=0.125)
+    assert replayed(result, AT_HALF) == lived(result)
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("turnwise: standard output is closed: send it to /dev/null if nobody is to read it", file=sys.stderr)
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a transcript may hold what the locale cannot print
+        sys.stdout.reconfigure(errors="replace")  # a transcript may hold what the locale cannot print
     logging.basicConfig(handlers=[_LogHandler()], level=logging.WARNING)
     try:
         try:

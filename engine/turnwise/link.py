@@ -89,7 +89,7 @@ class Link:
         """Audio for the transcriber: whole frames. Never blocks; what cannot be sent yet is kept."""
         if pcm:
             self._buffer.append(pcm)
-            if self._outbox.ready or self._idle:
+            if self._idle or self._outbox.ready:
                 self._wake.set()
 
     def finalize(self, channel: int | None = None) -> None:
@@ -145,7 +145,9 @@ class Link:
                 pause = max(pause, failure.retry_after)
             budget = settings.budget if self.stats.connections else settings.first_budget
             if now + pause - trouble_since > budget:
-                raise SessionError(f"{failure.detail}; gave up after {now - trouble_since:.0f} s")
+                raise SessionError(
+                    f"{failure.detail}; gave up after {now - trouble_since:.0f} s: check address and network"
+                )
             if not self._told_lost:
                 self._told_lost = True
                 self._owner.link_lost(failure.detail)

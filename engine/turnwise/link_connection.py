@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
+import os
 import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -226,4 +228,11 @@ def _reason(error: BaseException) -> str:
     while inner is not None:
         error = next(leaves_of(inner))
         inner = error.__cause__
+    if (
+        isinstance(error, OSError)
+        and not isinstance(error, ssl.SSLError)
+        and error.errno
+        and error.errno in errno.errorcode
+    ):
+        return os.strerror(error.errno)  # trio's text repeats the address
     return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -29,6 +30,7 @@ class Recorder:
 
     def __init__(self, target: str | Path | IO[str], header: Header, *, redact: bool = False) -> None:
         self._redact = redact
+        self._name = str(target) if isinstance(target, (str, Path)) else getattr(target, "name", "trace")
         self._owned = isinstance(target, (str, Path))
         if isinstance(target, (str, Path)):
             try:
@@ -41,7 +43,11 @@ class Recorder:
                 raise UsageError(f"{target}: cannot write the trace: {error.strerror or error}") from None
         else:
             self._file = target
-        self._write(header.as_dict())
+        try:
+            self._write(header.as_dict())
+        except SessionError:
+            self.close()
+            raise
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record.
@@ -62,12 +68,13 @@ class Recorder:
         try:
             self._file.write(text + "\n")
         except OSError as error:
-            raise SessionError(f"cannot write the trace: {error.strerror or error}") from None
+            raise SessionError(f"{self._name}: cannot write the trace: {error.strerror or error}") from None
 
     def close(self) -> None:
         """Close the file, if this opened it."""
         if self._owned:
-            self._file.close()
+            with suppress(OSError):  # a full disk, which writing has told of already
+                self._file.close()
 
     def __enter__(self) -> Self:
         return self

@@ -29,6 +29,7 @@ from turnwise.records import (
     Trace,
     VoiceChange,
 )
+from turnwise.replay_buffer import Coverage
 from turnwise.transcribers.base import Dialect, Heard, ProviderFailed
 from turnwise.transcribers.deepgram import Deepgram
 from turnwise_policies import events, signals
@@ -100,6 +101,7 @@ class _Replay:
         self._order = len(self._queue)
         self._connected = True
         self._offset = 0.0  # audio time at which the provider's clock of this connection began
+        self._coverage = Coverage(trace.header.channels)
         self._outputs: list[events.Output] = []
         self._heard: list[Heard] = []
         self._warnings: list[str] = []
@@ -142,6 +144,7 @@ class _Replay:
             case LinkChange():
                 self._connected = True
                 self._offset = item.audio or 0.0
+                self._coverage.restart(self._offset)
                 self._tell(None, signals.LinkRestored(at, self._offset))
             case AudioStall():
                 self._tell(item.channel, signals.AudioStalled(at, item.heard))
@@ -166,7 +169,10 @@ class _Replay:
             if isinstance(item, ProviderFailed):
                 self._warnings.append(f"{where}: the transcriber failed: {item.detail}")
             elif isinstance(item, Heard):
-                self._tell(item.channel, item.signal)
+                # As in the link. How much audio was sent by now a trace does not say; not more than there was.
+                new = self._coverage.admit(item.channel, item.signal, sent=at)
+                if new is not None:
+                    self._tell(item.channel, new)
 
     def _tell(self, channel: int | None, signal: signals.Signal) -> None:
         for number, machine in enumerate(self._machines):

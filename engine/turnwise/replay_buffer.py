@@ -39,7 +39,8 @@ class ReplayBuffer:
             raise ValueError(f"{len(pcm)} bytes are no whole frames of {self._frame_bytes} bytes")
         self._data += pcm
         self.end += count
-        self.release(self.end - self._most)
+        if self.end - self.first > self._most:
+            self.release(self.end - self._most)
 
     def release(self, until: int) -> None:
         """Frames before ``until`` are not needed any more."""
@@ -53,7 +54,8 @@ class ReplayBuffer:
         if not self.first <= start <= stop <= self.end:
             raise ValueError(f"frames {start} to {stop} are not in {self.first} to {self.end}")
         size, first = self._frame_bytes, self.first
-        return bytes(self._data[(start - first) * size : (stop - first) * size])
+        with memoryview(self._data) as data:  # a slice of the bytearray would be a copy of its own
+            return bytes(data[(start - first) * size : (stop - first) * size])
 
 
 class Coverage:

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
     from turnwise.session import Session
 
-__all__ = ["JsonReport", "Report", "TextReport", "live"]
+__all__ = ["REFRESH", "JsonReport", "Report", "TextReport", "live"]
+
+REFRESH = 0.1  # seconds between two pictures of the live line
 
 _METER = 12  # characters of the voice meter
 _METER_FLOOR = -60.0  # dBFS at its left end
-_REFRESH = 0.1  # seconds between two pictures of the live line
 
 
 class Report(Protocol):
@@ -62,7 +63,7 @@ class TextReport:
     def show(self, event: SessionEvent) -> None:
         match event:
             case TurnUpdated():
-                self.texts[event.channel] = event.text
+                self.texts[event.channel] = _printable(event.text)
             case TurnCompleted():
                 self.texts[event.channel] = ""
                 self._turns += 1
@@ -96,8 +97,7 @@ class TextReport:
         return f"channel {channel}: " if len(self.texts) > 1 else ""
 
     def _line(self, text: str) -> None:
-        # A line is a line, and no transcriber clears the screen.
-        text = "".join(char if char.isprintable() else " " for char in text)
+        text = _printable(text)
         if self._console is None:
             print(text, flush=True)
         else:
@@ -113,7 +113,7 @@ class TextReport:
                 text = f"audio from {notice.audio_start:.1f} to {notice.audio_end:.1f} s was lost"
             case Warning():
                 text = notice.detail
-        print(f"turnwise: warning: {text}", file=sys.stderr, flush=True)
+        print(f"turnwise: warning: {_printable(text)}", file=sys.stderr, flush=True)
 
 
 @contextmanager
@@ -138,17 +138,20 @@ def live(session: Session, report: Report, console: Console, duration: float | N
         progress.update(task, completed=session.heard)
         lines = []
         for channel, gate in enumerate(session.gates):
-            text = texts[channel] if texts else ""
-            meter = Text(_meter(gate.level), style="green" if gate.speaking else "dim")
-            # The newest words are at the end, so the beginning is what a narrow terminal goes without.
-            room = max(10, console.width - _METER - 3)
-            lines.append(meter + Text(f"  {text[-room:]}", style="italic", no_wrap=True))
+            line = Text(no_wrap=True, overflow="crop")
+            meter = _meter(gate.level, *("#." if console.options.ascii_only else "█·"))
+            line.append(meter, "green" if gate.speaking else "dim")
+            if texts:
+                # The newest words are at the end, so the beginning is what a narrow terminal goes without.
+                room = max(1, console.width - _METER - 3)
+                line.append(f"  {texts[channel][-room:]}", "italic")
+            lines.append(line)
         return Group(*lines, progress) if duration is not None else Group(*lines)
 
     with Live(
         get_renderable=picture,
         console=console,
-        refresh_per_second=1 / _REFRESH,
+        refresh_per_second=1 / REFRESH,
         transient=True,
         redirect_stdout=False,
         redirect_stderr=sys.stderr.isatty(),
@@ -156,6 +159,11 @@ def live(session: Session, report: Report, console: Console, duration: float | N
         yield
 
 
-def _meter(level: float) -> str:
+def _meter(level: float, full: str, empty: str) -> str:
     filled = round(_METER * min(1.0, max(0.0, 1 - level / _METER_FLOOR)))
-    return "█" * filled + "·" * (_METER - filled)
+    return full * filled + empty * (_METER - filled)
+
+
+def _printable(text: str) -> str:
+    """In one line, and without control characters: no transcriber clears the screen."""
+    return "".join(char if char.isprintable() else " " for char in text)

@@ -55,7 +55,8 @@ async def open_session(
         recorder: gets every record of the trace.
         realtime: the audio is happening now. False: take it as fast as the transcriber can hear, with the
             results of a session in real time.
-        stall_after: seconds without audio during a turn that count as silence.
+        stall_after: seconds without audio after which there is none (mute), and time passes all the same;
+            during a turn that counts as silence. Up to then the audio is late, and no turn ends for it.
         link: times and limits of the connection.
         connect: opens the stream below the websocket.
 
@@ -96,7 +97,8 @@ class Session:
 
     Events wait for a slow consumer in an unbounded queue, and nothing waits for him: turns end when they end.
     Only a `TurnUpdated` that nobody has read yet is replaced by the next one, so the queue grows by a few small
-    events a turn. When the session fails, the error is raised after all events that came before it.
+    events a turn. When the session fails, the error is raised after all events that came before it. An error of
+    the source is the end of the audio: it is raised when the last words of what came before are in.
 
     Not made by hand: see `open_session`.
     """

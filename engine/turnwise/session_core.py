@@ -5,17 +5,17 @@ time. Each becomes a signal for `SessionCore.dispatch`, which gives it to the tu
 what that says. There is no other state shared between the tasks, and nothing in between that could reorder or
 drop.
 
-Two clocks, never mixed. *Audio time* counts samples. The *session clock* begins where the first audio block
-began and runs with trio's clock, so both agree as long as audio flows. When a session is not in real time, the
-session clock *is* audio time until the audio ends: then silences and waits mean the same as in a live session,
-however fast the transcriber is.
+Two clocks, never mixed. *Audio time* counts samples. The *session clock* (`turnwise.session_clock`) begins where
+the first audio began and runs with trio's clock, but does not overtake audio that is late. When a session is not
+in real time, the session clock *is* audio time until the audio ends: then silences and waits mean the same as in
+a live session, however fast the transcriber is.
 """
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Literal, Protocol
 
@@ -27,9 +27,10 @@ from turnwise.link_base import LinkSettings
 from turnwise.link_connection import Connector
 from turnwise.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
 from turnwise.nursery import open_background
+from turnwise.session_clock import MICRO, SessionClock
 from turnwise.sources.base import AudioSource
 from turnwise.transcribers.base import Dialect, WireMessage
-from turnwise.vad import SpeechGate
+from turnwise.vad import SpeechEdge, SpeechGate
 from turnwise_policies.events import Finalize, Output, TurnAbandoned, TurnCompleted, TurnStarted
 from turnwise_policies.machine import TurnMachine
 from turnwise_policies.policy import Policy
@@ -53,7 +54,6 @@ SessionEvent = Output | Notice
 _BLOCK = 0.02  # seconds; larger chunks of audio are cut, so that what is noticed in them has its own time
 _STEP = 0.1  # seconds of audio between two looks at the transcriber when not in real time
 _HOPS = 4  # task switches from the socket to the machine: reader, its queue, receiver, and one to spare
-_MICRO = 1e-6  # the session clock counts in microseconds, as traces do
 
 
 class TraceWriter(Protocol):
@@ -96,34 +96,50 @@ class SessionCore:
         self._recorder = recorder
         self._realtime = realtime
         self._stall_after = stall_after
-        self._frames = 0  # heard so far
-        self._zero: float | None = None  # the session clock's 0 on trio's clock; None: it is audio time
-        self._now = 0.0
-        self._last_audio = 0.0  # session clock
+        self._clock = SessionClock(source.sample_rate, realtime=realtime, patience=stall_after)
+        self._frame_bytes = 2 * source.channels
         self._stalled = False
         self._ended = False
         self._down_since = 0.0
         self._open_turns: set[int] = set()  # channels
-        self._armed: float | None = None  # the deadline for which the timekeeper sleeps
-        self._earlier = trio.Event()  # there is an earlier one
+        self._due: float | None = None  # the earliest deadline of all machines
+        self._armed = math.inf  # the deadline for which the timekeeper sleeps
+        self._rouse = trio.Event()  # it must look again
         self._moved = trio.Event()  # something was dispatched
 
     def dispatch(self, channel: int | None, signal: Signal) -> None:
         """Tell the machine of ``channel`` (None: of all channels), and do what it says."""
+        while self._due is not None and self._due < signal.at:
+            self._do_due(self._due)
         for number in range(len(self._machines)) if channel is None else (channel,):
-            for output in self._machines[number].handle(signal):
-                match output:
-                    case Finalize():
-                        self.link.finalize(number)
-                    case TurnStarted():
-                        self._open_turns.add(number)
-                    case TurnCompleted() | TurnAbandoned():
-                        self._open_turns.discard(number)
-                self._emit(output)
+            self._tell(number, signal)
+        self._look_ahead()
+
+    def _tell(self, channel: int, signal: Signal) -> None:
+        for output in self._machines[channel].handle(signal):
+            match output:
+                case Finalize():
+                    self.link.finalize(channel)
+                case TurnStarted():
+                    self._open_turns.add(channel)
+                case TurnCompleted() | TurnAbandoned():
+                    self._open_turns.discard(channel)
+            self._emit(output)
+
+    def _do_due(self, due: float) -> None:
+        """Tell every machine whose deadline this is, as a replay does: at the deadline itself, however late."""
+        for channel, machine in enumerate(self._machines):
+            if machine.deadline == due:
+                self._tell(channel, Tick(due))
+        self._clock.pass_by(due)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        deadlines = [machine.deadline for machine in self._machines if machine.deadline is not None]
+        self._due = min(deadlines, default=None)
         self._moved.set()
-        deadline = self._next_deadline()
-        if deadline is not None and (self._armed is None or deadline < self._armed):
-            self._earlier.set()
+        if self._due is not None and self._due < self._armed:
+            self._rouse.set()
 
     def command(self, kind: Literal["force_end", "hold", "release", "clear"], channel: int | None) -> None:
         """The application takes a hand."""
@@ -146,55 +162,52 @@ class SessionCore:
     @property
     def heard(self) -> float:
         """Seconds of audio heard so far."""
-        return round(self._frames / self._source.sample_rate, 6)
+        return self._clock.heard
 
     def now(self) -> float:
         """The session clock: seconds, to the microsecond."""
-        at = self.heard if self._zero is None else round(trio.current_time() - self._zero, 6)
-        self._now = max(self._now, at)
-        return self._now
+        return self._clock.now()
 
-    def _next_deadline(self) -> float | None:
-        due = [machine.deadline for machine in self._machines if machine.deadline is not None]
-        if self._stall_possible():
-            due.append(self._last_audio + self._stall_after)
-        return min(due, default=None)
+    async def _keep_time(self) -> None:
+        """Sleep until something is due, again and again."""
+        while True:
+            if self._is_due() or self._is_stalling():
+                # What has already arrived goes first: it may well say that the user speaks on.
+                for _ in range(_HOPS):
+                    await trio.lowlevel.checkpoint()
+                self._tick()
+                continue
+            wake = math.inf if self._due is None else self._clock.wake(self._due)
+            if self._stall_possible():
+                wake = min(wake, self._clock.arrived + self._stall_after)
+            self._armed = math.inf if self._due is None else self._due
+            self._rouse = trio.Event()
+            with trio.move_on_at(wake):
+                await self._rouse.wait()
+
+    def _is_due(self) -> bool:
+        # A deadline need not be a whole number of microseconds.
+        return self._due is not None and self._due <= self.now() + MICRO
 
     def _stall_possible(self) -> bool:
         if self._stalled or self._ended or not self._realtime:
             return False
         return bool(self._open_turns) or any(gate.speaking for gate in self.gates)
 
-    async def _keep_time(self) -> None:
-        """Sleep until the next deadline, again and again."""
-        while True:
-            self._armed = deadline = self._next_deadline()
-            self._earlier = trio.Event()
-            if deadline is None or self._zero is None:
-                await self._earlier.wait()
-                continue
-            with trio.move_on_at(self._zero + deadline):
-                await self._earlier.wait()
-                continue
-            # What has already arrived goes first: it may well say that the user speaks on.
-            for _ in range(_HOPS):
-                await trio.lowlevel.checkpoint()
-            self._tick()
+    def _is_stalling(self) -> bool:
+        return self._stall_possible() and trio.current_time() >= self._clock.arrived + self._stall_after
 
     def _tick(self) -> None:
         """Do what is due."""
-        at = self.now() + _MICRO  # a deadline need not be a whole number of microseconds
-        if self._stall_possible() and self._last_audio + self._stall_after <= at:
+        if self._is_stalling():
             self._stalled = True
             for gate in self.gates:
                 gate.flush()
             stalled = AudioStalled(self.now(), self.heard)
             self._record(t=stalled.at, audio="stalled", heard=stalled.heard)
             self.dispatch(None, stalled)
-        for channel, machine in enumerate(self._machines):
-            if machine.deadline is not None and machine.deadline <= at:
-                self._now = max(self._now, math.ceil(machine.deadline / _MICRO) * _MICRO, machine.deadline)
-                self.dispatch(channel, Tick(self._now))
+        while self._due is not None and self._is_due():
+            self._do_due(self._due)
 
     # -- audio -----------------------------------------------------------------------------------------------
 
@@ -209,67 +222,81 @@ class SessionCore:
             nursery.start_soon(self.link.run)
             if self._realtime:
                 nursery.start_soon(self._keep_time)
-            await self._ingest()
+            error = await self._ingest()
+            if error is not None and not self.heard:
+                raise error
             self._end_audio()
             if not self._realtime:
                 nursery.start_soon(self._keep_time)
             await self._until_quiet()
             await self.link.finish()
             await self._until_quiet()  # the last words may have opened a turn
+            if error is not None:
+                raise error
 
-    async def _ingest(self) -> None:
+    async def _ingest(self) -> Exception | None:
+        """Hear all there is; what the source raised, if it did: to us that is the end of the audio, too."""
+        error: Exception | None = None
+        step = round(_STEP * self._source.sample_rate) * self._frame_bytes
+        unsettled = 0
         async with AsyncExitStack() as stack:
             chunks = aiter(self._source)
             if aclose := getattr(chunks, "aclose", None):  # a generator left half-way warns when collected
                 stack.push_async_callback(aclose)
-            unsettled = 0
-            async for chunk in chunks:
+            while True:
+                try:
+                    chunk = await anext(chunks)
+                except StopAsyncIteration:
+                    break
+                except Exception as exc:
+                    error = exc
+                    break
+                self._clock.arrive(len(chunk) // self._frame_bytes)
                 for block in self._blocks(chunk):
                     self._hear(block)
                     if not self._realtime:
                         self._tick()
                         unsettled += len(block)
-                        if unsettled >= _STEP * self._source.sample_rate * 2 * self._source.channels:
+                        if unsettled >= step:
                             await self.link.settle()
                             unsettled = 0
         if not self._realtime:
             await self.link.settle()
+        return error
 
-    def _blocks(self, chunk: bytes) -> Iterator[bytes]:
-        frame = 2 * self._source.channels
-        size = round(_BLOCK * self._source.sample_rate) * frame
-        if self._realtime and self._zero is None and chunk:
-            self._zero = trio.current_time() - len(chunk) / frame / self._source.sample_rate
-        for start in range(0, len(chunk), size):
-            yield chunk[start : start + size]
+    def _blocks(self, chunk: bytes) -> Sequence[bytes]:
+        size = round(_BLOCK * self._source.sample_rate) * self._frame_bytes
+        if len(chunk) <= size:
+            return (chunk,)
+        return [chunk[start : start + size] for start in range(0, len(chunk), size)]
 
     def _hear(self, block: bytes) -> None:
-        channels = self._source.channels
-        self._frames += len(block) // (2 * channels)
-        at, heard = self.now(), self.heard
-        self._last_audio, self._stalled = at, False
+        self._clock.hear(len(block) // self._frame_bytes)
         self.link.feed(block)  # before what is noticed in it: a Finalize is to flush this, too
-        if not self.gates:
-            return
-        for channel, (gate, mono) in enumerate(zip(self.gates, deinterleave(block, channels), strict=True)):
-            for edge in gate.feed(mono):
-                self._voice(channel, edge.kind, at, round(edge.audio, 6), heard)
+        if self.gates:
+            for channel, mono in enumerate(deinterleave(block, self._source.channels)):
+                for edge in self.gates[channel].feed(mono):
+                    self._voice(channel, edge, self._clock.heard_at())
+        if self._stalled or (self._due is not None and self._clock.has_heard(self._due)):
+            self._stalled = False
+            self._rouse.set()
 
-    def _voice(self, channel: int, kind: str, at: float, audio: float, heard: float) -> None:
-        self._record(t=at, vad=kind, audio=audio, heard=heard, channel=channel)
-        signal = SpeechStarted if kind == "start" else SpeechStopped
+    def _voice(self, channel: int, edge: SpeechEdge, at: float) -> None:
+        audio, heard = round(edge.audio, 6), self.heard
+        self._record(t=at, vad=edge.kind, audio=audio, heard=heard, channel=channel)
+        signal = SpeechStarted if edge.kind == "start" else SpeechStopped
         self.dispatch(channel, signal(at, audio, heard))
 
     def _end_audio(self) -> None:
         self._ended = True
-        if self._zero is None:
-            self._zero = trio.current_time() - self.heard
+        self._clock.end()
         at = self.now()
         for channel, gate in enumerate(self.gates):
             for edge in gate.flush():
-                self._voice(channel, edge.kind, at, round(edge.audio, 6), self.heard)
+                self._voice(channel, edge, at)
         self._record(t=at, end=True)
         self.dispatch(None, EndOfAudio(at))
+        self._rouse.set()
 
     async def _until_quiet(self) -> None:
         """Until no machine waits for anything; how long that can take is up to the policy."""

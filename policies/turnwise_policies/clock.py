@@ -9,7 +9,7 @@ from __future__ import annotations
 
 __all__ = ["AudioClock"]
 
-_JITTER = 0.1  # seconds; smaller differences are scheduling and block sizes, not missing audio
+_JITTER = 0.02  # seconds; smaller differences are scheduling and block sizes, not missing audio
 _BACKDATING = 1.0  # no VAD notices an onset later than this
 _HANGOVER = 2.0  # ... nor an end
 

@@ -205,9 +205,10 @@ def _transcript(data: dict[str, Any], at: float, offset: float) -> Transcript:
     if not isinstance(best, dict):
         raise ValueError(f'"alternatives" must hold objects, not {_shown(best)}')
     words = tuple(word for item in _get(best, "words", list, []) if (word := _word(item, offset)).text)
-    timed = bool(words)
-    if not timed:
+    timed = True
+    if not words:
         words = spread(_text(best, "transcript").split(), start, end)
+        timed = not words
     is_final = _get(data, "is_final", bool, False)
     return Transcript(
         at=at,
