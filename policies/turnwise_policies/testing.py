@@ -139,8 +139,9 @@ class Promises:
                 # A replay may say again what was final before; where that ends is known by audio time alone.
                 self._repeated = self._covered
             case AppCommand(kind="clear"):
-                # Words spoken before this are dropped, whether they were heard yet or come late.
-                self._cleared = signal.at
+                # Words spoken before this are dropped, whether they were heard yet or come late. Audio time may be a
+                # little ahead of the session clock, so of words right after it nothing is asked either.
+                self._cleared = signal.at + 1.0
                 self._final_words.clear()
                 self._texts.clear()
             case AppCommand(kind="hold"):
