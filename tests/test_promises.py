@@ -220,9 +220,9 @@ def test_nothing_grows_with_the_session() -> None:
 
 def test_the_policies_package_needs_the_standard_library_only() -> None:
     code = (
-        "import sys, turnwise_policies; "
-        "other = {m.split('.')[0] for m in sys.modules} - set(sys.stdlib_module_names) - {'turnwise_policies'}; "
-        "print(sorted(m for m in other if not m.startswith('_')))"
+        "import sys; before = set(sys.modules); import turnwise_policies; "
+        "new = {m.split('.')[0] for m in set(sys.modules) - before}; "
+        "print(sorted(new - set(sys.stdlib_module_names) - {'turnwise_policies'}))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"
