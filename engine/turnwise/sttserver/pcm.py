@@ -6,7 +6,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from turnwise.audio import AudioFormat, Decoder, Encoding, Samples, deinterleave, import_extra
+from turnwise.audio import AudioFormat, Decoder, Encoding, Samples, deinterleave, import_extra, to_int16
 
 __all__ = ["ENCODINGS", "RATE", "PcmReader"]
 
@@ -49,7 +49,8 @@ class PcmReader:
 
     def _resample(self, samples: Samples, *, last: bool = False) -> list[bytes]:
         if self._resampler is not None:
-            samples = self._resampler.resample_chunk(samples, last=last)
+            # In floating point: for int16 soxr adds a dither that is different each time.
+            samples = to_int16(self._resampler.resample_chunk(samples.astype(np.float32), last=last))
         return deinterleave(samples.tobytes(), self._outputs)
 
     def _new_resampler(self) -> Any:
@@ -60,4 +61,4 @@ class PcmReader:
         # which would add to every answer, and it costs no words. Going down it would alias; there even the short
         # filter is quick enough (6 to 20 ms).
         quality = "QQ" if self._rate < RATE else "LQ"
-        return soxr.ResampleStream(self._rate, RATE, self._outputs, dtype="int16", quality=quality)
+        return soxr.ResampleStream(self._rate, RATE, self._outputs, dtype="float32", quality=quality)

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-__all__ = ["Ask", "Close", "Decode", "HeardWord", "Refused", "Send", "Step", "Stream"]
+__all__ = ["Ask", "Close", "Decode", "Drop", "HeardWord", "Refused", "Send", "Step", "Stream"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,12 @@ class Close:
     reason: str = ""
 
 
-Step = Decode | Ask | Send | Close
+@dataclass(frozen=True)
+class Drop:
+    """Let the connection break: no close, no goodbye. Nothing comes after this."""
+
+
+Step = Decode | Ask | Send | Close | Drop
 
 
 class Refused(Exception):
@@ -85,7 +90,7 @@ class Stream(Protocol):
 
     Attributes:
         channels: how many recognisers it needs.
-        idle_timeout: seconds without a message from the client after which `idle` is due.
+        idle_timeout: seconds from now without a message from the client after which `idle` is due.
     """
 
     @property
@@ -101,7 +106,7 @@ class Stream(Protocol):
         """The messages to send now that the answer is here."""
 
     def idle(self) -> list[Step]:
-        """What to do about a client that went quiet."""
+        """What to do about `idle_timeout` seconds of quiet."""
 
     def failed(self) -> Close:
         """How to hang up when the recogniser is gone."""

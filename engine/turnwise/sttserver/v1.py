@@ -7,15 +7,14 @@ most one utterance of the recogniser.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from turnwise.sttserver.pcm import PcmReader
 from turnwise.sttserver.segmenter import FRAME_BYTES, Segmenter
-from turnwise.sttserver.steps import Ask, Close, Decode, HeardWord, Send, Step
+from turnwise.sttserver.steps import Ask, Decode, HeardWord, Send, Step
+from turnwise.sttserver.v1_connection import IDLE_TIMEOUT, MODEL_INFO, MODEL_UUID, V1Connection, to_json
 from turnwise.sttserver.v1_options import V1Options
 
 __all__ = ["Result", "V1Stream"]
@@ -29,14 +28,6 @@ _PAUSE = 1.0
 _LONG, _TOO_LONG = 10.0, 20.0
 _QUIET_SEGMENT = 4.0  # Deepgram sends an empty final every 3.5 to 5 seconds of silence
 
-_MODEL = "pocketsphinx-en-us"
-_MODEL_UUID = "5f0c8d3e-6a51-5b0e-9d6f-2f6c1d6b7a10"  # any constant will do; clients print it
-_MODEL_INFO = {"name": _MODEL, "version": "5", "arch": "pocketsphinx"}
-
-_NO_MESSAGE = (
-    "Deepgram did not receive audio data or a text message within the timeout window. See https://dpgr.am/net0001"
-)
-
 
 @dataclass(frozen=True)
 class Result(Ask):
@@ -49,107 +40,43 @@ class Result(Ask):
     from_finalize: bool = False
 
 
-class V1Stream:
-    """One connection. See `turnwise.sttserver.steps.Stream` for the methods.
-
-    Args:
-        options: from the query of the handshake.
-        request_id: as in the ``dg-request-id`` header.
-        created: time of the connection, RFC 3339.
+class V1Stream(V1Connection):
+    """One connection that a recogniser hears. The arguments are those of `V1Connection`.
 
     Raises:
         UsageError: soxr is missing, and the rate needs it.
     """
 
-    # Measured: the close comes 12 s after the last message, though the documentation says 10.
-    idle_timeout = 12.0
-
-    def __init__(self, options: V1Options, request_id: str, created: str) -> None:
+    def __init__(
+        self, options: V1Options, request_id: str, created: str, *, idle_timeout: float = IDLE_TIMEOUT
+    ) -> None:
+        super().__init__(options, request_id, created, idle_timeout=idle_timeout)
         self.channels = options.recognisers
-        self._options = options
-        self._request_id = request_id
-        self._created = created
         self._reader = PcmReader(options.audio, mix=options.recognisers < options.audio.channels)
         self._channels = [_Channel(index, options, request_id) for index in range(self.channels)]
-        self._sha256 = hashlib.sha256()
-        self._heard = False
 
-    def receive(self, message: str | bytes) -> list[Step]:
-        if isinstance(message, str):
-            return self._command(message)
-        if not message:  # the old way to say CloseStream
-            return self._close_stream()
-        self._sha256.update(message)
-        self._heard = True
-        return self._hear(self._reader.feed(message))
+    def _hear(self, audio: bytes) -> list[Step]:
+        return self._pass_on(self._reader.feed(audio))
 
-    def _command(self, text: str) -> list[Step]:
-        try:
-            message = json.loads(text)
-        except ValueError:
-            return [_schema_error(text, "the message is not JSON")]
-        kind = message.get("type") if isinstance(message, dict) else None
-        match kind:
-            case "KeepAlive":
-                return []
-            case "Finalize":
-                channel = message.get("channel")
-                if channel is None:
-                    return self._finalize(range(self.channels))
-                if type(channel) is int and 0 <= channel < self.channels:
-                    return self._finalize([channel])
-                return [_schema_error(text, f"channel must be a number from 0 to {self.channels - 1}")]
-            case "CloseStream":
-                return self._close_stream()
-            case "Configure":
-                failure = {
-                    "type": "ConfigureFailure",
-                    "request_id": self._request_id,
-                    "code": "CONFIGURE_KEYTERMS_NOT_SUPPORTED",
-                    "description": "this server knows no keyterms",
-                }
-                return [Send(_json(failure))]
-        return [_schema_error(text, "type must be one of KeepAlive, Finalize, CloseStream, Configure")]
-
-    def _hear(self, audio: list[bytes]) -> list[Step]:
+    def _pass_on(self, audio: list[bytes]) -> list[Step]:
         return [step for channel, pcm in zip(self._channels, audio, strict=True) for step in channel.hear(pcm)]
 
     def _finalize(self, indexes: Sequence[int]) -> list[Step]:
         # All channels share one reader, so they are all brought up to date.
-        steps = self._hear(self._reader.flush())
+        steps = self._pass_on(self._reader.flush())
         for index in indexes:
             steps += self._channels[index].finalize()
         return steps
 
-    def _close_stream(self) -> list[Step]:
-        steps = self._hear(self._reader.flush())
+    def _tail(self) -> list[Step]:
+        steps = self._pass_on(self._reader.flush())
         for channel in self._channels:
             steps += channel.finish()
-        return [*steps, self._metadata(self._sha256.hexdigest()), Close(1000)]
-
-    def idle(self) -> list[Step]:
-        return [self._metadata("incomplete"), Close(1011, _NO_MESSAGE)]
-
-    def failed(self) -> Close:
-        return Close(1011, "the recogniser of this server stopped; connect again")
+        return steps
 
     def report(self, ask: Ask, words: Sequence[HeardWord]) -> list[str]:
         assert isinstance(ask, Result)
-        return [_json(message) for message in self._channels[ask.channel].report(ask, words)]
-
-    def _metadata(self, sha256: str) -> Send:
-        message: dict[str, Any] = {
-            "type": "Metadata",
-            "transaction_key": "deprecated",
-            "request_id": self._request_id,
-            "sha256": sha256,
-            "created": self._created,
-            "duration": round(self._channels[0].time, 6),
-            "channels": self._options.audio.channels if self._heard else 0,
-        }
-        if self._heard:
-            message |= {"models": [_MODEL_UUID], "model_info": {_MODEL_UUID: _MODEL_INFO}}
-        return Send(_json(message))
+        return [to_json(message) for message in self._channels[ask.channel].report(ask, words)]
 
 
 class _Channel:
@@ -297,8 +224,8 @@ class _Channel:
             "channel": {"alternatives": [alternative]},
             "metadata": {
                 "request_id": self._request_id,
-                "model_info": _MODEL_INFO,
-                "model_uuid": _MODEL_UUID,
+                "model_info": MODEL_INFO,
+                "model_uuid": MODEL_UUID,
             },
             "from_finalize": result.from_finalize,
         }
@@ -309,19 +236,4 @@ class _Channel:
             "channel": [self._index, self._options.recognisers],
             "timestamp": round(onset, 3),
         }
-        return Send(_json(message), self._index)
-
-
-def _schema_error(text: str, description: str) -> Send:
-    error = {
-        "type": "Error",
-        "variant": "SchemaError",
-        "description": description,
-        "message": text,
-        "code": None,
-    }
-    return Send(_json(error))
-
-
-def _json(message: dict[str, Any]) -> str:
-    return json.dumps(message, separators=(",", ":"))
+        return Send(to_json(message), self._index)
