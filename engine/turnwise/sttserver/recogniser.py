@@ -145,7 +145,7 @@ class RecogniserPool:
         try:
             while len(lent) < count:
                 lent.append(self._idle.pop() if self._idle else await self._start())
-            if not self._idle:
+            if count and not self._idle:
                 self._nursery.start_soon(self._refill)
             yield [recogniser for recogniser, _ in lent]
         finally:

@@ -119,26 +119,24 @@ class _Conversation:
     async def run(self) -> None:
         open_ = True
         while open_:
-            with trio.move_on_after(self._stream.idle_timeout) as patience:
+            message: str | bytes | None = None
+            began = trio.current_time()
+            with trio.move_on_after(self._stream.idle_timeout):
                 message = await self._websocket.get_message()
-            if patience.cancelled_caught:
-                open_ = await self._perform(self._stream.idle())
-            elif isinstance(message, str) or not message:
-                open_ = await self._perform(self._stream.receive(message))
-            else:
-                for at in range(0, len(message), _PIECE):
-                    if open_:
-                        open_ = await self._perform(self._stream.receive(message[at : at + _PIECE]))
+            open_ = await self._perform(self._stream.wait(trio.current_time() - began))
+            for part in _parts(message):
+                if open_:
+                    open_ = await self._perform(self._stream.receive(part))
 
     async def _perform(self, steps: Sequence[Step]) -> bool:
         """Returns False when the connection is closed."""
         lanes: dict[int, list[Decode | Ask | Send]] = {}
         last: list[Send] = []
-        close: Close | None = None
+        end: Close | Drop | None = None
         for step in steps:
             match step:
-                case Close():
-                    close = step
+                case Close() | Drop():
+                    end = step
                 case Send(channel=None):
                     last.append(step)
                 case Decode(channel=channel) | Ask(channel=channel) | Send(channel=int(channel)):
@@ -151,13 +149,13 @@ class _Conversation:
                 for channel, lane in lanes.items():
                     nursery.start_soon(self._work, channel, lane, outboxes[channel])
         except* RecogniserFailed:
-            close, last, outboxes = self._stream.failed(), [], {}
+            end, last, outboxes = self._stream.failed(), [], {}
         for text in [text for outbox in outboxes.values() for text in outbox] + [send.text for send in last]:
             await self._websocket.send_message(text)
-        if close is not None:
+        if isinstance(end, Close):
             with trio.move_on_after(_CLOSE_TIMEOUT):
-                await self._websocket.aclose(close.code, close.reason)
-        return close is None
+                await self._websocket.aclose(end.code, end.reason)
+        return end is None
 
     async def _work(self, channel: int, lane: Sequence[Decode | Ask | Send], outbox: list[str]) -> None:
         recogniser = self._recognisers[channel]
@@ -170,6 +168,15 @@ class _Conversation:
                     outbox.extend(self._stream.report(step, words))
                 case Send():
                     outbox.append(step.text)
+
+
+def _parts(message: str | bytes | None) -> Sequence[str | bytes]:
+    """A long binary message in pieces."""
+    if message is None:
+        return ()
+    if isinstance(message, str) or not message:
+        return (message,)
+    return [message[at : at + _PIECE] for at in range(0, len(message), _PIECE)]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -90,7 +90,7 @@ class Stream(Protocol):
 
     Attributes:
         channels: how many recognisers it needs.
-        idle_timeout: seconds from now without a message from the client after which `idle` is due.
+        idle_timeout: seconds from now after which `wait` is due although the client sent nothing.
     """
 
     @property
@@ -102,11 +102,11 @@ class Stream(Protocol):
     def receive(self, message: str | bytes) -> list[Step]:
         """What to do about a message of the client, which may be a part of a long binary one."""
 
+    def wait(self, seconds: float) -> list[Step]:
+        """What to do about so much quiet from the client; called before each `receive`, too."""
+
     def report(self, ask: Ask, words: Sequence[HeardWord]) -> list[str]:
         """The messages to send now that the answer is here."""
-
-    def idle(self) -> list[Step]:
-        """What to do about `idle_timeout` seconds of quiet."""
 
     def failed(self) -> Close:
         """How to hang up when the recogniser is gone."""

@@ -18,7 +18,7 @@ class Wait:
     """Two times, counted from the end of speech."""
 
     hold: float = param(0.6, 0.0, 30.0, "not before: other evidence counts from here on")
-    deadline: float = param(1.4, 0.05, 60.0, "at the latest, when no other evidence comes")
+    deadline: float = param(1.6, 0.05, 60.0, "at the latest, when no other evidence comes")
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +27,13 @@ class Silence:
 
     The holds follow the odds of `turnwise_policies.text.ENDING_ODDS`: where a pause is rarely the end it is held
     for about the 90th percentile of the pauses that follow such a text (0.5-1.8 s); where it often is, for about
-    the median, which costs a cut-in now and then and makes all other turns quick.
+    the median, which costs a cut-in now and then and makes all other turns quick. The deadlines lie behind the time
+    by which a Finalize is answered or given up (1.4 s), so they decide only where nobody can be asked.
     """
 
-    question: Wait = Wait(0.35, 1.0)
-    stop: Wait = Wait(0.5, 1.2)
-    plain: Wait = Wait(0.6, 1.4)
+    question: Wait = Wait(0.35, 1.5)
+    stop: Wait = Wait(0.5, 1.5)
+    plain: Wait = Wait(0.6, 1.6)
     conjunction: Wait = Wait(1.3, 2.4)
     filler: Wait = Wait(1.5, 2.6)
     function_word: Wait = Wait(1.2, 2.2)
