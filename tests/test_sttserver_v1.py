@@ -290,7 +290,7 @@ def test_an_end_without_audio_has_no_result_and_no_channels() -> None:
 def test_a_quiet_client_is_sent_away() -> None:
     client = Driver(stream())
     client.receive(pcm(1.0))
-    client.perform(client.stream.idle())
+    client.perform(client.stream.wait(client.stream.idle_timeout))
     assert (client.sent[-1]["type"], client.sent[-1]["sha256"]) == ("Metadata", "incomplete")
     assert client.close is not None
     assert client.close.code == 1011

@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -19,10 +19,11 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
 
 from turnwise.errors import UsageError
+from turnwise.sttserver.protocols import PROTOCOLS, REFUSALS, Handshake, Protocol
 from turnwise.sttserver.recogniser import Recogniser, RecogniserFailed, RecogniserPool
-from turnwise.sttserver.steps import Ask, Close, Decode, Refused, Send, Step, Stream
-from turnwise.sttserver.v1 import V1Stream
-from turnwise.sttserver.v1_options import parse_options
+from turnwise.sttserver.script import Script
+from turnwise.sttserver.steps import Ask, Close, Decode, Drop, Refused, Send, Step, Stream
+from turnwise.trace import read_trace
 
 __all__ = ["SttServer", "add_arguments", "run"]
 
@@ -33,25 +34,42 @@ _CLOSE_TIMEOUT = 5.0
 _PIECE = 16_000
 
 
-def _open_v1(query: str, request_id: str) -> Stream:
-    created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    return V1Stream(parse_options(query), request_id, created)
-
-
-PROTOCOLS: dict[str, Callable[[str, str], Stream]] = {"/v1/listen": _open_v1}
-
-
 class SttServer:
-    """Serves the protocols above on any trio stream.
+    """Serves `PROTOCOLS` on any trio stream.
 
     Args:
         pool: where the recognisers come from.
+        protocols: serve these only; None: all, or the one of the script.
         token: the one key to accept; None: any that is not empty.
+        script: answer with this trace; no recogniser is needed then.
+        refuse: an HTTP status with which every handshake is refused.
+        idle_timeout: seconds after which a quiet client is sent away; None: as the provider does.
+
+    Raises:
+        UsageError: the script is of none of the protocols.
     """
 
-    def __init__(self, pool: RecogniserPool, *, token: str | None = None) -> None:
+    def __init__(
+        self,
+        pool: RecogniserPool,
+        *,
+        protocols: Mapping[str, Protocol] | None = None,
+        token: str | None = None,
+        script: Script | None = None,
+        refuse: int | None = None,
+        idle_timeout: float | None = None,
+    ) -> None:
+        protocols = PROTOCOLS if protocols is None else protocols
+        if script is not None:
+            if script.stt not in protocols:
+                raise UsageError(f"{script.name}: the script is of {script.stt}, served is {', '.join(protocols)}")
+            protocols = {script.stt: protocols[script.stt]}
         self._pool = pool
+        self._protocols = {protocol.path: protocol for protocol in protocols.values()}
         self._token = token
+        self._script = script
+        self._refuse = refuse
+        self._idle_timeout = idle_timeout
 
     async def serve(self, transport: trio.abc.Stream) -> None:
         """Serve one connection to its end. What goes wrong in it is its own affair, not the server's."""
@@ -69,20 +87,24 @@ class SttServer:
             print(f"turnwise stt-server: connection failed: {group.exceptions[0]!r}", file=sys.stderr, flush=True)
 
     async def _answer(self, request: WebSocketRequest) -> None:
-        request_id = str(uuid.uuid4())
+        created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         path, _, query = request.path.partition("?")
+        handshake = Handshake(query, str(uuid.uuid4()), created, self._idle_timeout)
         try:
-            if (open_stream := PROTOCOLS.get(path)) is None:
-                raise Refused(404, "NOT_FOUND", f"there is no {path} here, only {', '.join(PROTOCOLS)}")
+            if self._refuse is not None:
+                raise Refused(self._refuse, *REFUSALS[self._refuse])
+            if (protocol := self._protocols.get(path)) is None:
+                raise Refused(404, "NOT_FOUND", f"there is no {path} here, only {', '.join(self._protocols)}")
             self._authorise(request)
-            stream = open_stream(query, request_id)
+            stream = protocol.open(handshake, self._script)
             async with self._pool.lend(stream.channels) as recognisers:
-                websocket = await request.accept(extra_headers=[(b"dg-request-id", request_id.encode())])
+                headers = [(b"dg-request-id", handshake.request_id.encode())]
+                websocket = await request.accept(extra_headers=headers)
                 await _Conversation(websocket, stream, recognisers).run()
         except Refused as refused:
-            await _reject(request, refused, request_id)
+            await _reject(request, refused, handshake.request_id)
         except (UsageError, RecogniserFailed) as error:  # something is not installed, or does not start any more
-            await _reject(request, Refused(503, "SERVICE_UNAVAILABLE", str(error)), request_id)
+            await _reject(request, Refused(503, "SERVICE_UNAVAILABLE", str(error)), handshake.request_id)
 
     def _authorise(self, request: WebSocketRequest) -> None:
         # WebSocketRequest gives header names in lower case.
@@ -190,8 +212,22 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="expect these sentences, one a line: nearly no errors in them, nonsense outside (default: any English)",
     )
+    parser.add_argument("--script", type=Path, metavar="TRACE", help="answer with this trace, not with a recogniser")
+    parser.add_argument(
+        "--refuse", type=int, metavar="STATUS", choices=REFUSALS, help="refuse every handshake with this HTTP status"
+    )
+    parser.add_argument(
+        "--idle-timeout", type=_seconds, metavar="SECONDS", help="send quiet clients away (default: as the provider)"
+    )
     # For a parent process: its pipe to our stdin closes however it dies.
     parser.add_argument("--until-eof", action="store_true", help=argparse.SUPPRESS)
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 < value < float("inf"):
+        raise ValueError
+    return value
 
 
 def run(args: argparse.Namespace) -> int:
@@ -211,12 +247,16 @@ async def _main(args: argparse.Namespace) -> Exception | None:
     async with trio.open_nursery() as nursery:
         pool = RecogniserPool(nursery, sentences=args.sentences)
         try:
+            script = None if args.script is None else Script(read_trace(args.script))
+            server = SttServer(
+                pool, token=args.token, script=script, refuse=args.refuse, idle_timeout=args.idle_timeout
+            )
             listeners = await _listen(args)
-            await pool.warm_up()
+            if script is None and args.refuse is None:
+                await pool.warm_up()
         except (UsageError, RecogniserFailed) as error:
             nursery.cancel_scope.cancel()
             return error
-        server = SttServer(pool, token=args.token)
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             nursery.start_soon(trio.serve_listeners, server.serve, listeners)
             if args.until_eof:

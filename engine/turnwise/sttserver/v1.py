@@ -14,7 +14,7 @@ from typing import Any
 from turnwise.sttserver.pcm import PcmReader
 from turnwise.sttserver.segmenter import FRAME_BYTES, Segmenter
 from turnwise.sttserver.steps import Ask, Decode, HeardWord, Send, Step
-from turnwise.sttserver.v1_connection import IDLE_TIMEOUT, MODEL_INFO, MODEL_UUID, V1Connection, to_json
+from turnwise.sttserver.v1_connection import MODEL_INFO, MODEL_UUID, V1Connection, to_json
 from turnwise.sttserver.v1_options import V1Options
 
 __all__ = ["Result", "V1Stream"]
@@ -47,9 +47,7 @@ class V1Stream(V1Connection):
         UsageError: soxr is missing, and the rate needs it.
     """
 
-    def __init__(
-        self, options: V1Options, request_id: str, created: str, *, idle_timeout: float = IDLE_TIMEOUT
-    ) -> None:
+    def __init__(self, options: V1Options, request_id: str, created: str, *, idle_timeout: float | None = None) -> None:
         super().__init__(options, request_id, created, idle_timeout=idle_timeout)
         self.channels = options.recognisers
         self._reader = PcmReader(options.audio, mix=options.recognisers < options.audio.channels)

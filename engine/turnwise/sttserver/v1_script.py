@@ -1,0 +1,62 @@
+"""``/v1/listen`` by a script: commands, errors and the end are Deepgram's, the results are the trace's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from turnwise.sttserver.script import Script
+from turnwise.sttserver.steps import Ask, HeardWord, Refused, Step
+from turnwise.sttserver.v1_connection import V1Connection
+from turnwise.sttserver.v1_options import V1Options
+
+__all__ = ["V1Script"]
+
+
+class V1Script(V1Connection):
+    """One connection that a script answers. The other arguments are those of `V1Connection`.
+
+    Raises:
+        Refused: the client wants other channels than the script has, or the script has no more for it.
+    """
+
+    channels = 0
+
+    def __init__(
+        self,
+        script: Script,
+        options: V1Options,
+        request_id: str,
+        created: str,
+        *,
+        idle_timeout: float | None = None,
+    ) -> None:
+        super().__init__(options, request_id, created, idle_timeout=idle_timeout)
+        if options.recognisers != script.channels:
+            wanted = "multichannel=false" if script.channels == 1 else f"channels={script.channels}&multichannel=true"
+            raise Refused(400, "INVALID_QUERY_PARAMETER", f"the script has {script.channels} channel(s): use {wanted}")
+        self._play = script.open()
+        self._quiet = 0.0  # seconds since the last message of the client
+
+    @property
+    def idle_timeout(self) -> float:
+        return max(0.0, min(self._play.patience, self._idle_timeout - self._quiet))
+
+    def receive(self, message: str | bytes) -> list[Step]:
+        self._quiet = 0.0
+        return super().receive(message)
+
+    def wait(self, seconds: float) -> list[Step]:
+        self._quiet += seconds
+        return self._play.wait(seconds) + super().wait(self._quiet)
+
+    def _hear(self, audio: bytes) -> list[Step]:
+        return self._play.hear(self._time)
+
+    def _finalize(self, indexes: Sequence[int]) -> list[Step]:
+        return self._play.finalize()
+
+    def _tail(self) -> list[Step]:
+        return self._play.tail()
+
+    def report(self, ask: Ask, words: Sequence[HeardWord]) -> list[str]:
+        raise AssertionError("a script asks no recogniser")
