@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TypeVar
 
 import pytest
@@ -490,3 +491,12 @@ def test_words_that_went_down_with_a_connection_are_told_in_audio_order() -> Non
     )
     turn = one(outputs)
     assert (turn.text, turn.confirmed) == ("one two", False)
+
+
+def test_an_answer_that_repeats_the_last_final_is_an_answer() -> None:
+    """Some transcribers send the final, and the same again as the answer to the Finalize."""
+    repeated = final(1.9, "call me", 0.5, 1.4, upto=1.5)
+    again = replace(repeated, at=3.4, finalized=True)
+    turn = one(run(interim(1.5, "call", 0.5, 1.3), repeated, Tick(3.2), again))
+    assert turn.text == "call me"
+    assert turn.timings.answered == pytest.approx(3.4)

@@ -204,9 +204,10 @@ class TurnMachine:
         if self._clock.stalled and reach > self._audio_now:
             self._clock.end(self._now, min(reach, self._now - self._clock.offset))  # audio flows again
         if result.is_final and result.words and result.end > result.start:
-            if result.words in self._recent:
-                return  # delivered twice: the same words at the same audio times
-            self._recent.append(result.words)
+            if result.words in self._recent:  # delivered twice: the same words at the same audio times
+                result = dataclasses.replace(result, words=())
+            else:
+                self._recent.append(result.words)
         if result.finalized:
             settled = self._finalizes.answer(self._now, min(reach, self._audio_now), empty=not result.words)
             if settled and not result.words:
