@@ -314,9 +314,9 @@ def test_retry_after_is_respected(converse: Callable[..., Any]) -> None:
     ("plan", "says"),
     [
         (Plan(error=socket.gaierror(-2, "Name or service not known")), "Name or service not known"),
-        (Plan(error=ssl.SSLCertVerificationError("certificate verify failed")), "certificate verify failed"),
+        (Plan(error=ssl.SSLError("handshake failure")), "handshake failure"),
         (Plan(hang_up_handshake=True), "it hung up in the handshake"),
-        (Plan(hang_handshake=True), "no answer within 10 s"),
+        (Plan(hang_handshake=True), "no answer within 5 s"),
         (Plan(status=429), "too many connections at once"),
     ],
 )

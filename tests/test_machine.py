@@ -362,7 +362,7 @@ def test_without_a_vad_words_open_the_turn_and_their_silence_ends_it() -> None:
 def test_hold_music_ends_at_the_longest_turn() -> None:
     policy = preset("balanced").replace({"max_turn": 30})
     outputs = run(starts(0.6), *(Tick(t) for t in range(1, 200)), policy=policy)
-    assert [a.reason for a in of(TurnAbandoned, outputs)] == ["no_words"]
+    assert [a.reason for a in of(TurnAbandoned, outputs)] == ["unheard"]
     assert len(of(TurnStarted, outputs)) == 1
 
 

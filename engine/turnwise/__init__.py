@@ -4,6 +4,8 @@ Everything an application needs is here: `open_session`, the sources of audio, t
 gets, and the policies that decide.
 """
 
+import logging
+
 from turnwise.audio import AudioFormat
 from turnwise.errors import SessionError, TurnwiseError, UsageError
 from turnwise.link_base import LinkSettings, LinkStats
@@ -48,6 +50,9 @@ from turnwise_policies import (
     load_policy,
     preset,
 )
+
+# Nothing is printed unless the application configures logging.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "PRESETS",

@@ -30,6 +30,7 @@ __all__ = ["Link"]
 
 _CLOSED_OK = 1000
 _ENOUGH = 5  # seconds of audio that no transcriber leaves without any message
+_COMPLAINTS = 10  # of the transcriber that are told, for each connection
 _POLICY_VIOLATION = 1008  # Deepgram: the payload cannot be decoded as audio; it would not be next time
 
 
@@ -78,6 +79,8 @@ class Link:
         self._end: LinkFailure | None = None
         self._origin = 0  # frame that is the provider's 0
         self._started = self._last_sent = self._last_received = 0.0
+        self._unread = False  # a message of this connection made no sense
+        self._reread: tuple[float, float] | None = None  # a span that was asked for again because of that
         self._unanswered: tuple[float, int] | None = None  # when and where audio went out that nothing answered
         self._catching_up = False
         self._close_sent = False
@@ -136,7 +139,8 @@ class Link:
                 self._finished.set()
                 return
             now = trio.current_time()
-            if self._coverage.until > covered or (now - self._started >= settings.stable and self._unanswered is None):
+            good_until = now if self._unanswered is None else self._unanswered[0]
+            if self._coverage.until > covered or good_until - self._started >= settings.stable:
                 attempt, trouble_since = 0, now
             if failure.permanent:
                 raise SessionError(failure.detail)
@@ -145,9 +149,8 @@ class Link:
                 pause = max(pause, failure.retry_after)
             budget = settings.budget if self.stats.connections else settings.first_budget
             if now + pause - trouble_since > budget:
-                raise SessionError(
-                    f"{failure.detail}; gave up after {now - trouble_since:.0f} s: check address and network"
-                )
+                remedy = f": {failure.remedy}" if failure.remedy else ""
+                raise SessionError(f"{failure.detail}; gave up after {now - trouble_since:.0f} s{remedy}")
             if not self._told_lost:
                 self._told_lost = True
                 self._owner.link_lost(failure.detail)
@@ -182,7 +185,7 @@ class Link:
         self._coverage.restart(start / self._rate)
         self._buffer.release(start)
         self._started = self._last_sent = self._last_received = trio.current_time()
-        self._unanswered, self._close_sent = None, False
+        self._unanswered, self._close_sent, self._unread = None, False, False
         self._catching_up = self._settings.replay_speed is not None
         self.connected = True
         self.stats.connections += 1
@@ -284,7 +287,7 @@ class Link:
 
     async def _receive(self, websocket: WebSocketConnection) -> None:
         offset = self._origin / self._rate
-        understood = True
+        understood, complaints = True, 0
         while not self._scope.cancel_called:
             try:
                 message = await websocket.get_message()
@@ -300,6 +303,7 @@ class Link:
                 news = self._dialect.decode(message, at, offset)
             except ValueError as error:
                 self.stats.not_understood += 1
+                self._unread = True
                 if understood:  # once a connection; a server that talks nonsense does so often
                     understood = False
                     self._owner.warn(redact(f"a message of the transcriber makes no sense: {error}", self._dialect))
@@ -310,13 +314,20 @@ class Link:
                         self._heard(channel, signal)
                     case ProviderFailed(detail, permanent=True):
                         self._drop(f"the transcriber failed: {detail}", permanent=True)
-                    case ProviderFailed(detail):
+                    case ProviderFailed(detail) if (complaints := complaints + 1) <= _COMPLAINTS:
                         self._owner.warn(redact(f"the transcriber reports: {detail}", self._dialect))
                     case StreamFinished() if self._close_sent:
                         self._finished.set()
                         self._scope.cancel()
 
     def _heard(self, channel: int, signal: Signal) -> None:
+        if self._unread and (gap := self._coverage.gap(channel, signal)) is not None:
+            # What could not be read was a final result: its audio is asked for again, once.
+            if gap != self._reread:
+                self._reread = gap
+                self._drop("a final result could not be read")
+                return
+            self._owner.audio_lost(*gap)
         new = self._coverage.admit(channel, signal, self._outbox.cursor / self._rate)
         self._buffer.release(min(round(self._coverage.until * self._rate), self._outbox.cursor))
         if new is not None:

@@ -32,7 +32,7 @@ class LinkSettings:
     message: float = 0.1
     keep: float = 60.0
     replay_speed: float | None = 1.25
-    handshake: float = 10.0
+    handshake: float = 5.0
     first_budget: float = 10.0
     budget: float = 60.0
     backoff: float = 0.25

@@ -18,12 +18,14 @@ from trio_websocket import ConnectionRejected, WebSocketConnection, wrap_client_
 from turnwise.nursery import leaves_of, open_background
 from turnwise.transcribers.base import Dialect
 
-__all__ = ["Connector", "LinkFailure", "open_connection", "open_stream", "redact"]
+__all__ = ["Connector", "LinkFailure", "masked", "open_connection", "open_stream", "redact"]
 
 Connector = Callable[[str, int, bool], Awaitable[trio.abc.Stream]]
 
 _MOST_MESSAGE = 2**20  # bytes; a result with a minute of words has about 20 kB
 _READ = 2**16
+_MOST_ANSWER = 2**20  # bytes of an answer to the handshake
+_SECRET = 12  # characters; a shorter key is none, but may well be a word that was said
 
 # What to do about a refusal. Statuses that are not here: below 500 it is permanent, from 500 on it is not.
 _REMEDIES = {
@@ -34,6 +36,7 @@ _REMEDIES = {
     404: "check the url",
     429: "too many connections at once",
 }
+_REACH = "check address and network"
 _TRANSIENT = (408, 425, 429)
 
 
@@ -44,13 +47,17 @@ class LinkFailure(Exception):
         detail: one line, without secrets.
         permanent: another attempt with the same settings would fail too.
         retry_after: seconds which the server asks us to wait; None when it does not.
+        remedy: what the user can do about it; empty when nothing is known.
     """
 
-    def __init__(self, detail: str, *, permanent: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self, detail: str, *, permanent: bool = False, retry_after: float | None = None, remedy: str = ""
+    ) -> None:
         super().__init__(detail)
         self.detail = detail
         self.permanent = permanent
         self.retry_after = retry_after
+        self.remedy = remedy
 
 
 async def open_stream(host: str, port: int, tls: bool) -> trio.abc.Stream:
@@ -105,7 +112,7 @@ async def open_connection(dialect: Dialect, connect: Connector, patience: float)
                     receive_buffer_size=_READ,
                 )
             if stream is None or (websocket is None and not stream.ended.is_set()):
-                raise LinkFailure(f"cannot connect to {host}:{port}: no answer within {patience:g} s")
+                raise LinkFailure(f"cannot connect to {host}:{port}: no answer within {patience:g} s", remedy=_REACH)
             if websocket is None:
                 if refusal := stream.refusal():
                     raise refusal
@@ -121,7 +128,13 @@ async def open_connection(dialect: Dialect, connect: Connector, patience: float)
     except (OSError, trio.BrokenResourceError) as error:
         if block_failed:
             raise
-        raise LinkFailure(f"cannot connect to {host}:{port}: {_reason(error)}") from None
+        if (untrusted := _untrusted(error)) is not None:
+            # Another attempt would meet the same certificate, and nothing may be sent to whoever holds it.
+            raise LinkFailure(
+                f"cannot connect to {host}:{port}: its certificate is not to be trusted: {untrusted.verify_message}",
+                permanent=True,
+            ) from None
+        raise LinkFailure(f"cannot connect to {host}:{port}: {_reason(error)}", remedy=_REACH) from None
     except Exception as error:
         if isinstance(error, LinkFailure) or block_failed:
             raise
@@ -134,10 +147,15 @@ async def open_connection(dialect: Dialect, connect: Connector, patience: float)
 
 def redact(text: str, dialect: Dialect) -> str:
     """``text`` in one line of at most 300 characters, without the key, should a server repeat that."""
+    return "".join(c if c.isprintable() else " " for c in masked(text, dialect))[:300].strip()
+
+
+def masked(text: str, dialect: Dialect) -> str:
+    """``text`` without the key, should a server repeat that."""
     for _, value in dialect.headers():
-        for secret in (value, value.split()[-1]):
+        if len(secret := value.split()[-1]) >= _SECRET:
             text = text.replace(secret, "***")
-    return "".join(c if c.isprintable() else " " for c in text)[:300].strip()
+    return text
 
 
 class _WatchedStream(trio.abc.Stream):
@@ -151,6 +169,7 @@ class _WatchedStream(trio.abc.Stream):
         self.ended = trio.Event()
         self.head: bytes | None = b""
         self._stream = stream
+        self._read = 0
 
     def refusal(self) -> ConnectionRejected | None:
         """The HTTP response whose body ends with the connection; trio-websocket waits for a length."""
@@ -175,10 +194,13 @@ class _WatchedStream(trio.abc.Stream):
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.ended.set()
             raise
-        if not data:
-            self.ended.set()
         if self.head is not None:
             self.head = (self.head + data)[:4096]
+            self._read += len(data)
+            if self._read > _MOST_ANSWER:
+                data = b""  # trio-websocket would collect it for ever
+        if not data:
+            self.ended.set()
         return data
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
@@ -220,6 +242,13 @@ def _body_text(body: bytes) -> str:
         return ": ".join(str(data[key]) for key in ("err_code", "err_msg", "error_message") if key in data)
     except (ValueError, TypeError, RecursionError):
         return text[:200]
+
+
+def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
+    """The refusal of a certificate, if that is why."""
+    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
+        error = error.__cause__
+    return error
 
 
 def _reason(error: BaseException) -> str:

@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -26,11 +26,14 @@ from turnwise.records import Header
 from turnwise.replay import replay
 from turnwise.report import JsonReport, Report, TextReport, live
 from turnwise.session import open_session
+from turnwise.session_core import TraceWriter
 from turnwise.sources import AudioSource, FileSource, paced, stdin_source
 from turnwise.sttserver.local import local_server
+from turnwise.token_listing import Tee, TokenListing
 from turnwise.trace import read_trace
-from turnwise.transcribers.base import Dialect
 from turnwise.transcribers.deepgram import Deepgram
+from turnwise.transcribers.flux import Flux
+from turnwise.transcribers.soniox import Soniox
 from turnwise_policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -39,6 +42,12 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _LOCAL_KEY = "local"  # what a server on this machine is told; it takes any
+# By the name for --stt: the dialect, whose key, and the environment variable that has it.
+_PROVIDERS: Mapping[str, tuple[Callable[..., Deepgram | Soniox | Flux], str, str]] = {
+    "deepgram": (Deepgram, "Deepgram", "DEEPGRAM_API_KEY"),
+    "soniox": (Soniox, "Soniox", "SONIOX_API_KEY"),
+    "flux": (Flux, "Deepgram", "DEEPGRAM_API_KEY"),
+}
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -52,9 +61,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("source", metavar="SOURCE", help="an audio file, or - for raw PCM on standard input")
     parser.add_argument(
         "--stt",
-        choices=["local", "deepgram"],
+        choices=["local", *_PROVIDERS],
         default="local",
-        help="the transcriber: the built-in recogniser (default, no key), or Deepgram (key in DEEPGRAM_API_KEY)",
+        help="the transcriber: the built-in recogniser (default, no key), or a provider: Deepgram and its Flux (key in "
+        "DEEPGRAM_API_KEY), Soniox (SONIOX_API_KEY)",
     )
     parser.add_argument("--url", help="the provider's endpoint, if not its usual one (ws://127.0.0.1:8765/v1/listen)")
     parser.add_argument(
@@ -65,6 +75,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_policy_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print every event as one line of JSON")
+    parser.add_argument(
+        "--show-tokens", action="store_true", help="print after each result what is final, and what is not yet"
+    )
     parser.add_argument("--record", metavar="TRACE", help="write a trace of the session, for turnwise replay")
     parser.add_argument("--redact", action="store_true", help="--record: mask all words")
     parser.add_argument("--plot", metavar="PNG", help="draw the session when it is over")
@@ -84,6 +97,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run(args: argparse.Namespace) -> int:
     if args.redact and not args.record:
         raise UsageError("--redact masks the words of a trace: name the trace with --record")
+    if args.json and args.show_tokens:
+        raise UsageError("--show-tokens prints lines of its own, which are no JSON: leave out --json")
     policy = chosen_policy(args)
     source = _source(args)
     _check_outputs(args)
@@ -135,10 +150,13 @@ async def _listen(args: argparse.Namespace, source: AudioSource, policy: Policy,
     realtime = args.speed != "max"
     async with AsyncExitStack() as stack:
         transcriber = await stack.enter_async_context(_transcriber(args, source))
-        recorder = None
+        writers: list[TraceWriter] = []
         if trace is not None:
             header = Header(transcriber.name, source.channels, True, policy.to_dict(), f"turnwise listen {args.source}")
-            recorder = stack.enter_context(Recorder(trace, header, redact=args.redact))
+            writers.append(stack.enter_context(Recorder(trace, header, redact=args.redact)))
+        if args.show_tokens:
+            writers.append(TokenListing(replace(transcriber)))
+        recorder = Tee(writers) if writers else None
         console = _console(args)
         report: Report = (
             JsonReport() if args.json else TextReport(source.channels, console if sys.stdout.isatty() else None)
@@ -162,7 +180,7 @@ def _source(args: argparse.Namespace) -> AudioSource:
 
 
 @asynccontextmanager
-async def _transcriber(args: argparse.Namespace, source: AudioSource) -> AsyncIterator[Dialect]:
+async def _transcriber(args: argparse.Namespace, source: AudioSource) -> AsyncIterator[Deepgram | Soniox | Flux]:
     if args.stt == "local":
         if args.url is not None:
             raise UsageError("--url names a provider's endpoint: add --stt deepgram")
@@ -171,12 +189,13 @@ async def _transcriber(args: argparse.Namespace, source: AudioSource) -> AsyncIt
         return
     if args.sentences:
         raise UsageError("--sentences is for --stt local")
+    make, owner, variable = _PROVIDERS[args.stt]
     where = {} if args.url is None else {"url": args.url}
-    transcriber = Deepgram(_LOCAL_KEY, sample_rate=source.sample_rate, channels=source.channels, **where)
-    if key := os.environ.get("DEEPGRAM_API_KEY", ""):
+    transcriber = make(_LOCAL_KEY, sample_rate=source.sample_rate, channels=source.channels, **where)
+    if key := os.environ.get(variable, ""):
         transcriber = replace(transcriber, key=key)
     elif urlsplit(transcriber.url).hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise UsageError("no key for Deepgram: put it into the environment variable DEEPGRAM_API_KEY")
+        raise UsageError(f"no key for {owner}: put it into the environment variable {variable}")
     yield transcriber
 
 
@@ -193,6 +212,8 @@ def _trace_path(args: argparse.Namespace) -> Iterator[Path | None]:
 
 def _console(args: argparse.Namespace) -> Console | None:
     """The terminal that a live line can be shown on, if there is one."""
+    if args.show_tokens:  # shows the same, at length
+        return None
     stream = sys.stdout if sys.stdout.isatty() else sys.stderr
     if not stream.isatty() or (args.json and stream is sys.stdout):  # JSON lines move fast enough by themselves
         return None

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,8 @@ from turnwise.records import (
 from turnwise.replay_buffer import Coverage
 from turnwise.transcribers.base import Dialect, Heard, ProviderFailed
 from turnwise.transcribers.deepgram import Deepgram
+from turnwise.transcribers.flux import Flux
+from turnwise.transcribers.soniox import Soniox
 from turnwise_policies import events, signals
 from turnwise_policies.machine import TurnMachine
 from turnwise_policies.policy import Policy
@@ -144,6 +146,7 @@ class _Replay:
             case LinkChange():
                 self._connected = True
                 self._offset = item.audio or 0.0
+                self._dialect.opening()
                 self._coverage.restart(self._offset)
                 self._tell(None, signals.LinkRestored(at, self._offset))
             case AudioStall():
@@ -195,14 +198,13 @@ class _Replay:
 
 def _dialect(trace: Trace) -> Dialect:
     """Something that reads the trace's messages; it connects to nothing, so it needs no key."""
-    match trace.header.stt:
-        case "deepgram":
-            try:
-                return Deepgram("unused", channels=trace.header.channels)
-            except UsageError as error:
-                raise UsageError(f"{trace.name}:1: {error}") from None
-        case name:
-            raise UsageError(f"{trace.name}:1: messages of {name} cannot be replayed yet")
+    dialects: Mapping[str, Callable[..., Dialect]] = {"deepgram": Deepgram, "soniox": Soniox, "flux": Flux}
+    try:
+        dialect = dialects[trace.header.stt]("unused", channels=trace.header.channels)
+    except UsageError as error:
+        raise UsageError(f"{trace.name}:1: {error}") from None
+    dialect.opening()
+    return dialect
 
 
 # Checking

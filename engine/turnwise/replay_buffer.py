@@ -14,6 +14,7 @@ from turnwise_policies.transcript import middle
 __all__ = ["Coverage", "ReplayBuffer"]
 
 _ROUNDING = 1e-3  # seconds; providers count in float32
+_GAP = 0.25  # seconds; final results follow one another, a smaller hole is rounding or a provider\'s own trimming
 
 
 class ReplayBuffer:
@@ -78,6 +79,12 @@ class Coverage:
         """A new connection is fed from ``audio`` on."""
         self._ends = [max(end, audio) for end in self._ends]
         self._known = list(self._ends)
+
+    def gap(self, channel: int, signal: Signal) -> tuple[float, float] | None:
+        """The span that no final result covers although ``signal`` covers what comes behind it; None without."""
+        if isinstance(signal, Transcript) and signal.is_final and signal.start > self._ends[channel] + _GAP:
+            return round(self._ends[channel], 3), round(signal.start, 3)
+        return None
 
     def admit(self, channel: int, signal: Signal, sent: float) -> Signal | None:
         """Note what ``signal`` covers; return what is new in it, or None when nothing is.

@@ -24,7 +24,7 @@ import trio
 from turnwise.audio import deinterleave
 from turnwise.link import Link
 from turnwise.link_base import LinkSettings
-from turnwise.link_connection import Connector
+from turnwise.link_connection import Connector, masked
 from turnwise.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
 from turnwise.nursery import open_background
 from turnwise.session_clock import MICRO, SessionClock
@@ -91,6 +91,7 @@ class SessionCore:
         self.gates = [vad(source.sample_rate) for _ in channels] if vad else []
         self.link = Link(transcriber, source.sample_rate, self, settings=link, connect=connect)
         self._source = source
+        self._transcriber = transcriber
         self._machines = [TurnMachine(policy, channel) for channel in channels]
         self._emit = emit
         self._recorder = recorder
@@ -314,7 +315,7 @@ class SessionCore:
         if self._recorder is None:
             return
         try:
-            data = json.loads(message)
+            data = json.loads(masked(message, self._transcriber) if isinstance(message, str) else message)
         except (ValueError, RecursionError):
             return  # the link warns of it
         if isinstance(data, dict):

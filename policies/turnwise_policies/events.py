@@ -173,7 +173,8 @@ class TurnAbandoned:
     """Speech without words, or words the application cleared.
 
     Attributes:
-        reason: ``no_words``, ``cleared``.
+        reason: ``no_words``: the transcriber found none; ``unheard``: it has not said anything about this speech, so
+            words may still come, as a turn of their own; ``cleared``.
     """
 
     type: ClassVar[str] = "turn_abandoned"

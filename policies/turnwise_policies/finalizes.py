@@ -12,6 +12,7 @@ from dataclasses import dataclass
 __all__ = ["Finalizes", "Request"]
 
 _MOST = 8  # requests remembered; the oldest unanswered ones are given up
+_EXACT = 0.1  # ... and by which it may differ from the audio before its Finalize when it means just that
 _SLACK = 0.35  # seconds by which an answer's span may fall short of the speech before its Finalize
 
 
@@ -69,11 +70,18 @@ class Finalizes:
             the newest request it settles; None when none is outstanding.
         """
         settled = None
-        while self._open and (settled is None or self._open[0].needs <= reach + _SLACK):
+        while self._open and (settled is None or self._settles_next(settled, reach)):
             settled = self._open.popleft()
             settled.answered = at
             settled.short = not empty and reach + _SLACK < settled.needs
         return settled
+
+    def _settles_next(self, settled: Request, reach: float) -> bool:
+        """An answer that settled one request settles the next one too, unless it fits the first exactly."""
+        following = self._open[0]
+        if reach <= settled.audio + _EXACT and following.audio > settled.audio + _SLACK:
+            return False
+        return following.needs <= reach + _SLACK
 
     def forget(self) -> None:
         """The connection is gone, and no answer will come any more."""

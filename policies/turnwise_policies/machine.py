@@ -376,6 +376,7 @@ class TurnMachine:
             latest=self._finalizes.last,
             link=self._link,
             ended=self._ended,
+            backlog=self._backlog(),
         )
         if turn.forced is not None:
             return view, [("force_end", forced_verdict(view, turn.forced, self._force_wait))]
@@ -421,7 +422,7 @@ class TurnMachine:
         self._turn = None
         self._deadline = None
         if not turn.words:
-            out.append(TurnAbandoned(turn.number, self.channel, self._now, "no_words"))
+            out.append(TurnAbandoned(turn.number, self.channel, self._now, "no_words" if turn.heard_out else "unheard"))
             return
         end = self._audio_now if turn.speech_end is None else turn.speech_end
         request = turn.finalize

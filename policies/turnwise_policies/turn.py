@@ -65,6 +65,7 @@ class TurnView:
         latest_request: the latest Finalize, whatever it covers.
         link: the transcriber can be reached.
         ended: when the audio ended; None while more may come.
+        backlog: seconds until the transcriber has worked through audio that is replayed to it.
     """
 
     now: float
@@ -89,6 +90,7 @@ class TurnView:
     latest_request: Request | None
     link: bool
     ended: float | None
+    backlog: float
 
 
 @dataclass(slots=True)
@@ -149,6 +151,14 @@ class Turn:
             return self.speech_stop
         return newest
 
+    @property
+    def heard_out(self) -> bool:
+        """The transcriber has heard all of the speech, or has answered the Finalize that asked it to."""
+        if self.finalize and self.finalize.answered is not None:
+            return True
+        end = self.speech_end if self.speech_end is not None else self.speech_start
+        return end is not None and max(self.provider_heard, self.words.covered) >= end - _ENDPOINT_SLACK
+
     def ended_at(self, clock: AudioClock) -> float | None:
         """When the user ceased to speak (session clock); None while the VAD hears speech."""
         end = self.speech_end
@@ -167,6 +177,7 @@ class Turn:
         latest: Request | None,
         link: bool,
         ended: float | None,
+        backlog: float,
     ) -> TurnView:
         """What rules may know of it at ``now``."""
         request = latest if latest and self.covers(latest) else None
@@ -194,6 +205,7 @@ class Turn:
             latest_request=latest,
             link=link,
             ended=ended,
+            backlog=backlog,
         )
 
     @property

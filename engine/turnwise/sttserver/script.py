@@ -84,7 +84,7 @@ class Play:
         """Seconds of quiet from now until something is due; infinite when nothing is."""
         due = self._due[0][0] if self._due else math.inf
         if self._quiet and self._cues:
-            due = min(due, self._cues[0].t - self._origin)
+            due = min(due, self._time(self._cues[0]))
         return max(0.0, due - self._audio - self._waited)
 
     def hear(self, audio: float) -> list[Step]:
@@ -119,10 +119,11 @@ class Play:
         steps: list[Step] = []
         while True:
             cue = self._cues[0] if self._cues else None
-            at = math.inf if cue is None else self._time(cue)
-            if self._due and self._due[0][0] < at and self._due[0][0] <= now:
+            if cue is not None and self._time(cue) > heard:
+                cue = None
+            if self._due and self._due[0][0] <= now and (cue is None or self._due[0][0] < self._time(cue)):
                 steps.append(_send(self._due.popleft()[1]))
-            elif cue is None or at > heard:
+            elif cue is None:
                 return steps
             elif isinstance(cue, LinkChange):
                 self._script.broken(Play(self._script, self._cues, self._answers, broken=True))

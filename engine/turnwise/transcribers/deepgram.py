@@ -6,8 +6,6 @@ those that are milliseconds end in ``_ms``. Reference: https://developers.deepgr
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Literal
@@ -15,12 +13,15 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from turnwise.errors import UsageError
 from turnwise.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
+from turnwise.transcribers.options import check_key, check_range, check_types, check_url
+from turnwise.transcribers.reading import field_of, object_in, printable, shown, time_of
 from turnwise_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
 from turnwise_policies.transcript import spread
 
 __all__ = ["Deepgram"]
 
-_LONGEST = 1e9  # seconds; no stream lasts longer, and a JSON integer may be too large for a float
+_NAME = "Deepgram"
+_VARIABLE = "DEEPGRAM_API_KEY"
 _NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "auth", "endpointing_ms", "extra")
 
 
@@ -87,25 +88,15 @@ class Deepgram:
     ignored: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not (isinstance(self.key, str) and re.fullmatch("[!-~]+", self.key)):
-            raise UsageError("Deepgram: the key is empty or not plain text; set DEEPGRAM_API_KEY")
-        if "@" in self.url:
-            raise UsageError("Deepgram: no name or password in the url; the key goes into DEEPGRAM_API_KEY")
-        try:
-            address = urlsplit(self.url)
-            valid = address.scheme in ("ws", "wss") and address.hostname and address.port != 0
-        except ValueError:
-            valid = False
-        if not valid:
-            raise UsageError(f"Deepgram: url {self.url!r} must be ws://HOST/... or wss://HOST/...")
-        for f in fields(self):
-            _check_type(f.name, str(f.type), getattr(self, f.name))
+        check_key(_NAME, self.key, _VARIABLE)
+        check_types(_NAME, self)
+        check_url(_NAME, self.url, _VARIABLE)
         if self.auth not in ("token", "bearer"):
             raise UsageError(f'Deepgram: auth must be "token" or "bearer", not {self.auth!r}')
-        _check_range("sample_rate", self.sample_rate, 8000, 192000)
-        _check_range("channels", self.channels, 1, 20)
-        _check_range("endpointing_ms", self.endpointing_ms, 1, 60000)
-        _check_range("utterance_end_ms", self.utterance_end_ms, 1000, 5000)
+        check_range(_NAME, "sample_rate", self.sample_rate, 8000, 192000)
+        check_range(_NAME, "channels", self.channels, 1, 20)
+        check_range(_NAME, "endpointing_ms", self.endpointing_ms, 1, 60000)
+        check_range(_NAME, "utterance_end_ms", self.utterance_end_ms, 1000, 5000)
         if self.utterance_end_ms is not None and not self.interim_results:
             raise UsageError("Deepgram: utterance_end_ms needs interim_results; pass utterance_end_ms=None")
         if self.keywords and self.model.startswith("nova-3"):
@@ -138,6 +129,8 @@ class Deepgram:
         return ()
 
     def audio(self, pcm: bytes) -> WireMessage:
+        if not pcm:
+            raise ValueError("no audio: an empty message would end the stream")
         return pcm
 
     def finalize(self, channel: int | None = None) -> WireMessage:
@@ -153,24 +146,17 @@ class Deepgram:
 
     def decode(self, message: WireMessage, at: float, offset: float) -> Sequence[ProviderNews]:
         """See `Dialect.decode`. Messages of unknown type are counted in ``ignored``, as Deepgram asks."""
-        if isinstance(message, bytes):
-            raise ValueError("a binary message; Deepgram sends text only")
-        try:
-            data = json.loads(message)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"not JSON: {str(error)[:80]}") from None
-        if not isinstance(data, dict):
-            raise ValueError(f"not a JSON object but {_shown(data)}")
+        data = object_in(message, _NAME)
         # Models from before 2022 sent results without a type.
         match data.get("type", "Results" if "channel_index" in data else None):
             case "Results":
                 return [Heard(self._channel(data), _transcript(data, at, offset))]
             case "UtteranceEnd":
                 last = data.get("last_word_end")
-                end = None if last == -1 else _seconds(data, "last_word_end") + offset
+                end = None if last == -1 else time_of(data, "last_word_end") + offset
                 return [Heard(self._channel(data), UtteranceEnd(at, end))]
             case "SpeechStarted":
-                audio = _seconds(data, "timestamp") + offset
+                audio = time_of(data, "timestamp") + offset
                 return [Heard(self._channel(data), ProviderSpeechStarted(at, audio))]
             case "Metadata":
                 return [StreamFinished()]
@@ -183,7 +169,7 @@ class Deepgram:
                 self.ignored += 1
                 return []
             case other:
-                raise ValueError(f'"type" must be a string, not {_shown(other)}')
+                raise ValueError(f'"type" must be a string, not {shown(other)}')
 
     def _channel(self, data: dict[str, Any]) -> int:
         # Results say [index, count] in channel_index and have an object in channel; the others have only
@@ -193,85 +179,44 @@ class Deepgram:
             return 0
         index = where[0] if isinstance(where, list) and where else where
         if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < self.channels:
-            raise ValueError(f"channel {_shown(where)} does not exist; there are {self.channels}")
+            raise ValueError(f"channel {shown(where)} does not exist; there are {self.channels}")
         return index
 
 
 def _transcript(data: dict[str, Any], at: float, offset: float) -> Transcript:
-    start = _seconds(data, "start") + offset
-    end = start + _seconds(data, "duration")
-    alternatives = _get(_get(data, "channel", dict, {}), "alternatives", list, [])
+    start = time_of(data, "start") + offset
+    end = start + time_of(data, "duration")
+    alternatives = field_of(field_of(data, "channel", dict, {}), "alternatives", list, [])
     best = alternatives[0] if alternatives else {}
     if not isinstance(best, dict):
-        raise ValueError(f'"alternatives" must hold objects, not {_shown(best)}')
-    words = tuple(word for item in _get(best, "words", list, []) if (word := _word(item, offset)).text)
+        raise ValueError(f'"alternatives" must hold objects, not {shown(best)}')
+    words = tuple(word for item in field_of(best, "words", list, []) if (word := _word(item, offset)).text)
     timed = True
     if not words:
         words = spread(_text(best, "transcript").split(), start, end)
         timed = not words
-    is_final = _get(data, "is_final", bool, False)
+    is_final = field_of(data, "is_final", bool, False)
     return Transcript(
         at=at,
         words=words,
         start=start,
         end=end,
         is_final=is_final,
-        endpoint=is_final and _get(data, "speech_final", bool, False),
-        finalized=is_final and _get(data, "from_finalize", bool, False),
+        endpoint=is_final and field_of(data, "speech_final", bool, False),
+        finalized=is_final and field_of(data, "from_finalize", bool, False),
         timed=timed,
     )
 
 
 def _word(item: object, offset: float) -> Word:
     if not isinstance(item, dict):
-        raise ValueError(f'"words" must hold objects, not {_shown(item)}')
-    start, end = _seconds(item, "start"), _seconds(item, "end")
+        raise ValueError(f'"words" must hold objects, not {shown(item)}')
+    start, end = time_of(item, "start"), time_of(item, "end")
     if end < start:
         raise ValueError(f"a word ends at {end}, before it starts at {start}")
     text = _text(item, "punctuated_word") or _text(item, "word")
     return Word(text, start + offset, end + offset)
 
 
-def _seconds(data: dict[str, Any], key: str) -> float:
-    value = data.get(key)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < _LONGEST:
-        raise ValueError(f'"{key}" must be a time in seconds, not {_shown(value)}')
-    return float(value)
-
-
 def _text(data: dict[str, Any], key: str) -> str:
-    # JSON can spell half a surrogate pair, which no output could encode.
-    return str(_get(data, key, str, "")).strip().encode("utf-8", "replace").decode()
-
-
-def _get(data: dict[str, Any], key: str, kind: type, default: Any) -> Any:
-    value = data.get(key)
-    if value is None:
-        return default
-    if not isinstance(value, kind):
-        raise ValueError(f'"{key}" must be of type {kind.__name__}, not {_shown(value)}')
-    return value
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else text[:40] + "..."
-
-
-def _check_type(name: str, kind: str, value: object) -> None:
-    fits = {
-        "bool": isinstance(value, bool),
-        "int": isinstance(value, int) and not isinstance(value, bool),
-        "str": isinstance(value, str) and value != "",
-        "Sequence[str]": isinstance(value, Sequence)
-        and not isinstance(value, str)
-        and all(isinstance(v, str) and v for v in value),
-    }
-    base = kind.removesuffix(" | None")
-    if base in fits and not fits[base] and not (value is None and kind.endswith("None")):
-        raise UsageError(f"Deepgram: {name} must be of type {kind}, not {_shown(value)}")
-
-
-def _check_range(name: str, value: int | None, least: int, most: int) -> None:
-    if value is not None and not least <= value <= most:
-        raise UsageError(f"Deepgram: {name} must be {least} to {most}, not {value}")
+    return printable(field_of(data, key, str, "")).strip()

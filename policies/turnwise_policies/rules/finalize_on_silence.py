@@ -72,7 +72,9 @@ class FinalizeOnSilence:
         if turn.speaking:
             if not turn.words:
                 return turn.opened + self.noise_wordless
-            return turn.opened if turn.observed >= self.noise_observed else turn.last_growth + self.noise_quiet
+            if turn.observed >= self.noise_observed:
+                return turn.opened
+            return turn.last_growth + self.noise_quiet + turn.backlog
         return turn.opened if turn.vad or turn.quiet else turn.last_words + self.words_quiet
 
     def _ask(self, turn: TurnView) -> Verdict:

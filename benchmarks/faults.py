@@ -1,0 +1,91 @@
+"""The fault matrix, run and written down.
+
+    python -m benchmarks.faults [-o docs/faults.md]
+
+Runs every row of ``tests/faults.py`` (which ``tests/test_faults.py`` holds to what it promises) and writes the
+page with what was measured. Time is virtual: the figures do not depend on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from fault_runs import Outcome, Row, run  # noqa: E402
+from faults import GOOD, GROUPS  # noqa: E402
+
+_HEAD = """\
+# What happens when things fail
+
+Written by `python -m benchmarks.faults`; not edited by hand. Each row is a session in virtual time over a real
+websocket (streams in memory; sockets on this machine where the fault needs them) with a transcriber that speaks
+Deepgram's protocol, hears the words of a script where they stand in the audio, and fails as told.
+`tests/test_faults.py` holds every row to what must come of it, and breaks a session after every single message, too.
+
+- **the application is told**: the notices of the session (`link_down`, `link_up`, `audio_lost`, `warning`), or its
+  error; then how many turns were completed with words that were not final yet, how many were corrected afterwards,
+  and how many there were when it is not the number of an undisturbed session. `turn_started` and the like are left
+  out. While the transcriber lags behind, turns that follow each other closely run into one.
+- **connected again**: seconds from the fault to a connection that works; the longest when there are several.
+- **live again**: seconds from the fault until the transcriber hears what is being said right now. What was missed is
+  replayed before, no faster than 1.25 times real time, as Deepgram wants it.
+- **lost**, **doubled**: words of the script that are in no turn, and in more than one place, in the end. Not counted
+  where the session fails.
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Run the fault matrix and write docs/faults.md.")
+    parser.add_argument("-o", "--output", type=Path, default=ROOT / "docs" / "faults.md", help="default docs/faults.md")
+    output: Path = parser.parse_args().output
+    parts = [_HEAD]
+    totals = Counter[str]()
+    for title, group in GROUPS.items():
+        parts.append(f"\n## {title}\n\n")
+        parts.append(
+            "| fault | how it is made | the application is told | connected again | live again | lost | doubled |\n"
+        )
+        parts.append("|---|---|---|---|---|---|---|\n")
+        for row in group:
+            print(row.name, file=sys.stderr, flush=True)
+            outcome = run(row)
+            parts.append(_line(row, outcome))
+            totals["faults"] += 1
+            totals["known"] += bool(row.bug)
+            if outcome.error is None and not row.bug:
+                totals["sessions"] += 1
+                totals["lost"] += len(outcome.count.lost)
+                totals["told"] += len(row.lost)
+                totals["doubled"] += len(outcome.count.doubled) + len(outcome.count.invented)
+    parts.append(
+        f"\n{totals['faults']} faults. The session goes on in {totals['sessions']} of them: {totals['lost']} words "
+        f"lost, {totals['told']} of which in audio that was told to be lost, and {totals['doubled']} doubled. "
+        f"Known faults, not counted: {totals['known']}.\n"
+    )
+    output.write_text("".join(parts))
+
+
+def _line(row: Row, outcome: Outcome) -> str:
+    usual = None
+    if outcome.error is None:
+        usual = len(run(replace(row, plans=(GOOD,), source=Row("", "").source, reader=0.0)).turns)
+    told = outcome.sees(usual)
+    if row.bug:
+        told += f" **(known fault: {row.bug})**"
+    counts = ("", "") if outcome.error else (len(outcome.count.lost), len(outcome.count.doubled))
+    cells = [row.name, row.cause, told, _seconds(outcome.recovered), _seconds(outcome.live), *map(str, counts)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.1f} s"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,415 @@
+"""A transcriber with Deepgram's manners that fails as it is told, and audio that says by itself where it belongs.
+
+Every sample of the audio carries its own number, so the server knows what it was fed after a reconnect, complains
+when a sample is missing, and "hears" the words of the script exactly where they stand: audio that is replayed
+gives the same words. It differs from the simpler `provider.Provider` in this: answers take their time, long speech
+is made final in parts, and it speaks over real sockets too, where a fault needs them.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import socket
+import ssl
+import struct
+from bisect import bisect_left
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import trio
+from provider import ENDPOINTING, Broken, Ear, Plan, Provider
+from trio.testing import memory_stream_pair
+from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
+
+__all__ = ["RATE", "Server", "Sound", "Trouble", "frame", "pcm", "position", "say"]
+
+RATE = 16000
+Words = Sequence[tuple[str, float, float]]
+
+_SEGMENT = 3.5  # seconds; longer speech is made final in parts
+_PATIENCE = 300.0  # seconds after which a server that hangs is gone for good
+_GAP = 1.0  # seconds without words that make an UtteranceEnd
+
+
+def say(text: str, start: float, pace: float = 0.32) -> list[tuple[str, float, float]]:
+    """The words of ``text``, one every ``pace`` seconds, a little silence between them."""
+    return [(w, start + i * pace, start + (i + 1) * pace - 0.06) for i, w in enumerate(text.split())]
+
+
+# Audio
+
+
+def pcm(first: int, last: int, channels: int = 1) -> bytes:
+    """Frames ``first`` to ``last``: a pair of samples holds its own number, the lower half first."""
+    index = np.arange(first, last)
+    pair = index // 2
+    samples = np.where(index % 2, pair >> 16, pair & 0xFFFF).astype("<u2")
+    return np.repeat(samples, channels).tobytes()
+
+
+def position(data: bytes, channels: int) -> int:
+    """The number of the first frame of ``data``, which has at least four."""
+    a, b, c = (int(sample) for sample in np.frombuffer(data, "<u2")[::channels][:3])
+    for first in (2 * (a | b << 16), 2 * (b | c << 16) - 1):
+        if data == pcm(first, first + len(data) // (2 * channels), channels):
+            return first
+    raise AssertionError("this audio has a hole")
+
+
+class Sound:
+    """Audio from 0 to ``end`` as a source gives it.
+
+    ``chunk`` gives the frames of the next chunk; ``speed`` is times real time; ``pauses``: {audio time: seconds};
+    ``late``: by how much the chunk that ends at an audio time comes late; ``error``: raised at an audio time.
+    """
+
+    sample_rate = RATE
+
+    def __init__(
+        self,
+        end: float,
+        *,
+        channels: int = 1,
+        chunk: Callable[[], int] = lambda: RATE // 50,
+        speed: float = 1.0,
+        pauses: dict[float, float] | None = None,
+        late: Callable[[float], float] = lambda audio: 0.0,
+        error: tuple[float, Exception] | None = None,
+    ) -> None:
+        self.channels, self.duration = channels, end
+        self._chunk, self._speed, self._late = chunk, speed, late
+        self._pauses = sorted((pauses or {}).items(), reverse=True)
+        self._error = error
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        zero, at = trio.current_time(), 0
+        last = round(self.duration * RATE)
+        while at < last:
+            while self._pauses and self._pauses[-1][0] <= at / RATE:
+                zero += self._pauses.pop()[1]
+            if self._error and at / RATE >= self._error[0]:
+                raise self._error[1]
+            begin, at = at, min(at + self._chunk(), last)
+            await trio.sleep_until(zero + at / RATE / self._speed + self._late(at / RATE))
+            yield pcm(begin, at, self.channels)
+
+
+# What goes wrong
+
+
+@dataclass
+class Trouble(Plan):
+    """What goes wrong on one connection, besides what a `Plan` can. Times are audio time of the session.
+
+    Attributes:
+        answer: seconds that every message takes to make.
+        withhold: this message (counted from 1) is made but never sent, and the connection breaks instead.
+        garble: this message (counted from 1) is cut in half.
+        silent_at: from here on nothing is said any more; pings are answered.
+        tear_at: the connection is reset inside a frame.
+        clog_at: nothing is read any more, and what the client sends gets stuck on its way.
+        raw: sent at ``raw_at``: text, or bytes as they go onto the wire, frame header and all.
+        reply: sent instead of a websocket handshake.
+        endpoints: ends of speech are noticed.
+    """
+
+    answer: float = 0.1
+    endpoints: bool = True
+    withhold: float = math.inf
+    garble: float = math.inf
+    silent_at: float = math.inf
+    tear_at: float = math.inf
+    clog_at: float = math.inf
+    raw: Sequence[str | bytes] = ()
+    raw_at: float = math.inf
+    reply: bytes = b""
+
+
+def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
+    """A websocket frame as a server sends it; opcode 0 continues, 1 is text, 2 is binary, 8 closes."""
+    head = bytes([(0x80 if final else 0) | opcode])
+    if len(payload) < 126:
+        return head + bytes([len(payload)]) + payload
+    size = struct.pack("!BH", 126, len(payload)) if len(payload) < 2**16 else struct.pack("!BQ", 127, len(payload))
+    return head + size + payload
+
+
+# The server
+
+
+@dataclass
+class Voice(Ear):
+    """What one channel of one connection hears. Long speech is made final in parts, without ``speech_final``."""
+
+    starts: Sequence[float] = ()
+    last_final: float | None = None  # end of the last final word that no UtteranceEnd came for
+    started: bool = False
+    endpoints: bool = True
+
+    def hear(self, until: float) -> list[dict[str, object]]:
+        words = self._words(until, whole=True)
+        said: list[dict[str, object]] = []
+        if words and not self.started:
+            self.started = True
+            said.append(self._event("SpeechStarted", "timestamp", words[0][1]))
+        if self._within_word(until):
+            pass  # no end in the middle of a word
+        elif self.endpoints and until - (words[-1][2] + ENDPOINTING if words else self.begin + 3.0) >= 0:
+            return [*said, self.result(until, final=True, endpoint=True)]
+        if len(words) > 2 and until - self.begin >= _SEGMENT:
+            # As Deepgram does it: shorter than the interim result before it; the rest comes again.
+            return [*said, self.result((words[-2][2] + words[-1][1]) / 2, final=True)]
+        if until - self.begin >= self.shown + 1:
+            self.shown += 1
+            said.append(self.result(until))
+            if self.last_final is not None and not words and until - self.last_final >= _GAP:
+                said.append(self._event("UtteranceEnd", "last_word_end", self.last_final))
+                self.last_final = None
+        return said
+
+    def result(
+        self, until: float, *, final: bool = False, endpoint: bool = False, finalized: bool = False
+    ) -> dict[str, object]:
+        words = self._words(until, whole=not final)
+        if final and words:
+            self.last_final, self.started = words[-1][2], False
+        message: Any = super().result(until, final=final, endpoint=endpoint, finalized=finalized)
+        for word in message["channel"]["alternatives"][0]["words"]:
+            word["start"] = max(word["start"], 0.0)  # a word that was cut by the start of the connection
+        return message  # type: ignore[no-any-return]
+
+    def _event(self, kind: str, key: str, audio: float) -> dict[str, object]:
+        return {"type": kind, "channel": [self.channel, self.channels], key: max(audio - self.offset, 0.0)}
+
+    def _within_word(self, until: float) -> bool:
+        index = bisect_left(self.starts, until) - 1
+        return index >= 0 and until < self.words[index][2]
+
+    def _words(self, until: float, *, whole: bool) -> list[tuple[str, float, float]]:
+        # As in Ear, but a script of many hours is not looked through for every message.
+        first, last = bisect_left(self.starts, self.begin - 1), bisect_left(self.starts, until)
+        near = self.words[first:last]
+        return [w for w in near if self.begin <= (w[1] + w[2]) / 2 < until and (not whole or w[2] <= until)]
+
+
+class Server(Provider):
+    """Serves one connection after another, each by its plan; the last plan stays in force.
+
+    On streams in memory, unless `listen` was called.
+
+    Attributes:
+        sent: messages so far, on all connections.
+        troubles: when something went wrong (trio's clock).
+        attempts: when a connection was asked for.
+        talking: connections that are open.
+    """
+
+    def __init__(self, nursery: trio.Nursery, words: Sequence[Words], plans: Sequence[Plan] = (Trouble(),)) -> None:
+        super().__init__(nursery, words, plans)
+        self.starts = [[start for _, start, _ in channel] for channel in words]
+        self.sent = 0
+        self.troubles: list[float] = []
+        self.attempts: list[float] = []
+        self.talking = 0
+        self.keep_log = True
+        self.clogged = False  # the present connection takes nothing any more
+        self.address: tuple[str, int] | None = None
+
+    async def connect(self, host: str, port: int, tls: bool) -> trio.abc.Stream:
+        if self.address is not None:
+            return await trio.open_tcp_stream(*self.address)
+        plan = self._next()
+        await trio.lowlevel.checkpoint()
+        if plan.error is not None:
+            raise plan.error
+        client, server = memory_stream_pair()
+        if plan.clog_at < math.inf:
+            client.send_stream.send_all_hook = self._clog(client.send_stream.send_all_hook)
+        self.nursery.start_soon(self._serve, server, plan, self.connections, name=_name(plan))
+        return client
+
+    def _clog(self, deliver: Any) -> Callable[[], Any]:
+        async def hook() -> None:
+            if self.clogged:
+                await trio.sleep_forever()
+            await deliver()
+
+        return hook
+
+    async def listen(self, context: ssl.SSLContext | None = None) -> int:
+        """Serve on a port of this machine, and give it; `connect` goes there from then on."""
+        listeners: list[Any] = list(await trio.open_tcp_listeners(0, host="127.0.0.1"))
+        self.address = listeners[0].socket.getsockname()
+        if context is not None:
+            listeners = [trio.SSLListener(listener, context, https_compatible=True) for listener in listeners]
+        self.nursery.start_soon(trio.serve_listeners, self._answer, listeners, name="hang")
+        return int(self.address[1])
+
+    async def _answer(self, stream: Any) -> None:
+        plan = self._next()
+        with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
+            await self._serve(stream, plan, self.connections)
+
+    def _next(self) -> Trouble:
+        plan = self.plans[min(self.connections, len(self.plans) - 1)]
+        plan = plan if isinstance(plan, Trouble) else Trouble(**vars(plan))
+        self.connections += 1
+        self.clogged = False
+        self.attempts.append(trio.current_time())
+        if plan.error or plan.status or plan.hang_handshake or plan.hang_up_handshake or plan.reply:
+            self.trouble()
+        return plan
+
+    def trouble(self) -> None:
+        self.troubles.append(trio.current_time())
+
+    async def _serve(self, stream: Any, plan: Plan, number: int) -> None:
+        assert isinstance(plan, Trouble)
+        if plan.hang_handshake:
+            await trio.sleep(_PATIENCE)
+        if plan.hang_up_handshake or plan.reply:
+            await stream.receive_some()
+            if plan.reply:
+                await stream.send_all(plan.reply)
+            return await trio.aclose_forcefully(stream)
+        self.talking += 1
+        try:
+            async with trio.open_nursery() as nursery:
+                request = await wrap_server_stream(nursery, stream)
+                self.requests.append((request.path, dict(request.headers)))
+                if plan.status is not None:
+                    await request.reject(plan.status, extra_headers=list(plan.headers), body=plan.body or None)
+                else:
+                    websocket = await request.accept()
+                    await Conversation(self, websocket, stream, plan, number).run()
+                nursery.cancel_scope.cancel()
+        except* (Broken, ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError):
+            pass
+        finally:
+            self.talking -= 1
+        if plan.freeze_at < math.inf or plan.clog_at < math.inf:
+            await trio.sleep(_PATIENCE)  # nobody reads, but the stream stays open
+        return await trio.aclose_forcefully(stream)
+
+
+def _name(plan: Trouble) -> str:
+    hangs = plan.hang_handshake or plan.never_end or min(plan.freeze_at, plan.clog_at) < math.inf
+    return "hang" if hangs else "serve"
+
+
+@dataclass
+class Conversation:
+    """One connection."""
+
+    server: Server
+    websocket: WebSocketConnection
+    stream: Any
+    plan: Trouble
+    number: int
+    frames: int | None = None  # heard up to
+    voices: list[Voice] = field(default_factory=list)
+    sent: int = 0
+
+    @property
+    def at(self) -> float:
+        return (self.frames or 0) / RATE
+
+    async def run(self) -> None:
+        self._to_say, to_say = trio.open_memory_channel[tuple[float, str | None]](math.inf)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._speak, to_say)
+            while True:
+                message = await self.websocket.get_message()
+                if isinstance(message, bytes):
+                    await self._hear(message)
+                else:
+                    await self._obey(json.loads(message))
+
+    async def _hear(self, data: bytes) -> None:
+        channels, count = len(self.server.words), len(data) // (2 * len(self.server.words))
+        assert data
+        if self.frames is None:
+            self.frames = position(data, channels)
+            self.voices = [
+                Voice(i, channels, words, self.at, starts=self.server.starts[i], endpoints=self.plan.endpoints)
+                for i, words in enumerate(self.server.words)
+            ]
+        assert data == pcm(self.frames, self.frames + count, channels)
+        before, self.frames = self.at, self.frames + count
+        self._note("audio")
+        await self._fail(before)
+        for voice in self.voices:
+            for item in voice.hear(self.at):
+                self._say(item)
+
+    async def _fail(self, before: float) -> None:
+        """Do what is planned for the audio heard just now."""
+        plan, at = self.plan, self.at
+        if before < plan.raw_at <= at:
+            self.server.trouble()
+            for item in plan.raw:
+                await (self.stream.send_all(item) if isinstance(item, bytes) else self.websocket.send_message(item))
+        if before < plan.silent_at <= at:
+            self.server.trouble()
+        if at >= plan.close_at and plan.close:
+            self.server.trouble()
+            await self.websocket.aclose(*plan.close)
+            raise Broken
+        if at >= plan.tear_at:
+            await self.stream.send_all(frame(1, b'{"type":"Results"' + b" " * 200)[:40])
+            if isinstance(self.stream, trio.SocketStream):  # close with a reset, not in good order
+                self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self._break()
+        if at >= min(plan.drop_at, plan.freeze_at, plan.clog_at):
+            self.server.clogged = at >= plan.clog_at
+            self._break()
+
+    def _break(self) -> None:
+        self.server.trouble()
+        raise Broken
+
+    async def _obey(self, message: dict[str, Any]) -> None:
+        self._note(str(message["type"]))
+        match message:
+            case {"type": "Finalize"} if self.plan.finalize_answers and self.frames is not None:
+                channel = message.get("channel")
+                for voice in self.voices if channel is None else [self.voices[channel]]:
+                    self._say(voice.result(self.at, final=True, finalized=True))
+            case {"type": "CloseStream"}:
+                for voice in self.voices:
+                    if self.at > voice.begin:
+                        self._say(voice.result(self.at, final=True))
+                if not self.plan.never_end:
+                    self._say({"type": "Metadata", "duration": self.at, "channels": 1})
+                    self._to_say.send_nowait((trio.current_time() + self.plan.answer, None))
+
+    def _say(self, item: dict[str, object]) -> None:
+        if not self.plan.silent and self.at < self.plan.silent_at:
+            self._to_say.send_nowait((trio.current_time() + self.plan.answer, json.dumps(item)))
+
+    async def _speak(self, to_say: trio.MemoryReceiveChannel[tuple[float, str | None]]) -> None:
+        for text in self.plan.extra:
+            await self.websocket.send_message(text)
+        async for due, message in to_say:
+            await trio.sleep_until(due)
+            if message is None:
+                await self.websocket.aclose(1000)
+                return
+            self.sent += 1
+            if self.sent == self.plan.withhold:
+                self._break()
+            if self.sent == self.plan.garble:
+                self.server.trouble()
+                message = message[: len(message) // 2]
+            await self.websocket.send_message(message)
+            self.server.sent += 1
+            if self.sent >= self.plan.drop_after_messages:
+                self._break()
+
+    def _note(self, what: str) -> None:
+        if self.server.keep_log:
+            self.server.log.append((trio.current_time(), self.number, what, self.at))

@@ -1,0 +1,206 @@
+"""Metrics for Prometheus, and that the library keeps quiet."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from provider import Plan, Provider, Source
+
+from turnwise.errors import UsageError
+from turnwise.link_base import LinkStats
+from turnwise.metrics import SessionMetrics
+from turnwise.notices import AudioLost, LinkDown, LinkUp, Warning
+from turnwise.session import open_session
+from turnwise.transcribers.deepgram import Deepgram
+from turnwise_policies.events import (
+    Finalize,
+    Timings,
+    TurnAbandoned,
+    TurnAmended,
+    TurnCompleted,
+    TurnPredicted,
+    TurnResumed,
+    TurnStarted,
+    TurnUpdated,
+)
+
+prometheus = pytest.importorskip("prometheus_client")
+
+KEY = "dg-secret-key"
+SPEECH = [("hello", 1.0, 1.4), ("there.", 1.5, 1.9), ("yes", 5.0, 5.4), ("please.", 5.5, 6.0)]
+DOCS = Path(__file__).parent.parent / "docs" / "operations.md"
+
+
+def completed(turn: int, *, answered: float | None = 2.55, **values: Any) -> TurnCompleted:
+    timings = Timings(speech_end=2.0, noticed=2.2, finalize_sent=2.3, answered=answered, decided=2.6)
+    return TurnCompleted(
+        **{
+            "turn": turn,
+            "channel": 0,
+            "at": 2.6,
+            "audio_start": 0.5,
+            "audio_end": 2.0,
+            "text": "yes",
+            "words": (),
+            "reason": "silence",
+            "confirmed": True,
+            "timings": timings,
+        }
+        | values
+    )
+
+
+EVENTS = [
+    TurnStarted(1, 0, 0.6, 0.5),
+    TurnUpdated(1, 0, 1.0, "yes"),
+    Finalize(0, 2.3),
+    TurnPredicted(1, 0, 2.4, "yes"),
+    TurnResumed(1, 0, 2.45),
+    completed(1),
+    TurnStarted(2, 0, 2.9, 2.8, continues=1),
+    completed(2, reason="endpointing", confirmed=False, answered=None, agent_speaking=True),
+    TurnAmended(2, 0, 3.0, "yes", (), True),
+    TurnStarted(3, 0, 4.0, 3.9),
+    completed(3, agent_speaking=True, backchannel=True),
+    TurnStarted(4, 0, 5.0, 4.9),
+    TurnAbandoned(4, 0, 6.0, "no_words"),
+    LinkDown(7.0, "gone"),
+    LinkUp(8.5, 6.0, 1.5),
+    AudioLost(8.5, 4.0, 6.25),
+    Warning(9.0, "odd"),
+]
+
+EXPECTED = {
+    "turnwise_turns_started_total": 4,
+    "turnwise_turns_completed_total": 3,
+    "turnwise_turns_abandoned_total": 1,
+    "turnwise_turns_amended_total": 1,
+    "turnwise_turns_continued_total": 1,
+    "turnwise_turns_predicted_total": 1,
+    "turnwise_turns_resumed_total": 1,
+    "turnwise_barge_ins_total": 1,
+    "turnwise_backchannels_total": 1,
+    "turnwise_finalizes_total": 1,
+    "turnwise_link_losses_total": 1,
+    "turnwise_link_restored_total": 1,
+    "turnwise_audio_lost_seconds_total": 2.25,
+    "turnwise_warnings_total": 1,
+    "turnwise_sessions_total": 1,
+    "turnwise_link_connections_total": 2,
+    "turnwise_audio_replayed_seconds_total": 0.75,
+    "turnwise_messages_not_understood_total": 4,
+    "turnwise_turn_latency_seconds_count": 3,
+    "turnwise_turn_latency_seconds_sum": 1.8,
+    "turnwise_turn_duration_seconds_count": 3,
+    "turnwise_turn_duration_seconds_sum": 4.5,
+    "turnwise_finalize_round_trip_seconds_count": 2,
+    "turnwise_finalize_round_trip_seconds_sum": 0.5,
+    "turnwise_link_outage_seconds_count": 1,
+    "turnwise_link_outage_seconds_sum": 1.5,
+}
+
+
+def totals(registry: Any, **labels: str) -> dict[str, float]:
+    """Sums over all labels but ``labels``, without the buckets."""
+    sums: dict[str, float] = {}
+    for family in registry.collect():
+        for sample in family.samples:
+            if not sample.name.endswith(("_bucket", "_created")) and labels.items() <= sample.labels.items():
+                sums[sample.name] = sums.get(sample.name, 0.0) + sample.value
+    return sums
+
+
+@pytest.mark.parametrize("labels", [{}, {"bot": "orders", "tenant": "x"}])
+def test_every_event_is_counted(labels: dict[str, str]) -> None:
+    registry = prometheus.CollectorRegistry()
+    metrics = SessionMetrics(registry, list(labels))
+    for event in EVENTS:
+        metrics.observe(event, **labels)
+    metrics.finish(LinkStats(connections=2, losses=1, replayed=0.75, lost=2.25, not_understood=4), **labels)
+    assert totals(registry, **labels) == pytest.approx(EXPECTED)
+    reasons = {"reason": "endpointing", "confirmed": "false"} | labels
+    assert registry.get_sample_value("turnwise_turns_completed_total", reasons) == 1
+    assert registry.get_sample_value("turnwise_turn_latency_seconds_bucket", {"le": "0.8"} | labels) == 3
+
+
+def test_labels_must_be_those_that_were_declared() -> None:
+    metrics = SessionMetrics(prometheus.CollectorRegistry(), ["bot"])
+    with pytest.raises(ValueError, match="label"):
+        metrics.observe(EVENTS[0])
+    with pytest.raises(ValueError, match="label"):
+        metrics.observe(EVENTS[0], tenant="x")
+
+
+def test_without_prometheus_client(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    with pytest.raises(UsageError, match=re.escape("pip install 'turnwise[metrics]'")):
+        SessionMetrics()
+
+
+def test_the_documentation_lists_all_names_and_no_others() -> None:
+    registry = prometheus.CollectorRegistry()
+    SessionMetrics(registry)
+    # prometheus_client tells the name of a counter without its suffix.
+    names = {family.name + "_total" * (family.type == "counter") for family in registry.collect()}
+    rows = [line.split("|")[1] for line in DOCS.read_text().splitlines() if line.startswith("| `turnwise_")]
+    assert {re.sub(r"\{.*", "", name) for row in rows for name in re.findall("`(.*?)`", row)} == names
+
+
+@pytest.fixture
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    registry = prometheus.CollectorRegistry()
+    monkeypatch.setattr(prometheus, "REGISTRY", registry)
+    return registry
+
+
+def test_the_example_in_the_documentation(own_registry: Any, run_virtual: Callable[..., Any]) -> None:
+    (snippet,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    namespace: dict[str, Any] = {}
+    exec(snippet, namespace)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            provider = Provider(nursery, (SPEECH,), (Plan(drop_at=3.0), Plan()))
+            namespace["open_session"] = partial(open_session, vad=None, connect=provider.connect)
+            await namespace["converse"](Source(9.0), Deepgram(KEY), lambda event: None)
+            nursery.cancel_scope.cancel()
+
+    run_virtual(main)
+    counted = totals(own_registry, bot="orders")
+    assert counted["turnwise_turns_completed_total"] == 2
+    assert counted["turnwise_turn_latency_seconds_count"] == 2
+    assert 0 < counted["turnwise_turn_latency_seconds_sum"] < 4
+    assert counted["turnwise_link_losses_total"] == counted["turnwise_link_restored_total"] == 1
+    assert counted["turnwise_link_connections_total"] == 2
+    assert counted["turnwise_sessions_total"] == 1
+    assert KEY not in prometheus.generate_latest(own_registry).decode()
+
+
+LOGS_A_WARNING = """
+import logging, sys, trio
+from turnwise import FileSource
+async def main():
+    async for chunk in FileSource(sys.argv[1]):
+        pass
+trio.run(main)
+assert logging.getLogger("turnwise.sources.file").getEffectiveLevel() == logging.WARNING
+"""
+
+
+def test_the_library_prints_nothing_by_itself(tmp_path: Path) -> None:
+    """Not even when it logs a warning, and nobody has configured logging."""
+    whole = (Path(__file__).parent / "data" / "two_sentences.flac").read_bytes()
+    cut = tmp_path / "cut.flac"
+    cut.write_bytes(whole[: len(whole) // 2])
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", LOGS_A_WARNING, str(cut)], capture_output=True, text=True, check=True
+    )
+    assert (done.stdout, done.stderr) == ("", "")

@@ -1,0 +1,57 @@
+"""What became of the words of a script."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Callable, Sequence
+from typing import Any
+
+__all__ = ["Count"]
+
+_NEAR = 0.15  # seconds; a word that is heard farther off is another one
+
+
+class Count:
+    """How often each word of the script was heard, as the application knows it in the end.
+
+    A word is known by its text and its time: the same text at another time is another word.
+    """
+
+    def __init__(self, words: Sequence[Sequence[tuple[str, float, float]]]) -> None:
+        self._words = words
+        self._starts = [[start for _, start, _ in channel] for channel in words]
+        self._heard = [[0] * len(channel) for channel in words]
+        self._turns: dict[tuple[int, int], Sequence[Any]] = {}  # the latest turns: these can be amended
+        self.invented: list[Any] = []
+
+    def take(self, event: Any) -> None:
+        """See what a TurnCompleted or TurnAmended says; a turn is told again as a whole when it is amended."""
+        if event.type in ("turn_completed", "turn_amended"):
+            key = (event.channel, event.turn)
+            self._add(event.channel, self._turns.pop(key, ()), -1)
+            self._add(event.channel, event.words, +1)
+            self._turns[key] = event.words
+            while len(self._turns) > 32:
+                self._turns.pop(next(iter(self._turns)))
+
+    def _add(self, channel: int, words: Sequence[Any], number: int) -> None:
+        for word in words:
+            at = bisect_left(self._starts[channel], word.start - _NEAR)
+            if at < len(self._starts[channel]):
+                text, start, _ = self._words[channel][at]
+                if text == word.text and abs(start - word.start) <= _NEAR:
+                    self._heard[channel][at] += number
+                    continue
+            self.invented += [word] * max(number, 0)
+
+    def _which(self, wanted: Callable[[int], bool]) -> list[tuple[str, float, float]]:
+        pairs = zip(self._words, self._heard, strict=True)
+        return [word for words, heard in pairs for word, n in zip(words, heard, strict=True) if wanted(n)]
+
+    @property
+    def lost(self) -> list[tuple[str, float, float]]:
+        return self._which(lambda n: n == 0)
+
+    @property
+    def doubled(self) -> list[tuple[str, float, float]]:
+        return self._which(lambda n: n > 1)
