@@ -542,3 +542,21 @@ def test_what_does_not_fit(hear: Hear, options: dict[str, Any], says: str) -> No
     error = hear(**options).error
     assert isinstance(error, UsageError)
     assert says in str(error)
+
+
+def test_options_change_on_an_open_connection_and_stay_changed_on_the_next(hear: Hear) -> None:
+    transcriber = Deepgram(KEY)
+
+    def meddle(session: Session, event: Any) -> None:
+        if isinstance(event, TurnStarted) and event.turn == 1:
+            session.send(transcriber.configure(keyterm=["pizza", "Margherita"], numerals=True))
+
+    result = hear(meddle=meddle)
+    assert result.error is None
+    assert result.texts == TURNS
+    ((*_, audio),) = result.provider.of("Configure")
+    assert 1.0 < audio < 1.5
+    (sent,) = [record["sent"] for record in result.trace.records if record.get("sent", {}).get("type") == "Configure"]
+    assert sent == {"type": "Configure", "keyterms": ["pizza", "Margherita"], "features": {"numerals": True}}
+    assert "keyterm=pizza&keyterm=Margherita" in transcriber.address()
+    assert "numerals=true" in transcriber.address()

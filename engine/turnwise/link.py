@@ -101,6 +101,12 @@ class Link:
             self._outbox.mark("finalize", channel)
             self._wake.set()
 
+    def send(self, message: str) -> None:
+        """Send a control message of the provider's behind all audio fed so far. A lost connection takes it along."""
+        if not self._closing:
+            self._outbox.mark("message", message=message)
+            self._wake.set()
+
     async def settle(self) -> None:
         """Wait until the server has read all audio fed so far, and all it said before that was handed on."""
         if self._finished.is_set():
@@ -236,6 +242,9 @@ class Link:
                 if (message := self._dialect.finalize(channel)) is not None:
                     self._owner.sent(message)
                     await websocket.send_message(message)
+            case Mark(kind="message", message=text):
+                self._owner.sent(text)
+                await websocket.send_message(text)
             case Mark(kind="close"):
                 message = self._dialect.closing()
                 self._owner.sent(message)

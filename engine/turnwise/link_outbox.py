@@ -20,8 +20,9 @@ class Mark:
     """Something to do after all audio before ``frame`` is sent."""
 
     frame: int
-    kind: Literal["finalize", "settle", "close"]
+    kind: Literal["finalize", "settle", "close", "message"]
     channel: int | None = None
+    message: str = ""
 
 
 class Outbox:
@@ -38,9 +39,14 @@ class Outbox:
         self._message = message
         self._marks: deque[Mark] = deque()
 
-    def mark(self, kind: Literal["finalize", "settle", "close"], channel: int | None = None) -> None:
+    def mark(
+        self,
+        kind: Literal["finalize", "settle", "close", "message"],
+        channel: int | None = None,
+        message: str = "",
+    ) -> None:
         """Put a mark behind all audio there is now."""
-        self._marks.append(Mark(self._buffer.end, kind, channel))
+        self._marks.append(Mark(self._buffer.end, kind, channel, message))
 
     def forget_marks(self) -> None:
         """The connection they were meant for is gone."""

@@ -141,6 +141,10 @@ class Session:
         """Drop what was heard so far."""
         self._core.command("clear", channel)
 
+    def send(self, message: str) -> None:
+        """Send a control message of the transcriber's own, such as `Deepgram.configure` makes, behind the audio so far."""
+        self._core.link.send(message)
+
     def agent_started(self) -> None:
         """The voicebot begins to speak: what its user says now is a barge-in, or a backchannel."""
         self._core.agent("started")

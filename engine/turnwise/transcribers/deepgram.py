@@ -6,6 +6,7 @@ those that are milliseconds end in ``_ms``. Reference: https://developers.deepgr
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Literal
@@ -138,6 +139,20 @@ class Deepgram:
             return '{"type":"Finalize"}'
         return f'{{"type":"Finalize","channel":{channel}}}'
 
+    def configure(self, *, keyterm: Sequence[str] | None = None, numerals: bool | None = None) -> str:
+        """The message that changes these options on an open connection, for `Session.send` (nova-3 only).
+
+        All other options are fixed once there is a connection. Later connections start with the new ones; when
+        Deepgram refuses them, the session tells so in a `Warning`.
+        """
+        message: dict[str, Any] = {"type": "Configure"}
+        if keyterm is not None:
+            self.keyterm = message["keyterms"] = list(keyterm)
+        if numerals is not None:
+            self.numerals = numerals
+            message["features"] = {"numerals": numerals}
+        return json.dumps(message, ensure_ascii=False)
+
     def keepalive(self) -> WireMessage:
         return '{"type":"KeepAlive"}'  # in a text frame: in a binary one it would be heard as audio
 
@@ -161,8 +176,8 @@ class Deepgram:
             case "Metadata":
                 return [StreamFinished()]
             case "Error":
-                text = data.get("description") or data.get("message") or data.get("variant") or "no details"
-                return [ProviderFailed(str(text)[:200], permanent=False)]
+                text = str(data.get("description") or data.get("message") or data.get("variant") or "").strip()
+                return [ProviderFailed(text[:200] or "no details", permanent=False)]
             case "ConfigureFailure":
                 return [ProviderFailed(f"Configure failed: {str(data.get('code'))[:100]}", permanent=False)]
             case str() | None:
