@@ -142,7 +142,7 @@ class Session:
         self._core.command("clear", channel)
 
     def send(self, message: str) -> None:
-        """Send a control message of the transcriber's own, such as `Deepgram.configure` makes, behind the audio so far."""
+        """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""
         self._core.link.send(message)
 
     def agent_started(self) -> None:
