@@ -209,7 +209,7 @@ CONNECTING = [
         "HTTP 401",
         "handshake refused with a dg-error",
         (refusal(401, "Invalid credentials."),),
-        error="HTTP 401 (Invalid credentials.); check the key in DEEPGRAM_API_KEY",
+        error="HTTP 401 (Invalid credentials.); check the key",
     ),
     Row(
         "HTTP 402",
@@ -228,7 +228,7 @@ CONNECTING = [
         "the key is withdrawn; noticed when the connection drops",
         (Trouble(drop_at=7.0), refusal(401)),
         "link_down",
-        error="check the key in DEEPGRAM_API_KEY",
+        error="check the key",
     ),
     Row(
         "HTTP 429",

@@ -18,6 +18,8 @@ from turnwise.sttserver.script import Script
 from turnwise.sttserver.server import SttServer
 from turnwise.transcribers.base import Dialect
 from turnwise.transcribers.deepgram import Deepgram
+from turnwise.transcribers.flux import Flux
+from turnwise.transcribers.soniox import Soniox
 from turnwise.vad import SpeechEdge
 from turnwise_policies.events import TurnCompleted
 
@@ -89,6 +91,11 @@ def length(trace: Trace) -> float:
 
 def dialect(trace: Trace, **options: Any) -> Dialect:
     """The client that understands the script."""
+    match trace.header.stt:
+        case "soniox":
+            return Soniox("any", **options)
+        case "flux":
+            return Flux("any", own_turns=bool(trace.answers), **options)
     return Deepgram("any", channels=trace.header.channels, **options)
 
 

@@ -313,7 +313,7 @@ BAD_OPTIONS = [
     (["--plot", "a.gif"], "a.gif: the name of a picture must end in .png, .svg or .pdf"),
     (["--url", "ws://127.0.0.1:9/v1/listen"], "--url names a provider's endpoint: add --stt deepgram"),
     (["--stt", "deepgram", "--sentences", "x"], "--sentences is for --stt local"),
-    (["--stt", "deepgram", "--url", ""], "Deepgram: url '' must be ws://HOST/"),
+    (["--stt", "deepgram", "--url", ""], "Deepgram: url must not be empty"),
     (["--stt", "deepgram", "--url", "http://127.0.0.1/"], "Deepgram: url 'http://127.0.0.1/' must be ws://HOST/"),
     (["--stt", "deepgram", "--url", "ws://[::1/v1/listen"], "Deepgram: url 'ws://[::1/v1/listen' must be"),
     (["--stt", "deepgram", "--url", "ws://127.0.0.1:99999/"], "Deepgram: url 'ws://127.0.0.1:99999/' must be"),

@@ -79,7 +79,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     ("status", "says"),
     [
         (400, "check the options"),
-        (401, "check the key in DEEPGRAM_API_KEY"),
+        (401, "check the key"),
         (402, "no credit"),
         (403, "no right"),
         (404, "check the url"),

@@ -3,45 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import queue
 import re
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trio
+from serving import playing, serving
 
 from turnwise.sttserver.protocols import REFUSALS
-from turnwise.sttserver.recogniser import RecogniserPool
-from turnwise.sttserver.script import Script
-from turnwise.sttserver.server import SttServer
-from turnwise.trace import parse_trace
 
 # The SDK imports websockets.legacy, which says that it is deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")
 
 HERE = Path(__file__).parent
 CLIP = HERE / "data" / "two_sentences.flac"
-
-
-@contextmanager
-def serving(folder: Path, *options: str) -> Iterator[str]:
-    """HOST:PORT of a server that expects the sentences of the clip."""
-    sentences = folder / "sentences.txt"
-    sentences.write_text("i would like to cancel my appointment\ncould you repeat that please\n")
-    command = [sys.executable, "-m", "turnwise.sttserver", "--port", "0", "--until-eof", "--sentences", str(sentences)]
-    with subprocess.Popen([*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield process.stdout.readline().split("//")[1].split("/")[0]
-        assert process.stdin is not None
-        process.stdin.close()
 
 
 @pytest.fixture(scope="module")
@@ -124,31 +103,6 @@ def test_a_wrong_key_is_refused() -> None:
 
 
 SPEECH = bytes(3200)  # 0.1 s
-
-
-@contextmanager
-def playing(*lines: dict[str, Any], channels: int = 1, **options: Any) -> Iterator[str]:
-    """HOST:PORT of a server in a thread that answers with a trace."""
-    header = {"turnwise_trace": 1, "stt": "deepgram", "channels": channels, "vad": False}
-    script = Script(parse_trace([json.dumps(line) for line in (header, *lines)]))
-    started: queue.Queue[tuple[trio.lowlevel.TrioToken, trio.CancelScope, int]] = queue.Queue()
-
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            server = SttServer(RecogniserPool(nursery), script=script, **options)
-            (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
-            port = listener.socket.getsockname()[1]
-            started.put((trio.lowlevel.current_trio_token(), nursery.cancel_scope, port))
-            await trio.serve_listeners(server.serve, [listener])
-
-    thread = threading.Thread(target=trio.run, args=(main,))
-    thread.start()
-    token, scope, port = started.get(timeout=10)
-    try:
-        yield f"127.0.0.1:{port}"
-    finally:
-        token.run_sync_soon(scope.cancel)
-        thread.join()
 
 
 def results(text: str, start: float, end: float, *, channel: tuple[int, int] = (0, 1), **flags: bool) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import argparse
 import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from turnwise.doctor_examine import examine, read_recording
 from turnwise.errors import UsageError
 from turnwise.sttserver import server
 from turnwise.sttserver.local import local_server
-from turnwise.sttserver.protocols import Handshake, Protocol
+from turnwise.sttserver.protocols import PROTOCOLS, Handshake
 from turnwise.sttserver.server import SttServer
 from turnwise.sttserver.steps import Ask, Close, HeardWord, Refused, Send, Step
 from turnwise.sttserver.v1 import V1Stream
@@ -73,7 +74,9 @@ def consult(run_virtual: Callable[..., Any]) -> Check:
         def open_stream(handshake: Handshake, script: object) -> V1Stream:
             return protocol(parse_options(handshake.query), handshake.request_id, handshake.created)
 
-        stt_server = SttServer(Pool(), protocols={"deepgram": Protocol("/v1/listen", open_stream)}, token=token)  # type: ignore[arg-type]
+        stt_server = SttServer(
+            Pool(), protocols={"deepgram": replace(PROTOCOLS["deepgram"], open=open_stream)}, token=token
+        )  # type: ignore[arg-type]
         findings: list[Finding] = []
 
         async def main() -> None:
@@ -251,7 +254,7 @@ def test_every_key_is_right(consult: Check) -> None:
 def test_a_wrong_key_is_all_there_is_to_say(consult: Check) -> None:
     findings = consult(token="another")
     assert list(findings) == ["connect"]
-    assert "HTTP 401 (Invalid credentials.); check the key in DEEPGRAM_API_KEY" in findings["connect"].detail
+    assert "HTTP 401 (Invalid credentials.); check the key" in findings["connect"].detail
 
 
 def test_refusals_without_a_reason(consult: Check, monkeypatch: pytest.MonkeyPatch) -> None:

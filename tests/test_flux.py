@@ -148,6 +148,48 @@ def test_options_that_cannot_work(options: dict[str, Any], says: str) -> None:
     assert KEY not in str(caught.value)
 
 
+def test_configure_on_an_open_connection() -> None:
+    dialect = Flux(KEY, model="flux-general-multi")
+    sent = dialect.configure(eot_threshold=0.8, eager_eot_threshold=0.5, keyterm=("Ænima",), language_hint=["de"])
+    assert json.loads(sent) == {
+        "type": "Configure",
+        "thresholds": {"eot_threshold": 0.8, "eager_eot_threshold": 0.5},
+        "keyterms": ["Ænima"],
+        "language_hints": ["de"],
+    }
+    assert "eot_threshold=0.8" in dialect.address(), "later connections start with it"
+    with pytest.raises(UsageError, match="one at a time"):
+        dialect.configure(numerals=True)
+    dialect.decode('{"type":"ConfigureSuccess"}', 0.0, 0.0)
+    assert json.loads(dialect.configure(numerals=True)) == {"type": "Configure", "numerals": True}
+    (failed,) = dialect.decode('{"type":"ConfigureFailure","code":"X"}', 0.0, 0.0)
+    assert failed == ProviderFailed("ConfigureFailure: X", permanent=False)
+    assert json.loads(dialect.configure(eot_timeout_ms=900)) == {
+        "type": "Configure",
+        "thresholds": {"eot_timeout_ms": 900},
+    }
+    dialect.opening()  # the answer went down with the connection
+    dialect.configure(keyterm=[])
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"eot_threshold": 0.4}, "0.5 to 1"),
+        ({"eager_eot_threshold": 0.9}, "not be above eot_threshold"),
+        ({"keyterm": "word"}, "Sequence"),
+        ({"model": "flux-general-multi"}, "model is fixed; Configure changes eot_threshold, "),
+    ],
+)
+def test_configurations_that_cannot_work(options: dict[str, Any], says: str) -> None:
+    dialect = Flux(KEY)
+    before = dialect.address()
+    with pytest.raises(UsageError, match=says):
+        dialect.configure(**options)
+    assert dialect.address() == before
+    dialect.configure(numerals=True)  # nothing is under way
+
+
 # Turns
 
 

@@ -283,7 +283,7 @@ def test_channels_that_were_ahead_are_not_doubled(converse: Callable[..., Any]) 
     [
         (400, [(b"dg-error", b"Bad Request: no such model")], b"", "no such model); check the options"),
         (401, [], b'{"err_code":"INVALID_AUTH","err_msg":"Invalid credentials."}', "INVALID_AUTH: Invalid cred"),
-        (401, [], b"", "HTTP 401; check the key in DEEPGRAM_API_KEY"),
+        (401, [], b"", "HTTP 401; check the key"),
         (402, [], b"no money", "(no money); the account has no credit left"),
         (403, [(b"dg-error", KEY.encode())], b"", "(***); the key has no right"),
         (404, [], b"", "check the url"),

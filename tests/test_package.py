@@ -43,7 +43,7 @@ def classes_in(hint: Any) -> Iterator[type]:
 def hints_of(public: Any) -> Iterator[Any]:
     """The annotations that the user of a class or a function meets."""
     if inspect.isfunction(public) or inspect.isclass(public):
-        yield from typing.get_type_hints(public).values()
+        yield from (hint for name, hint in typing.get_type_hints(public).items() if not name.startswith("_"))
     for name, member in vars(public).items() if inspect.isclass(public) else ():
         if inspect.isfunction(member) and not name.startswith("_"):
             yield from typing.get_type_hints(member).values()

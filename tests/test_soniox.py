@@ -157,11 +157,13 @@ def test_messages_to_the_service() -> None:
         ({"key": ""}, "set SONIOX_API_KEY"),
         ({"key": "two words"}, "not plain text"),
         ({"url": "https://api.soniox.com"}, "must be ws://HOST"),
+        ({"url": ""}, "url must not be empty"),
+        ({"url": 5}, "url must be of type str"),
         ({"url": "wss://me:pass@host/"}, "no name or password"),
         ({"region": "us-east"}, "region must be us, eu, jp"),
         ({"sample_rate": 100}, "sample_rate must be 8000 to 192000, not 100"),
         ({"channels": 2}, "open a session for each channel"),
-        ({"model": ""}, "model must be of type str"),
+        ({"model": ""}, "model must not be empty"),
         ({"max_endpoint_delay_ms": 499}, "max_endpoint_delay_ms must be 500 to 3000, not 499"),
         ({"max_endpoint_delay_ms": 3001}, "500 to 3000"),
         ({"max_endpoint_delay_ms": 600.5}, "of type int"),
@@ -331,6 +333,12 @@ def test_silence_counts_as_heard() -> None:
         (False, 1.2, 1.6),
     ]
     assert all(r.words == () for r in quiet)
+
+
+def test_nothing_is_covered_behind_the_start_of_a_token_that_is_not_final() -> None:
+    """Or a replay would begin in the middle of its word."""
+    _, result = transcripts(frame([*said(("Two", 0.2, 0.5)), *said((" teas", 0.6, 1.0), final=False)], 0.8, 1.0))
+    assert (join(result.words), result.end) == ("Two", 0.6)
 
 
 def test_offset_moves_every_time() -> None:

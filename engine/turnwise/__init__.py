@@ -19,6 +19,8 @@ from turnwise.sttserver.local import local_server
 from turnwise.trace import parse_trace, read_trace
 from turnwise.transcribers.base import Dialect
 from turnwise.transcribers.deepgram import Deepgram
+from turnwise.transcribers.flux import Flux
+from turnwise.transcribers.soniox import Soniox
 from turnwise.vad import SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector
 from turnwise_policies import (
     PRESETS,
@@ -67,6 +69,7 @@ __all__ = [
     "FileSource",
     "Finalize",
     "FinalizeOnSilence",
+    "Flux",
     "Header",
     "LinkDown",
     "LinkSettings",
@@ -84,6 +87,7 @@ __all__ = [
     "SessionError",
     "SessionEvent",
     "Silence",
+    "Soniox",
     "SpeechEdge",
     "SpeechGate",
     "Timings",

@@ -62,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
     stt_server = subparsers.add_parser(
         "stt-server",
         help="run the local recogniser as a server",
-        description="A speech recogniser on this machine that speaks Deepgram's live protocol.",
+        description="A speech recogniser on this machine that speaks the live protocols of Deepgram and Soniox.",
     )
     server.add_arguments(stt_server)
     stt_server.set_defaults(run=server.run)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 import random
+from collections.abc import Sequence
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
@@ -23,7 +24,7 @@ from turnwise.link_connection import Connector, LinkFailure, open_connection, op
 from turnwise.link_outbox import Mark, Outbox
 from turnwise.nursery import open_background
 from turnwise.replay_buffer import Coverage, ReplayBuffer
-from turnwise.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished
+from turnwise.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished, WireMessage
 from turnwise_policies.signals import Signal
 
 __all__ = ["Link"]
@@ -79,6 +80,7 @@ class Link:
         self._end: LinkFailure | None = None
         self._origin = 0  # frame that is the provider's 0
         self._started = self._last_sent = self._last_received = 0.0
+        self._failed: str | None = None  # the last thing that was said was this failure
         self._unread = False  # a message of this connection made no sense
         self._reread: tuple[float, float] | None = None  # a span that was asked for again because of that
         self._unanswered: tuple[float, int] | None = None  # when and where audio went out that nothing answered
@@ -168,10 +170,11 @@ class Link:
     async def _serve_one_connection(self) -> None:
         async with open_connection(self._dialect, self._connect, self._settings.handshake) as websocket:
             self._begin()
+            opening = self._dialect.opening()  # before anything is read: with this the dialect starts anew
             try:
                 async with open_background() as nursery:
                     self._scope = nursery.cancel_scope
-                    nursery.start_soon(self._send, websocket)
+                    nursery.start_soon(self._send, websocket, opening)
                     nursery.start_soon(self._watch, websocket)
                     await self._receive(websocket)
             finally:
@@ -191,7 +194,7 @@ class Link:
         self._coverage.restart(start / self._rate)
         self._buffer.release(start)
         self._started = self._last_sent = self._last_received = trio.current_time()
-        self._unanswered, self._close_sent, self._unread = None, False, False
+        self._unanswered, self._close_sent, self._unread, self._failed = None, False, False, None
         self._catching_up = self._settings.replay_speed is not None
         self.connected = True
         self.stats.connections += 1
@@ -217,9 +220,9 @@ class Link:
 
     # Sending
 
-    async def _send(self, websocket: WebSocketConnection) -> None:
+    async def _send(self, websocket: WebSocketConnection, opening: Sequence[WireMessage]) -> None:
         try:
-            for message in self._dialect.opening():
+            for message in opening:
                 await websocket.send_message(message)
             while not self._close_sent:
                 await self._send_next(websocket)
@@ -318,6 +321,7 @@ class Link:
                     self._owner.warn(redact(f"a message of the transcriber makes no sense: {error}", self._dialect))
                 continue
             for item in news:
+                self._failed = item.detail if isinstance(item, ProviderFailed) else None
                 match item:
                     case Heard(channel, signal):
                         self._heard(channel, signal)
@@ -351,7 +355,9 @@ class Link:
                 await trio.lowlevel.checkpoint()
 
     def _closed(self, code: int, reason: str | None) -> None:
-        if self._close_sent and code == _CLOSED_OK:
+        if self._failed is not None and code == _CLOSED_OK:  # as Soniox closes after an error
+            self._drop(f"the transcriber failed: {self._failed}")
+        elif self._close_sent and code == _CLOSED_OK:
             self._finished.set()
         else:
             detail = f"the transcriber hung up: {code} {reason or ''}".rstrip()

@@ -30,7 +30,7 @@ _SECRET = 12  # characters; a shorter key is none, but may well be a word that w
 # What to do about a refusal. Statuses that are not here: below 500 it is permanent, from 500 on it is not.
 _REMEDIES = {
     400: "check the options",
-    401: "check the key in {key}",
+    401: "check the key",
     402: "the account has no credit left",
     403: "the key has no right to use this model or feature",
     404: "check the url",
@@ -225,7 +225,7 @@ def _refusal(error: ConnectionRejected, dialect: Dialect, host: str) -> LinkFail
     if said := redact(said, dialect):
         line += f" ({said})"
     if remedy := _REMEDIES.get(status):
-        line += "; " + remedy.format(key=f"{dialect.name.upper()}_API_KEY")
+        line += "; " + remedy
     try:
         retry_after = float(headers["retry-after"])
     except (KeyError, ValueError):

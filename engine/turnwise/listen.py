@@ -194,7 +194,7 @@ async def _transcriber(args: argparse.Namespace, source: AudioSource) -> AsyncIt
     transcriber = make(_LOCAL_KEY, sample_rate=source.sample_rate, channels=source.channels, **where)
     if key := os.environ.get(variable, ""):
         transcriber = replace(transcriber, key=key)
-    elif urlsplit(transcriber.url).hostname not in ("127.0.0.1", "localhost", "::1"):
+    elif urlsplit(transcriber.address()).hostname not in ("127.0.0.1", "localhost", "::1"):
         raise UsageError(f"no key for {owner}: put it into the environment variable {variable}")
     yield transcriber
 

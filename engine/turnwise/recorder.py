@@ -86,7 +86,9 @@ class Recorder:
 
 
 # What a replay needs to read. All other strings are masked, so that a field nobody thought of does not leak.
-_STRUCTURE = frozenset({"type", "event", "trigger", "request_id", "language", "translation_status"})
+_STRUCTURE = frozenset(
+    {"type", "code", "error_type", "event", "trigger", "request_id", "language", "translation_status"}
+)
 
 
 def redacted(message: Any, key: str = "") -> Any:

@@ -27,7 +27,23 @@ _AT = 12.5  # session clock of all messages here
 _OFFSET = 1000.0
 _SECRET = 8  # a value in a header with fewer characters is no secret
 _TIMES = ("audio", "start", "end", "last_word_end")
-_HOSTILE = (None, True, -1, -0.5, 10**400, math.nan, math.inf, "", " ", "\ud83d", "7", [], [None], {}, {"": None})
+_HOSTILE: tuple[Any, ...] = (
+    None,
+    True,
+    -1,
+    -0.5,
+    10**400,
+    math.nan,
+    math.inf,
+    "",
+    " ",
+    "\ud83d",
+    "7",
+    [],
+    [None],
+    {},
+    {"": None},
+)
 _UNKNOWN = ("{}", '{"type": "SomethingOfTomorrow", "value": 1}')
 
 
@@ -56,8 +72,8 @@ def check_dialect(
     _check_samples(make_dialect, messages)
     for message in _UNKNOWN:
         assert not make_dialect().decode(message, _AT, 0.0), f"{message} is no message it can know, and means nothing"
-    for message in messages:
-        for variant in _variants(json.loads(message)) if isinstance(message, str) else ():
+    for sample in messages:
+        for variant in _variants(json.loads(sample)) if isinstance(sample, str) else ():
             _check_hostile(make_dialect(), [json.dumps(variant)])
     _check_anything(make_dialect, messages, max_examples)
 

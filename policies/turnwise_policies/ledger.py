@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from turnwise_policies.signals import Transcript, Word
-from turnwise_policies.transcript import Words, middle, spoken, spread
+from turnwise_policies.transcript import Words, middle, respread, spoken
 
 __all__ = ["Closed", "Ledger", "split"]
 
@@ -120,7 +120,7 @@ def _split_untimed(result: Transcript, ledger: Ledger) -> tuple[list[tuple[Close
     closed = ledger.unfinished(result.start)
     if closed and closed.words and result.end > (closed.limit if closed.vad else closed.decided):
         count = len(closed.words.pending)
-        rest = spread([w.text for w in words[count:]], closed.limit, max(closed.limit, result.end))
+        rest = respread(words[count:], closed.limit, max(closed.limit, result.end))
         return [(closed, words[:count])], list(rest)
     owner = ledger.owner(words[-1])
     return ([], words) if owner is None else ([(owner, words)], [])

@@ -10,10 +10,11 @@ from __future__ import annotations
 import re
 from bisect import insort
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 from turnwise_policies.signals import Word
 
-__all__ = ["Words", "join", "middle", "spoken", "spread"]
+__all__ = ["Words", "join", "middle", "respread", "spoken", "spread"]
 
 
 _HEAD = 0.5  # seconds by which the head of a segment may move when it is revised
@@ -37,6 +38,12 @@ def spread(texts: Sequence[str], start: float, end: float) -> tuple[Word, ...]:
     """Words that have no times of their own, evenly from ``start`` to ``end``."""
     step = (end - start) / max(1, len(texts))
     return tuple(Word(text, start + i * step, start + (i + 1) * step) for i, text in enumerate(texts))
+
+
+def respread(words: Sequence[Word], start: float, end: float) -> tuple[Word, ...]:
+    """The same for words that were laid out before."""
+    places = spread([word.text for word in words], start, end)
+    return tuple(replace(word, start=at.start, end=at.end) for word, at in zip(words, places, strict=True))
 
 
 def spoken(text: str) -> str:

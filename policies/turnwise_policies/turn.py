@@ -8,7 +8,7 @@ from turnwise_policies.clock import AudioClock
 from turnwise_policies.finalizes import Request
 from turnwise_policies.signals import Transcript, UtteranceEnd
 from turnwise_policies.text import Ending, Language, classify
-from turnwise_policies.transcript import Words, spoken, spread
+from turnwise_policies.transcript import Words, respread, spoken
 
 __all__ = ["Evidence", "Turn", "TurnView"]
 
@@ -271,7 +271,7 @@ class Turn:
         end = result.end if self.speech_stop is None else min(result.end, self.speech_stop)
         if end <= start:
             return result
-        return replace(result, words=spread([w.text for w in result.words], start, end))
+        return replace(result, words=respread(result.words, start, end))
 
     def end_of_utterance(self, signal: UtteranceEnd) -> None:
         """Keep an utterance end unless it is stale: about the time before the newest word, or this turn."""

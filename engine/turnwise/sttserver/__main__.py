@@ -11,7 +11,7 @@ from turnwise.sttserver.server import add_arguments, run
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m turnwise.sttserver",
-        description="A speech recogniser on this machine that speaks Deepgram's live protocol.",
+        description="A speech recogniser on this machine that speaks the live protocols of Deepgram and Soniox.",
     )
     add_arguments(parser)
     return run(parser.parse_args())

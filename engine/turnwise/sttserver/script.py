@@ -48,6 +48,10 @@ class Script:
             raise Refused(503, "SERVICE_UNAVAILABLE", "the link of the script is lost for good; start the server again")
         return play
 
+    def has(self, kind: str) -> bool:
+        """Is there a message of this ``type`` in it?"""
+        return any(isinstance(r, Received) and r.message.get("type") == kind for r in self._trace.records)
+
     def broken(self, rest: Play) -> None:
         """A connection broke; ``rest`` is what comes after it."""
         self._rest = rest

@@ -7,6 +7,7 @@ import errno
 import hmac
 import ipaddress
 import json
+import math
 import os
 import signal
 import sys
@@ -71,6 +72,11 @@ class SttServer:
         self._refuse = refuse
         self._idle_timeout = idle_timeout
 
+    @property
+    def paths(self) -> list[str]:
+        """Where it serves."""
+        return list(self._protocols)
+
     async def serve(self, transport: trio.abc.Stream) -> None:
         """Serve one connection to its end. What goes wrong in it is its own affair, not the server's."""
         try:
@@ -89,36 +95,37 @@ class SttServer:
     async def _answer(self, request: WebSocketRequest) -> None:
         created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         path, _, query = request.path.partition("?")
-        handshake = Handshake(query, str(uuid.uuid4()), created, self._idle_timeout)
+        handshake = Handshake(query, str(uuid.uuid4()), created, _key(request), self._accepts, self._idle_timeout)
+        protocol = self._protocols.get(path)
         try:
             if self._refuse is not None:
                 raise Refused(self._refuse, *REFUSALS[self._refuse])
-            if (protocol := self._protocols.get(path)) is None:
+            if protocol is None:
                 raise Refused(404, "NOT_FOUND", f"there is no {path} here, only {', '.join(self._protocols)}")
-            self._authorise(request)
             stream = protocol.open(handshake, self._script)
             async with self._pool.lend(stream.channels) as recognisers:
                 headers = [(b"dg-request-id", handshake.request_id.encode())]
                 websocket = await request.accept(extra_headers=headers)
                 await _Conversation(websocket, stream, recognisers).run()
         except Refused as refused:
-            await _reject(request, refused, handshake.request_id)
+            await _reject(request, refused, protocol or PROTOCOLS["deepgram"], handshake.request_id)
         except (UsageError, RecogniserFailed) as error:  # something is not installed, or does not start any more
-            await _reject(request, Refused(503, "SERVICE_UNAVAILABLE", str(error)), handshake.request_id)
+            assert protocol is not None
+            unavailable = Refused(503, "SERVICE_UNAVAILABLE", str(error))
+            await _reject(request, unavailable, protocol, handshake.request_id)
 
-    def _authorise(self, request: WebSocketRequest) -> None:
-        # WebSocketRequest gives header names in lower case.
-        value = next((value for name, value in request.headers if name == b"authorization"), b"")
-        scheme, _, key = value.decode("latin-1").partition(" ")
-        key = key.strip()
-        if scheme.lower() not in ("token", "bearer") or not key:
-            raise Refused(401, "INVALID_AUTH", "send the header 'Authorization: Token <key>'")
-        if self._token is not None and not hmac.compare_digest(key.encode(), self._token.encode()):
-            raise Refused(401, "INVALID_AUTH", "Invalid credentials.")
+    def _accepts(self, key: str) -> bool:
+        return bool(key) and (self._token is None or hmac.compare_digest(key.encode(), self._token.encode()))
 
 
-async def _reject(request: WebSocketRequest, refused: Refused, request_id: str) -> None:
-    body = {"err_code": refused.code, "err_msg": refused.detail, "request_id": request_id}
+def _key(request: WebSocketRequest) -> str | None:
+    # WebSocketRequest gives header names in lower case.
+    value = next((value for name, value in request.headers if name == b"authorization"), b"")
+    scheme, _, key = value.decode("latin-1").partition(" ")
+    return key.strip() or None if scheme.lower() in ("token", "bearer") else None
+
+
+async def _reject(request: WebSocketRequest, refused: Refused, protocol: Protocol, request_id: str) -> None:
     await request.reject(
         refused.status,
         extra_headers=[
@@ -126,7 +133,7 @@ async def _reject(request: WebSocketRequest, refused: Refused, request_id: str) 
             (b"dg-error", refused.detail.encode("ascii", "backslashreplace")),
             (b"content-type", b"application/json"),
         ],
-        body=json.dumps(body).encode(),
+        body=json.dumps(protocol.refusal(refused, request_id)).encode(),
     )
 
 
@@ -139,7 +146,7 @@ class _Conversation:
         self._recognisers = recognisers
 
     async def run(self) -> None:
-        open_ = True
+        open_ = await self._perform(self._stream.opening())
         while open_:
             message: str | bytes | None = None
             began = trio.current_time()
@@ -212,6 +219,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="expect these sentences, one a line: nearly no errors in them, nonsense outside (default: any English)",
     )
+    parser.add_argument(
+        "--protocol", choices=PROTOCOLS, help="serve this one only (default: each at its path, or that of the script)"
+    )
     parser.add_argument("--script", type=Path, metavar="TRACE", help="answer with this trace, not with a recogniser")
     parser.add_argument(
         "--refuse", type=int, metavar="STATUS", choices=REFUSALS, help="refuse every handshake with this HTTP status"
@@ -224,9 +234,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _seconds(text: str) -> float:
-    value = float(text)
-    if not 0 < value < float("inf"):
-        raise ValueError
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, more than 0")
     return value
 
 
@@ -249,7 +262,12 @@ async def _main(args: argparse.Namespace) -> Exception | None:
         try:
             script = None if args.script is None else Script(read_trace(args.script))
             server = SttServer(
-                pool, token=args.token, script=script, refuse=args.refuse, idle_timeout=args.idle_timeout
+                pool,
+                protocols={args.protocol: PROTOCOLS[args.protocol]} if args.protocol else None,
+                token=args.token,
+                script=script,
+                refuse=args.refuse,
+                idle_timeout=args.idle_timeout,
             )
             listeners = await _listen(args)
             if script is None and args.refuse is None:
@@ -263,7 +281,7 @@ async def _main(args: argparse.Namespace) -> Exception | None:
                 nursery.start_soon(_cancel_at_eof, nursery.cancel_scope)
             host, port, *_ = listeners[0].socket.getsockname()
             address = f"[{host}]" if ":" in host else host
-            print(f"listening on ws://{address}:{port}/v1/listen", flush=True)
+            print(f"listening on ws://{address}:{port}{server.paths[0]}", flush=True)
             async for _ in signals:
                 nursery.cancel_scope.cancel()
     return None

@@ -99,6 +99,9 @@ class Stream(Protocol):
     @property
     def idle_timeout(self) -> float: ...
 
+    def opening(self) -> list[Step]:
+        """What to do once connected."""
+
     def receive(self, message: str | bytes) -> list[Step]:
         """What to do about a message of the client, which may be a part of a long binary one."""
 

@@ -67,6 +67,9 @@ class V1Connection(ABC):
     def _tail(self) -> list[Step]:
         """The last results."""
 
+    def opening(self) -> list[Step]:
+        return []
+
     def receive(self, message: str | bytes) -> list[Step]:
         if isinstance(message, str):
             return self._command(message)

@@ -67,7 +67,7 @@ class Dialect(Protocol):
         """Headers of the handshake. These hold the key: never log them."""
 
     def opening(self) -> Sequence[WireMessage]:
-        """What to send before the first audio."""
+        """What to send before the first audio. Called once a connection: what is kept of the one before is over."""
 
     def audio(self, pcm: bytes) -> WireMessage:
         """One message with ``pcm``: linear16, channels interleaved, never empty."""

@@ -10,8 +10,9 @@ the link must do.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -28,6 +29,15 @@ _NAME = "Flux"
 _VARIABLE = "DEEPGRAM_API_KEY"
 _RATES = (8000, 16000, 24000, 44100, 48000)
 _USUAL_THRESHOLD = 0.7  # Deepgram's eot_threshold when none is given
+# Options that Configure changes, and the field of it that they are in.
+_CONFIGURABLE = {
+    "eot_threshold": "thresholds",
+    "eager_eot_threshold": "thresholds",
+    "eot_timeout_ms": "thresholds",
+    "keyterm": "keyterms",
+    "language_hint": "language_hints",
+    "numerals": "numerals",
+}
 _NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "auth", "own_turns", "extra")
 _SETTLED = 1.0  # seconds; when Flux has heard so much more and shows no word, none is to come for what lies before
 
@@ -97,6 +107,7 @@ class Flux:
     _open: bool = field(default=False, init=False, repr=False)  # Flux is in a turn
     _heard: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: how far it has listened
     _final: float = field(default=0.0, init=False, repr=False)  # ... and how far that is final
+    _configuring: bool = field(default=False, init=False, repr=False)  # a Configure is not answered yet
 
     def __post_init__(self) -> None:
         check_key(_NAME, self.key, _VARIABLE)
@@ -147,7 +158,7 @@ class Flux:
 
     def opening(self) -> Sequence[WireMessage]:
         """Nothing. A connection has begun: its clock starts anew, and no turn is open on it."""
-        self._open, self._heard, self._final = False, 0.0, 0.0
+        self._open, self._heard, self._final, self._configuring = False, 0.0, 0.0, False
         return ()
 
     def audio(self, pcm: bytes) -> WireMessage:
@@ -158,6 +169,33 @@ class Flux:
     def finalize(self, channel: int | None = None) -> WireMessage | None:
         """Only where our rules own the end: Flux has no Finalize that leaves its turn open."""
         return '{"type":"ForceEndTurn"}' if self.own_turns else None
+
+    def configure(self, **options: Any) -> str:
+        """The message that changes options on an open connection, for `Session.send`.
+
+        Takes eot_threshold, eager_eot_threshold, eot_timeout_ms, keyterm, language_hint and numerals, as the
+        constructor does; the others stay as they are. Later connections start with the new ones. Flux takes one
+        such message at a time; when it refuses, the session tells so in a `Warning`.
+
+        Raises:
+            UsageError: an option that cannot work, or is fixed, or the message before is not answered yet.
+        """
+        if self._configuring:
+            raise UsageError("Flux: the last Configure is not answered yet, and it takes one at a time; try again")
+        for name in options:
+            if name not in _CONFIGURABLE:
+                raise UsageError(f"Flux: {name} is fixed; Configure changes {', '.join(_CONFIGURABLE)}")
+        replace(self, **options)  # which checks them
+        message: dict[str, Any] = {"type": "Configure"}
+        for name, value in options.items():
+            setattr(self, name, value)
+            value = list(value) if isinstance(value, Sequence) else value
+            if _CONFIGURABLE[name] == "thresholds":
+                message.setdefault("thresholds", {})[name] = value
+            else:
+                message[_CONFIGURABLE[name]] = value
+        self._configuring = True
+        return json.dumps(message, ensure_ascii=False)
 
     def keepalive(self) -> WireMessage | None:
         return None
@@ -172,12 +210,16 @@ class Flux:
         match data.get("type"):
             case "TurnInfo" if data.get("event") in list(_KINDS):
                 return [Heard(0, signal) for signal in self._turn_info(data, at, offset)]
-            case "Connected" | "ConfigureSuccess":
+            case "Connected":
+                return []
+            case "ConfigureSuccess":
+                self._configuring = False
                 return []
             case "Warning" if data.get("code") == "FORCE_END_TURN_NO_ACTIVE_TURN":
                 # The answer to a ForceEndTurn when nothing was left to end.
                 return [Heard(0, self._silence(at, offset, finalized=True))]
             case "Warning" | "Error" | "ConfigureFailure" as kind:
+                self._configuring = self._configuring and kind != "ConfigureFailure"
                 said = [str(data[key])[:150] for key in ("code", "description") if data.get(key) is not None]
                 return [ProviderFailed(f"{kind}: {': '.join(said) or 'no details'}", permanent=False)]
             case str() | None:

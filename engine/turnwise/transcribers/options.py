@@ -58,5 +58,7 @@ def _check_type(provider: str, name: str, kind: str, value: object) -> None:
         "Mapping[str, Any]": isinstance(value, Mapping) and all(isinstance(k, str) for k in value),
     }
     base = kind.removesuffix(" | None")
+    if base == "str" and value == "":
+        raise UsageError(f"{provider}: {name} must not be empty")
     if base in fits and not fits[base] and not (value is None and kind.endswith("None")):
         raise UsageError(f"{provider}: {name} must be of type {kind}, not {shown(value)}")

@@ -64,7 +64,7 @@ class Soniox:
 
     Attributes:
         key: an API key, or a temporary one. Never shown.
-        url: address of the endpoint; empty: that of ``region``.
+        url: address of the endpoint; None: that of ``region``.
         sample_rate: of the linear16 audio, Hz.
         channels: 1. Soniox mixes channels; speakers on channels of their own need a session each.
         region: where the key's project is: "us", "eu" or "jp".
@@ -85,7 +85,7 @@ class Soniox:
     """
 
     key: str = field(repr=False)
-    url: str = ""
+    url: str | None = None
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -116,9 +116,8 @@ class Soniox:
         check_key(_NAME, self.key, _VARIABLE)
         if self.region not in _ADDRESSES:
             raise UsageError(f"Soniox: region must be {', '.join(_ADDRESSES)}, not {shown(self.region)}")
-        self.url = self.url or _ADDRESSES[self.region]
         check_types(_NAME, self)
-        check_url(_NAME, self.url, _VARIABLE)
+        check_url(_NAME, self.address(), _VARIABLE)
         check_range(_NAME, "sample_rate", self.sample_rate, 8000, 192000)
         if self.channels != 1:
             raise UsageError("Soniox: it transcribes one channel, and mixes more; open a session for each channel")
@@ -184,7 +183,7 @@ class Soniox:
             )
 
     def address(self) -> str:
-        return self.url
+        return _ADDRESSES[self.region] if self.url is None else self.url
 
     def headers(self) -> list[tuple[str, str]]:
         return [("Authorization", f"Bearer {self.key}")]

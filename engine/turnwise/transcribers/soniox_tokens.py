@@ -51,8 +51,10 @@ class TokenReader:
         tokens = [token for item in field_of(data, "tokens", list, []) if (token := _token(item))]
         heard = _seconds(data, "total_audio_proc_ms")
         final = _seconds(data, "final_audio_proc_ms")
-        if final is not None and heard is not None:
-            final = min(final, heard)
+        if final is not None:
+            # A new connection is fed from there, and should hear all of a word that is not final.
+            starts = (t.start for t in tokens if not t.is_final)
+            final = min([final, *(time for time in (heard, *starts) if time is not None)])
         groups = _groups(tokens)
         for number, (finals, marker) in enumerate(groups, 1):
             rest = [t for t in tokens if not t.is_final] if number == len(groups) else []
