@@ -72,11 +72,11 @@ def consult(run_virtual: Callable[..., Any]) -> Check:
         url: str = "wss://api.example.com/v1/listen",
     ) -> dict[str, Finding]:
         def open_stream(handshake: Handshake, script: object) -> V1Stream:
+            PROTOCOLS["deepgram"].open(handshake, None)  # refuses what the real one refuses
             return protocol(parse_options(handshake.query), handshake.request_id, handshake.created)
 
-        stt_server = SttServer(
-            Pool(), protocols={"deepgram": replace(PROTOCOLS["deepgram"], open=open_stream)}, token=token
-        )  # type: ignore[arg-type]
+        protocols = {"deepgram": replace(PROTOCOLS["deepgram"], open=open_stream)}
+        stt_server = SttServer(Pool(), protocols=protocols, token=token)  # type: ignore[arg-type]
         findings: list[Finding] = []
 
         async def main() -> None:
