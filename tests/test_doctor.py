@@ -258,7 +258,7 @@ def test_a_wrong_key_is_all_there_is_to_say(consult: Check) -> None:
 
 
 def test_refusals_without_a_reason(consult: Check, monkeypatch: pytest.MonkeyPatch) -> None:
-    async def reject(request: Any, refused: Refused, request_id: str) -> None:
+    async def reject(request: Any, refused: Refused, protocol: object, request_id: str) -> None:
         await request.reject(refused.status)
 
     monkeypatch.setattr(server, "_reject", reject)
