@@ -342,8 +342,7 @@ class TurnMachine:
     @property
     def _request(self) -> Request | None:
         """The last Finalize, if it covers all speech of the open turn."""
-        last = self._finalizes.last
-        return last if last and self._turn and self._turn.covers(last) else None
+        return self._turn.request(self._finalizes.last) if self._turn else None
 
     # -- decisions ---------------------------------------------------------------------------------------
 

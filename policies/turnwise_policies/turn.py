@@ -180,8 +180,9 @@ class Turn:
         backlog: float,
     ) -> TurnView:
         """What rules may know of it at ``now``."""
-        request = latest if latest and self.covers(latest) else None
+        request = self.request(latest)
         newest = self.newest_end
+        observed = 0.0 if newest is None else max(0.0, self.provider_heard - newest)
         return TurnView(
             now=now,
             opened=self.opened,
@@ -196,9 +197,9 @@ class Turn:
             pending=len(self.words.pending),
             ending=self._ending(words),
             unfinalised=self.is_unfinalised(request),
-            quiet=clock.stalled or (newest is not None and self.provider_heard - newest >= _QUIET),
+            quiet=clock.stalled or observed >= _QUIET,
             owed=self._owed,
-            observed=0.0 if newest is None else max(0.0, self.provider_heard - newest),
+            observed=observed,
             endpoint=self.endpoint.at if self.endpoint and self.endpoint_holds() else None,
             utterance_end=self.utterance_end.at if self.utterance_end else None,
             request=request,
@@ -227,8 +228,8 @@ class Turn:
     def speech_stopped(self, audio: float, at: float) -> None:
         self.speech_stop, self.noticed, self.news = max(audio, self.speech_start or audio), at, True
 
-    def add(self, result: Transcript, heard: float) -> bool:
-        """Take in a result whose words all belong to this turn; True when the words changed.
+    def add(self, result: Transcript, heard: float) -> None:
+        """Take in a result whose words all belong to this turn.
 
         Args:
             heard: audio heard by now; a provider that claims to have heard more is not believed.
@@ -241,11 +242,11 @@ class Turn:
             self.words.set_interim(result.words, result.start, end)
         elif result.words or not result.finalized:
             self.words.add_final(result.words, result.start, end)
-            self.last_result = result.at
         else:
             # An empty answer to a Finalize: the transcriber owes nothing more. If interim words are still
             # pending it has dropped them, but a user was heard to say them: they stay, unconfirmed.
             self.words.covered = max(self.words.covered, end)
+        if result.is_final:
             self.last_result = result.at
         if result.words:
             self.words_from = max(self.words_from, result.words[-1].end if result.timed else result.start)
@@ -261,7 +262,6 @@ class Turn:
         # itself is the evidence.
         if result.endpoint and not result.finalized and self._is_news(end) and (self.words or self.vad):
             self.endpoint = Evidence(result.at, max([end, *(w.end for w in result.words)]))
-        return grown
 
     def lay_out(self, result: Transcript) -> Transcript:
         """Lay words without times over the part of their span in which the VAD heard speech."""
@@ -311,6 +311,10 @@ class Turn:
         if self.vad:
             return (self.speech_stop or 0.0) > self.words.covered + _END_SLACK
         return self.utterance_end is None and (request is None or request.answered is None)
+
+    def request(self, latest: Request | None) -> Request | None:
+        """The latest Finalize, if it covers all speech."""
+        return latest if latest and self.covers(latest) else None
 
     def covers(self, request: Request) -> bool:
         """Whether ``request`` flushes all the speech there has been."""
