@@ -493,6 +493,28 @@ def test_words_that_went_down_with_a_connection_are_told_in_audio_order() -> Non
     assert (turn.text, turn.confirmed) == ("one two", False)
 
 
+def test_words_that_went_down_with_a_connection_are_words() -> None:
+    """The turn does not wait as long as one of which nothing is known yet."""
+    outputs = run(
+        starts(0.6),
+        interim(1.5, "help me", 0.5, 1.4),
+        stops(1.8),
+        LinkLost(1.85),
+        LinkRestored(1.9, audio=1.6),
+        LinkLost(1.95),
+    )
+    turn = one(outputs)
+    assert (turn.text, turn.confirmed, turn.reason) == ("help me", False, "silence")
+    assert turn.at == pytest.approx(1.6 + 2.5)
+
+
+def test_a_finalize_does_not_cover_speech_that_was_noticed_after_it() -> None:
+    """Although it began before, as a VAD is late: when it turns out to be noise, Finalize is sent again."""
+    outputs = run(starts(0.6), final(1.5, "and", 0.5, 1.4, upto=1.45), stops(1.8), SpeechStarted(2.0, 1.75, 2.0))
+    assert [o.at for o in of(Finalize, outputs)] == [pytest.approx(1.8), pytest.approx(4.5)]
+    assert one(outputs).at > 4.5
+
+
 def test_an_answer_that_repeats_the_last_final_is_an_answer() -> None:
     """Some transcribers send the final, and the same again as the answer to the Finalize."""
     repeated = final(1.9, "call me", 0.5, 1.4, upto=1.5)

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from turnwise_policies import PRESETS, Endpointing, Policy, Silence, load_policy, preset
+from turnwise.replay import check, replay
+from turnwise.trace import read_trace
+from turnwise_policies import PRESETS, Endpointing, Policy, ProviderEnd, Silence, load_policy, preset
 
 
 def silence(policy: Policy) -> Silence:
@@ -103,3 +105,27 @@ def test_a_missing_file_and_an_unknown_name() -> None:
         load_policy("nowhere.toml")
     with pytest.raises(ValueError, match="no policy named 'slow'"):
         load_policy("slow")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "flux_connection_lost_in_a_turn",
+        "flux_prediction_then_an_empty_end",
+        "flux_turn_no_vad",
+        "flux_turn_with_a_prediction_taken_back",
+        "flux_two_turns",
+        "soniox_end_alone_in_its_message",
+        "soniox_last_words_not_final_at_the_end",
+    ],
+)
+def test_where_the_provider_ends_a_turn_it_comes_out_as_with_our_rules(name: str) -> None:
+    trace = read_trace(Path(__file__).parent / "cases" / f"{name}.jsonl")
+    assert check(trace, replay(trace, preset("provider"))) == []
+
+
+def test_the_provider_has_more_time_than_it_takes_by_its_own_defaults() -> None:
+    (rule,) = (rule for rule in preset("provider").rules if isinstance(rule, ProviderEnd))
+    assert rule.silence > 3.0, "the longest max_endpoint_delay_ms of Soniox"
+    assert rule.silence + rule.patience > 5.0, "eot_timeout_ms of Flux"
+    assert preset("provider").max_silence > rule.silence + rule.patience

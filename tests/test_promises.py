@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from turnwise_policies import PRESETS, Policy, TurnView, Verdict, preset
+from turnwise_policies import PRESETS, Policy, ProviderEnd, Rule, TurnView, Verdict, preset
 from turnwise_policies.signals import (
     AgentSpeech,
     AppCommand,
@@ -36,9 +36,9 @@ def test_presets_keep_the_promises(name: str) -> None:
     check_policy(preset(name))
 
 
-@pytest.mark.parametrize("index", range(4))
-def test_each_rule_keeps_the_promises(index: int) -> None:
-    check_rule(lambda: Policy().rules[index])
+@pytest.mark.parametrize("each", [*Policy().rules, ProviderEnd()], ids=lambda each: each.name)
+def test_each_rule_keeps_the_promises(each: Rule) -> None:
+    check_rule(lambda: each)
 
 
 class Eager:

@@ -9,6 +9,11 @@ from turnwise_policies.policy import PRESETS, Policy, load_policy, preset
 
 __all__ = ["add_policy_arguments", "chosen_policy", "register"]
 
+_RULES = {
+    "provider": "the provider ends a turn, with its own options; ",
+    "push_to_talk": "no rules: only the application ends a turn; ",
+}
+
 
 def add_policy_arguments(parser: argparse.ArgumentParser, *, default: str | None = "balanced") -> None:
     """Add ``--policy`` and ``--set``."""
@@ -59,8 +64,8 @@ def _run(args: argparse.Namespace) -> int:
     if args.policy is None:
         usual = {p.key: p.value for p in Policy().parameters()}
         for name in PRESETS:
-            changed = [f"{p.key}={p.value:g}" for p in preset(name).parameters() if usual[p.key] != p.value]
-            rules = "" if preset(name).rules else "no rules: only the application ends a turn; "
+            changed = [f"{p.key}={p.value:g}" for p in preset(name).parameters() if usual.get(p.key) != p.value]
+            rules = _RULES.get(name, "")
             print(f"{name:13} {rules}{', '.join(changed) or 'the default'}")
         return 0
     for p in chosen_policy(args).parameters():

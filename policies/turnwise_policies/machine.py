@@ -182,7 +182,7 @@ class TurnMachine:
         else:
             self._resume(out)
         assert self._turn is not None
-        self._turn.speech_started(audio)
+        self._turn.speech_started(audio, self._now)
 
     def _speech_stopped(self, audio: float, out: list[Output]) -> None:
         if self._speech is None or self._speech[1] is not None:

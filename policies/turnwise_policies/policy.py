@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from turnwise_policies.rules import Endpointing, FinalizeOnSilence, Rule, Silence, UtteranceEnd
+from turnwise_policies.rules import Endpointing, FinalizeOnSilence, ProviderEnd, Rule, Silence, UtteranceEnd
 from turnwise_policies.rules.base import param
 from turnwise_policies.text import ENDING_ODDS, Ending, Language, language, languages
 
@@ -210,6 +210,11 @@ def _dictation() -> Policy:
     return dataclasses.replace(Policy().replace(settings), name="dictation")
 
 
+def _provider() -> Policy:
+    # No hold and no silence of ours: Flux, Soniox or Deepgram decides, with its own options.
+    return Policy(name="provider", rules=(ProviderEnd(), UtteranceEnd()), max_silence=8.0)
+
+
 def _push_to_talk() -> Policy:
     # No rule: only the application's force_end completes a turn, or else the safety net.
     return Policy(name="push_to_talk", rules=(), max_silence=60.0, max_turn=600.0)
@@ -221,6 +226,7 @@ PRESETS: Mapping[str, Callable[[], Policy]] = {
     "fast": _fast,
     "patient": _patient,
     "dictation": _dictation,
+    "provider": _provider,
     "push_to_talk": _push_to_talk,
 }
 

@@ -132,5 +132,5 @@ class Words:
         self._text = join(self.all)
         self._newest_end = max((w.end for w in self.all), default=None)
 
-    def __bool__(self) -> bool:
-        return bool(self.finals or self.pending or self.kept)
+    def __len__(self) -> int:
+        return len(self.finals) + len(self.kept) + len(self.pending)

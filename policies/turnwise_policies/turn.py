@@ -105,6 +105,7 @@ class Turn:
     words: Words = field(default_factory=Words)
     speech_start: float | None = None  # of the current, or latest, stretch of speech the VAD heard
     speech_stop: float | None = None  # ... and where it stopped; None while it goes on
+    onset_noticed: float = float("-inf")  # session clock: when it was known that it had started
     noticed: float | None = None  # session clock: when the engine knew that the user had ceased to speak
     last_growth: float = 0.0  # session clock
     last_result: float | None = None  # session clock
@@ -193,7 +194,7 @@ class Turn:
             last_words=max(self.last_words, self.last_growth),
             last_result=self.last_result,
             text=self.words.text,
-            words=len(self.words.finals) + len(self.words.pending),
+            words=len(self.words),
             pending=len(self.words.pending),
             ending=self._ending(words),
             unfinalised=self.is_unfinalised(request),
@@ -220,9 +221,9 @@ class Turn:
             self.ending = (self.words.text, classify(self.words.text, words))
         return self.ending[1]
 
-    def speech_started(self, audio: float) -> None:
-        """A stretch of speech. What spoke for an end before it is stale now."""
-        self.speech_start, self.speech_stop, self.news = audio, None, True
+    def speech_started(self, audio: float, at: float = float("-inf")) -> None:
+        """A stretch of speech, noticed ``at`` this moment. What spoke for an end before it is stale now."""
+        self.speech_start, self.speech_stop, self.onset_noticed, self.news = audio, None, at, True
         self.endpoint = self.utterance_end = None
 
     def speech_stopped(self, audio: float, at: float) -> None:
@@ -328,4 +329,4 @@ class Turn:
             return request.still or newest is None or newest <= request.audio - _PAUSE
         if self.speech_stop is not None:
             return self.speech_stop <= request.audio + _WORD_SLACK
-        return self.speech_start <= request.audio and self.last_growth <= request.sent
+        return self.speech_start <= request.audio and max(self.onset_noticed, self.last_growth) <= request.sent
