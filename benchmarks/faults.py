@@ -11,23 +11,28 @@ from __future__ import annotations
 import argparse
 import sys
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
 
-from fault_runs import Outcome, Row, run  # noqa: E402
-from faults import GOOD, GROUPS  # noqa: E402
+from fault_kit import GOOD  # noqa: E402
+from fault_runs import ADDRESSES, DIALECTS, Outcome, Row, run  # noqa: E402
+from faults import BELOW, GROUPS, dialects  # noqa: E402
 
 _HEAD = """\
 # What happens when things fail
 
 Written by `python -m benchmarks.faults`; not edited by hand. Each row is a session in virtual time over a real
 websocket (streams in memory; sockets on this machine where the fault needs them) with a transcriber that speaks
-Deepgram's protocol, hears the words of a script where they stand in the audio, and fails as told.
+Deepgram's, Soniox's or Flux's protocol, hears the words of a script where they stand in the audio, and fails as told.
 `tests/test_faults.py` holds every row to what must come of it, and breaks a session after every single message, too.
+No provider's own service was used.
 
+- **with**: who the transcriber takes after; one line for those with which the same came of it. HOST is its host.
 - **the application is told**: the notices of the session (`link_down`, `link_up`, `audio_lost`, `warning`), or its
   error; then how many turns were completed with words that were not final yet, how many were corrected afterwards,
   and how many there were when it is not the number of an undisturbed session. `turn_started` and the like are left
@@ -46,41 +51,63 @@ def main() -> None:
     output: Path = parser.parse_args().output
     parts = [_HEAD]
     totals = Counter[str]()
+    names: set[str] = set()
     for title, group in GROUPS.items():
         parts.append(f"\n## {title}\n\n")
         parts.append(
-            "| fault | how it is made | the application is told | connected again | live again | lost | doubled |\n"
+            "| fault | how it is made | with | the application is told | connected again | live again "
+            "| lost | doubled |\n"
         )
-        parts.append("|---|---|---|---|---|---|---|\n")
+        parts.append("|---|---|---|---|---|---|---|---|\n")
         for row in group:
             print(row.name, file=sys.stderr, flush=True)
-            outcome = run(row)
-            parts.append(_line(row, outcome))
-            totals["faults"] += 1
-            totals["known"] += bool(row.bug)
-            if outcome.error is None and not row.bug:
+            results: dict[tuple[str, ...], list[str]] = {}
+            for dialect in dialects(row):
+                mine = replace(row, dialect=dialect)
+                outcome = run(mine)
+                results.setdefault(_cells(mine, outcome), []).append(dialect)
                 totals["sessions"] += 1
-                totals["lost"] += len(outcome.count.lost)
-                totals["told"] += len(row.lost)
-                totals["doubled"] += len(outcome.count.doubled) + len(outcome.count.invented)
+                totals["known"] += bool(row.bug)
+                if outcome.error is None and not row.bug:
+                    totals["on"] += 1
+                    totals["lost"] += len(outcome.count.lost)
+                    totals["told"] += len(row.lost)
+                    totals["doubled"] += len(outcome.count.doubled) + len(outcome.count.invented)
+            names.add(row.name)
+            parts += [_line(row, cells, who) for cells, who in results.items()]
     parts.append(
-        f"\n{totals['faults']} faults. The session goes on in {totals['sessions']} of them: {totals['lost']} words "
-        f"lost, {totals['told']} of which in audio that was told to be lost, and {totals['doubled']} doubled. "
+        f"\n{len(names)} faults, {totals['sessions']} sessions. {totals['on']} of them go on: {totals['lost']} "
+        f"words lost, {totals['told']} of which in audio that was told to be lost, and {totals['doubled']} doubled. "
         f"Known faults, not counted: {totals['known']}.\n"
     )
     output.write_text("".join(parts))
 
 
-def _line(row: Row, outcome: Outcome) -> str:
+def _cells(row: Row, outcome: Outcome) -> tuple[str, ...]:
+    """What came of it."""
     usual = None
     if outcome.error is None:
-        usual = len(run(replace(row, plans=(GOOD,), source=Row("", "").source, reader=0.0)).turns)
-    told = outcome.sees(usual)
+        usual = _usual(tuple(map(tuple, row.words)), row.end, row.dialect, row.own_turns)
+    told = outcome.sees(usual).replace(ADDRESSES[row.dialect][0], "HOST")
     if row.bug:
         told += f" **(known fault: {row.bug})**"
     counts = ("", "") if outcome.error else (len(outcome.count.lost), len(outcome.count.doubled))
-    cells = [row.name, row.cause, told, _seconds(outcome.recovered), _seconds(outcome.live), *map(str, counts)]
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+    return told, _seconds(outcome.recovered), _seconds(outcome.live), *map(str, counts)
+
+
+@cache
+def _usual(words: tuple[tuple[tuple[str, float, float], ...], ...], end: float, dialect: str, own_turns: bool) -> int:
+    """How many turns there are when nothing goes wrong."""
+    return len(run(Row("", "", (GOOD,), words=words, end=end, dialect=dialect, own_turns=own_turns)).turns)
+
+
+def _line(row: Row, cells: Sequence[str], names: Sequence[str]) -> str:
+    who = "all" if len(names) == len(DIALECTS) else ", ".join(names)
+    if tuple(dialects(row)) != tuple(row.only):
+        who += f" ({BELOW})"
+    elif row.why_only:
+        who += f" ({row.why_only})"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in (row.name, row.cause, who, *cells)) + " |\n"
 
 
 def _seconds(value: float | None) -> str:

@@ -11,7 +11,7 @@ import re
 import socket
 import ssl
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -29,13 +29,21 @@ from word_count import Count
 from turnwise.link_base import LinkSettings, LinkStats
 from turnwise.link_connection import open_stream
 from turnwise.session import open_session
+from turnwise.transcribers.base import Dialect
 from turnwise.transcribers.deepgram import Deepgram
+from turnwise.transcribers.flux import Flux
+from turnwise.transcribers.soniox import Soniox
 from turnwise.vad import SpeechGate
 
 Wire = Literal["memory", "sockets", "no name", "no port", "no tls", "untrusted", "other name", "expired", "trusted"]
 
 KEY = "dg-secret-key"
-HOST = "api.deepgram.com"
+ADDRESSES = {
+    "deepgram": ("api.deepgram.com", "/v1/listen"),
+    "soniox": ("stt-rt.soniox.com", "/transcribe-websocket"),
+    "flux": ("api.deepgram.com", "/v2/listen"),
+}
+DIALECTS = tuple(ADDRESSES)
 
 # Speech that goes on for long, a pause inside a turn, and two turns that are the same word.
 TALK = [
@@ -72,6 +80,11 @@ class Row:
         wire: streams in memory, sockets on this machine, or the engine's own way of connecting: to a name
             that does not exist, a port nobody listens on, a server that knows no TLS, or one with the named kind
             of certificate.
+        dialect: whom the transcriber takes after.
+        only: the dialects on which this can happen, when it is not all of them; ``why_only`` says why.
+        merges: the dialects on which turns run into one after all, since the words of a turn come late.
+        own_turns: with Flux, only our rules end the turns.
+        longest: seconds that a connection may last, as the dialect knows; None: as the provider has it.
         bug: why this row does not hold yet.
         reader: seconds that the application thinks about each event.
         seed: for the pauses between attempts, and for whatever else the row leaves to chance.
@@ -94,6 +107,12 @@ class Row:
     reader: float = 0.0
     seed: int = 0
     bug: str = ""
+    dialect: str = "deepgram"
+    only: Sequence[str] = DIALECTS
+    why_only: str = ""
+    merges: Sequence[str] = ()
+    own_turns: bool = False
+    longest: float | None = None
 
 
 @dataclass
@@ -101,6 +120,7 @@ class Outcome:
     """What came of it. Times are seconds since the session began.
 
     Attributes:
+        records: the trace, when it was asked for.
         events: all that the application got, with the moment at which it could have read it.
         recovered: from a fault to the next connection, the longest of them; None: no connection was replaced.
         live: from the fault to the moment when the transcriber heard what was just said again.
@@ -112,6 +132,12 @@ class Outcome:
     server: Any = None
     stats: LinkStats = field(default_factory=LinkStats)
     orphans: list[str] = field(default_factory=list)
+    records: list[Mapping[str, Any]] | None = None
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Be the recorder of the session."""
+        assert self.records is not None
+        self.records.append(record)
 
     def of(self, *kinds: str) -> list[Any]:
         return [event for _, event in self.events if event.type in kinds]
@@ -148,7 +174,7 @@ class Outcome:
         """From the first fault since the connection before, to the next connection."""
         before = -1.0
         for up in [at for at, event in self.events if event.type == "link_up"]:
-            yield min(at for at in self.server.troubles if at > before), up
+            yield min((at for at in self.server.troubles if before <= at <= up), default=up), up
             before = up
 
     def sees(self, usual: int | None = None) -> str:
@@ -179,29 +205,30 @@ def _shown(event: Any) -> str:
     return str(event.type)
 
 
-def run(row: Row) -> Outcome:
-    """Play the row's session to its end, in virtual time."""
+def run(row: Row, *, record: bool = False) -> Outcome:
+    """Play the row's session to its end, in virtual time; ``record``: and keep its trace."""
     # Real sockets need a moment of real time now and then, or the clock would jump ahead of them.
     clock = MockClock(autojump_threshold=0 if row.wire == "memory" else 0.002)
-    with _certificate(row.wire) as context:
-        return trio.run(_run, row, context, clock=clock)
+    with _certificate(row.wire, ADDRESSES[row.dialect][0]) as context:
+        return trio.run(_run, row, record, context, clock=clock)
 
 
-async def _run(row: Row, context: ssl.SSLContext | None) -> Outcome:
-    outcome = Outcome(row.words)
+async def _run(row: Row, record: bool, context: ssl.SSLContext | None) -> Outcome:
+    outcome = Outcome(row.words, records=[] if record else None)
     rng = random.Random(row.seed)
     async with trio.open_nursery() as nursery:
-        server = outcome.server = Server(nursery, row.words, row.plans)
-        url, connect = f"wss://{HOST}/v1/listen", server.connect
+        server = outcome.server = Server(nursery, row.words, row.plans, row.dialect)
+        host, path = ADDRESSES[row.dialect]
+        url, connect = f"wss://{host}{path}", server.connect
         if row.wire != "memory":
             port = await server.listen(context)
         if row.wire not in ("memory", "sockets"):
             # As in the field: the engine finds the server by its name. Only the resolver is ours.
             port = await _closed_port() if row.wire == "no port" else port
-            url, connect = f"wss://{HOST}:{port}/v1/listen", open_stream
+            url, connect = f"wss://{host}:{port}{path}", open_stream
             trio.socket.set_custom_hostname_resolver(_Resolver(knows=row.wire != "no name"))
             server.troubles.append(0.0)
-        dialect = Deepgram(KEY, url, channels=len(row.words))
+        dialect = _dialect(row, url)
         source = row.source(rng, row.end, len(row.words))
         gates = iter(row.words)
         try:
@@ -210,6 +237,7 @@ async def _run(row: Row, context: ssl.SSLContext | None) -> Outcome:
                 dialect,
                 vad=lambda rate: voice_gate(next(gates), rate),
                 link=row.settings,
+                recorder=outcome if record else None,
                 connect=connect,
             ) as session:
                 session._core.link._rng = rng  # what is left to chance is in the seed
@@ -225,6 +253,17 @@ async def _run(row: Row, context: ssl.SSLContext | None) -> Outcome:
         outcome.orphans = [task.name for task in nursery.child_tasks if "hang" not in task.name]
         nursery.cancel_scope.cancel()
     return outcome
+
+
+def _dialect(row: Row, url: str) -> Dialect:
+    match row.dialect:
+        case "soniox":
+            soniox = Soniox(KEY, url)
+            soniox.longest = row.longest or soniox.longest
+            return soniox
+        case "flux":
+            return Flux(KEY, url, eager_eot_threshold=0.5, own_turns=row.own_turns)
+    return Deepgram(KEY, url, channels=len(row.words))
 
 
 def voice_gate(words: Words, rate: int) -> SpeechGate:
@@ -274,14 +313,14 @@ async def _closed_port() -> int:
 
 
 @contextmanager
-def _certificate(kind: str) -> Iterator[ssl.SSLContext | None]:
+def _certificate(kind: str, host: str) -> Iterator[ssl.SSLContext | None]:
     """A server's certificate, and an authority that this machine trusts for as long, if the kind says so."""
     if kind not in ("untrusted", "other name", "expired", "trusted"):
         yield None
         return
     authority = trustme.CA()
     certificate = authority.issue_cert(
-        "deepgram.example" if kind == "other name" else HOST,
+        "deepgram.example" if kind == "other name" else host,
         not_before=datetime.now(UTC) - timedelta(days=2),
         not_after=datetime.now(UTC) + timedelta(days=-1 if kind == "expired" else 1),
     )

@@ -1,9 +1,10 @@
-"""A transcriber with Deepgram's manners that fails as it is told, and audio that says by itself where it belongs.
+"""A transcriber that fails as it is told, with the manners of each provider, and audio that says where it belongs.
 
 Every sample of the audio carries its own number, so the server knows what it was fed after a reconnect, complains
 when a sample is missing, and "hears" the words of the script exactly where they stand: audio that is replayed
-gives the same words. It differs from the simpler `provider.Provider` in this: answers take their time, long speech
-is made final in parts, and it speaks over real sockets too, where a fault needs them.
+gives the same words. What it says is in `fault_voices`. It differs from the simpler `provider.Provider` in this:
+answers take their time, long speech is made final in parts, and it speaks over real sockets too, where a fault needs
+them.
 """
 
 from __future__ import annotations
@@ -13,26 +14,25 @@ import math
 import socket
 import ssl
 import struct
-from bisect import bisect_left
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import trio
-from provider import ENDPOINTING, Broken, Ear, Plan, Provider
+from fault_voices import Deepgram, Flux, Soniox, Voice, Words
+from provider import Broken, Plan, Provider
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
-__all__ = ["RATE", "Server", "Sound", "Trouble", "frame", "pcm", "position", "say"]
+__all__ = ["RATE", "Server", "Sound", "Trouble", "Words", "frame", "pcm", "position", "say"]
 
 RATE = 16000
-Words = Sequence[tuple[str, float, float]]
 
-_SEGMENT = 3.5  # seconds; longer speech is made final in parts
+_IDLE = 20.0  # seconds without a message after which Soniox hangs up
 _PATIENCE = 300.0  # seconds after which a server that hangs is gone for good
-_GAP = 1.0  # seconds without words that make an UtteranceEnd
+_VOICES: Mapping[str, Callable[..., Voice]] = {"deepgram": Deepgram, "soniox": Soniox, "flux": Flux}
 
 
 def say(text: str, start: float, pace: float = 0.32) -> list[tuple[str, float, float]]:
@@ -115,6 +115,9 @@ class Trouble(Plan):
         raw: sent at ``raw_at``: text, or bytes as they go onto the wire, frame header and all.
         reply: sent instead of a websocket handshake.
         endpoints: ends of speech are noticed.
+        failure: the last message before the connection is closed by ``close``; ``carries``: with all words.
+        longest: seconds of audio after which Soniox ends a stream.
+        stuck_at: from here on the same message comes again and again.
     """
 
     answer: float = 0.1
@@ -127,6 +130,10 @@ class Trouble(Plan):
     raw: Sequence[str | bytes] = ()
     raw_at: float = math.inf
     reply: bytes = b""
+    failure: Mapping[str, Any] | None = None
+    carries: bool = False
+    longest: float = math.inf
+    stuck_at: float = math.inf
 
 
 def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
@@ -141,61 +148,6 @@ def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
 # The server
 
 
-@dataclass
-class Voice(Ear):
-    """What one channel of one connection hears. Long speech is made final in parts, without ``speech_final``."""
-
-    starts: Sequence[float] = ()
-    last_final: float | None = None  # end of the last final word that no UtteranceEnd came for
-    started: bool = False
-    endpoints: bool = True
-
-    def hear(self, until: float) -> list[dict[str, object]]:
-        words = self._words(until, whole=True)
-        said: list[dict[str, object]] = []
-        if words and not self.started:
-            self.started = True
-            said.append(self._event("SpeechStarted", "timestamp", words[0][1]))
-        if self._within_word(until):
-            pass  # no end in the middle of a word
-        elif self.endpoints and until - (words[-1][2] + ENDPOINTING if words else self.begin + 3.0) >= 0:
-            return [*said, self.result(until, final=True, endpoint=True)]
-        if len(words) > 2 and until - self.begin >= _SEGMENT:
-            # As Deepgram does it: shorter than the interim result before it; the rest comes again.
-            return [*said, self.result((words[-2][2] + words[-1][1]) / 2, final=True)]
-        if until - self.begin >= self.shown + 1:
-            self.shown += 1
-            said.append(self.result(until))
-            if self.last_final is not None and not words and until - self.last_final >= _GAP:
-                said.append(self._event("UtteranceEnd", "last_word_end", self.last_final))
-                self.last_final = None
-        return said
-
-    def result(
-        self, until: float, *, final: bool = False, endpoint: bool = False, finalized: bool = False
-    ) -> dict[str, object]:
-        words = self._words(until, whole=not final)
-        if final and words:
-            self.last_final, self.started = words[-1][2], False
-        message: Any = super().result(until, final=final, endpoint=endpoint, finalized=finalized)
-        for word in message["channel"]["alternatives"][0]["words"]:
-            word["start"] = max(word["start"], 0.0)  # a word that was cut by the start of the connection
-        return message  # type: ignore[no-any-return]
-
-    def _event(self, kind: str, key: str, audio: float) -> dict[str, object]:
-        return {"type": kind, "channel": [self.channel, self.channels], key: max(audio - self.offset, 0.0)}
-
-    def _within_word(self, until: float) -> bool:
-        index = bisect_left(self.starts, until) - 1
-        return index >= 0 and until < self.words[index][2]
-
-    def _words(self, until: float, *, whole: bool) -> list[tuple[str, float, float]]:
-        # As in Ear, but a script of many hours is not looked through for every message.
-        first, last = bisect_left(self.starts, self.begin - 1), bisect_left(self.starts, until)
-        near = self.words[first:last]
-        return [w for w in near if self.begin <= (w[1] + w[2]) / 2 < until and (not whole or w[2] <= until)]
-
-
 class Server(Provider):
     """Serves one connection after another, each by its plan; the last plan stays in force.
 
@@ -208,8 +160,15 @@ class Server(Provider):
         talking: connections that are open.
     """
 
-    def __init__(self, nursery: trio.Nursery, words: Sequence[Words], plans: Sequence[Plan] = (Trouble(),)) -> None:
+    def __init__(
+        self,
+        nursery: trio.Nursery,
+        words: Sequence[Words],
+        plans: Sequence[Plan] = (Trouble(),),
+        dialect: str = "deepgram",
+    ) -> None:
         super().__init__(nursery, words, plans)
+        self.dialect = dialect
         self.starts = [[start for _, start, _ in channel] for channel in words]
         self.sent = 0
         self.troubles: list[float] = []
@@ -282,7 +241,8 @@ class Server(Provider):
                 request = await wrap_server_stream(nursery, stream)
                 self.requests.append((request.path, dict(request.headers)))
                 if plan.status is not None:
-                    await request.reject(plan.status, extra_headers=list(plan.headers), body=plan.body or None)
+                    headers, body = self._refusal(plan)
+                    await request.reject(plan.status, extra_headers=headers, body=body)
                 else:
                     websocket = await request.accept()
                     await Conversation(self, websocket, stream, plan, number).run()
@@ -294,6 +254,13 @@ class Server(Provider):
         if plan.freeze_at < math.inf or plan.clog_at < math.inf:
             await trio.sleep(_PATIENCE)  # nobody reads, but the stream stays open
         return await trio.aclose_forcefully(stream)
+
+    def _refusal(self, plan: Trouble) -> tuple[list[tuple[bytes, bytes]], bytes | None]:
+        """Deepgram says why in a header, Soniox in the body."""
+        headers = dict(plan.headers)
+        if self.dialect == "soniox" and (said := headers.pop(b"dg-error", None)):
+            return list(headers.items()), json.dumps({"error_message": said.decode()}).encode()
+        return list(plan.headers), plan.body or None
 
 
 def _name(plan: Trouble) -> str:
@@ -311,8 +278,11 @@ class Conversation:
     plan: Trouble
     number: int
     frames: int | None = None  # heard up to
-    voices: list[Voice] = field(default_factory=list)
+    voice: Voice | None = None
     sent: int = 0
+    silent: int = 0  # frames of silence that were none of the session's
+    since: float = 0.0  # audio time of the session at which the connection began
+    stuck: str = ""
 
     @property
     def at(self) -> float:
@@ -322,29 +292,42 @@ class Conversation:
         self._to_say, to_say = trio.open_memory_channel[tuple[float, str | None]](math.inf)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._speak, to_say)
+            if self.server.dialect == "soniox":
+                start = json.loads(await self.websocket.get_message())
+                assert start["audio_format"] == "pcm_s16le"
             while True:
-                message = await self.websocket.get_message()
-                if isinstance(message, bytes):
+                with trio.move_on_after(_IDLE if self.server.dialect == "soniox" else math.inf) as patience:
+                    message = await self.websocket.get_message()
+                if patience.cancelled_caught:
+                    await self._end_by({"error_code": 408, "error_type": "request_timeout", "error_message": "Idle"})
+                if not message or self._is_close(message):
+                    self._close()
+                elif isinstance(message, bytes):
                     await self._hear(message)
                 else:
-                    await self._obey(json.loads(message))
+                    self._obey(json.loads(message))
+
+    def _is_close(self, message: str | bytes) -> bool:
+        return isinstance(message, str) and json.loads(message).get("type") == "CloseStream"
 
     async def _hear(self, data: bytes) -> None:
         channels, count = len(self.server.words), len(data) // (2 * len(self.server.words))
-        assert data
-        if self.frames is None:
+        if self.voice is not None and not any(data):
+            self.silent += count
+            self._note("silence")
+            for item in self.voice.silence(count / RATE):
+                self._say(item)
+            return
+        if self.frames is None or self.voice is None:
             self.frames = position(data, channels)
-            self.voices = [
-                Voice(i, channels, words, self.at, starts=self.server.starts[i], endpoints=self.plan.endpoints)
-                for i, words in enumerate(self.server.words)
-            ]
+            self.since = self.at
+            self.voice = _VOICES[self.server.dialect](self.server.words, self.server.starts, self.at, self.plan)
         assert data == pcm(self.frames, self.frames + count, channels)
         before, self.frames = self.at, self.frames + count
         self._note("audio")
         await self._fail(before)
-        for voice in self.voices:
-            for item in voice.hear(self.at):
-                self._say(item)
+        for item in self.voice.hear(self.at):
+            self._say(item)
 
     async def _fail(self, before: float) -> None:
         """Do what is planned for the audio heard just now."""
@@ -353,9 +336,14 @@ class Conversation:
             self.server.trouble()
             for item in plan.raw:
                 await (self.stream.send_all(item) if isinstance(item, bytes) else self.websocket.send_message(item))
-        if before < plan.silent_at <= at:
+        if before < plan.silent_at <= at or before < plan.stuck_at <= at:
             self.server.trouble()
+        if at - self.since >= plan.longest:
+            await self._end_by({"error_code": 413, "error_type": "max_duration_reached", "error_message": "Too long"})
         if at >= plan.close_at and plan.close:
+            if plan.failure is not None:
+                assert self.voice is not None
+                await self._end_by((self.voice.cut_off() if plan.carries else {}) | dict(plan.failure))
             self.server.trouble()
             await self.websocket.aclose(*plan.close)
             raise Broken
@@ -368,28 +356,39 @@ class Conversation:
             self.server.clogged = at >= plan.clog_at
             self._break()
 
+    async def _end_by(self, failure: Mapping[str, Any]) -> None:
+        """The last message, and a close; Soniox's has the code of success."""
+        self.server.trouble()
+        await self.websocket.send_message(json.dumps(failure))
+        await self.websocket.aclose(*(self.plan.close or (1000, "")))
+        raise Broken
+
     def _break(self) -> None:
         self.server.trouble()
         raise Broken
 
-    async def _obey(self, message: dict[str, Any]) -> None:
+    def _obey(self, message: dict[str, Any]) -> None:
         self._note(str(message["type"]))
-        match message:
-            case {"type": "Finalize"} if self.plan.finalize_answers and self.frames is not None:
-                channel = message.get("channel")
-                for voice in self.voices if channel is None else [self.voices[channel]]:
-                    self._say(voice.result(self.at, final=True, finalized=True))
-            case {"type": "CloseStream"}:
-                for voice in self.voices:
-                    if self.at > voice.begin:
-                        self._say(voice.result(self.at, final=True))
-                if not self.plan.never_end:
-                    self._say({"type": "Metadata", "duration": self.at, "channels": 1})
-                    self._to_say.send_nowait((trio.current_time() + self.plan.answer, None))
+        for item in self.voice.obey(message) if self.voice else []:
+            self._say(item)
 
-    def _say(self, item: dict[str, object]) -> None:
-        if not self.plan.silent and self.at < self.plan.silent_at:
-            self._to_say.send_nowait((trio.current_time() + self.plan.answer, json.dumps(item)))
+    def _close(self) -> None:
+        self._note("CloseStream")
+        for item in self.voice.close() if self.voice else []:
+            if self.plan.never_end:
+                item.pop("finished", None)
+            if not (self.plan.never_end and item.get("type") == "Metadata"):
+                self._say(item)
+        if not self.plan.never_end:
+            self._to_say.send_nowait((trio.current_time() + self.plan.answer, None))
+
+    def _say(self, item: dict[str, Any]) -> None:
+        if self.plan.silent or self.at >= self.plan.silent_at:
+            return
+        text = json.dumps(item)
+        if self.at >= self.plan.stuck_at:
+            text = self.stuck = self.stuck or text
+        self._to_say.send_nowait((trio.current_time() + self.plan.answer, text))
 
     async def _speak(self, to_say: trio.MemoryReceiveChannel[tuple[float, str | None]]) -> None:
         for text in self.plan.extra:

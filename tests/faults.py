@@ -6,77 +6,31 @@
 
 from __future__ import annotations
 
-import json
-import random
-import socket
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import replace
 
-from fault_runs import END, OTHER, TALK, Row
-from fault_server import RATE, Sound, Trouble, frame, say
+from fault_kit import (
+    BROKE,
+    COARSE,
+    GOOD,
+    LONG,
+    REFUSED,
+    UNKNOWN,
+    bursts,
+    flapping,
+    odd_chunks,
+    refusal,
+    sound,
+    talk_for,
+)
+from fault_messages import MESSAGES
+from fault_providers import FLUX, SONIOX
+from fault_runs import DIALECTS, END, OTHER, TALK, Row
+from fault_server import Trouble, say
 
 from turnwise.link_base import LinkSettings
 
-__all__ = ["GROUPS", "ROWS"]
-
-GOOD = Trouble()
-REFUSED = Trouble(error=ConnectionRefusedError(111, "Connection refused"))
-UNKNOWN = Trouble(error=socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution"))
-BROKE = "link_down link_up"  # what most faults look like
-
-
-def refusal(status: int, error: str = "", **headers: str) -> Trouble:
-    lines = [(name.encode(), value.encode()) for name, value in headers.items()]
-    return Trouble(status=status, headers=[*lines, (b"dg-error", error.encode())] if error else lines)
-
-
-def sound(**options: Any) -> Callable[[random.Random, float, int], Sound]:
-    return lambda rng, end, channels: Sound(end, channels=channels, **options)
-
-
-COARSE = sound(chunk=lambda: RATE // 10)  # where 20 ms would only cost time
-
-
-def odd_chunks(rng: random.Random, end: float, channels: int) -> Sound:
-    return Sound(end, channels=channels, chunk=lambda: rng.choice([1, 7, 160, 333, 1601, 4000]))
-
-
-def bursts(rng: random.Random, end: float, channels: int) -> Sound:
-    """Every half a second or so the line hangs for a moment; what was said meanwhile comes at once."""
-    hangs, at = [], 0.0
-    while at < end:
-        at += rng.uniform(0.2, 0.8)
-        hangs.append((at, at := at + rng.uniform(0.1, 0.4)))
-    return Sound(end, channels=channels, late=lambda audio: next((e - audio for s, e in hangs if s <= audio < e), 0.0))
-
-
-def flapping(times: int, seed: int) -> Sequence[Trouble]:
-    """A connection is lost every 3.5 to 6 s of audio; every tenth time the next one is refused."""
-    rng = random.Random(seed)
-    plans: list[Trouble] = []
-    at = 0.0
-    for number in range(times):
-        at += rng.uniform(3.5, 6.0)
-        plans.append(Trouble(drop_at=at))
-        if number % 10 == 9:
-            plans.append(REFUSED)
-    return [*plans, GOOD]
-
-
-LONG = say(
-    "so i was thinking that we could maybe move the flight from monday to the day after and then take the train "
-    "back to town because that would give us more time to see all of the people that we know there thanks.",
-    1.0,
-)
-
-
-def talk_for(end: float) -> Iterator[tuple[str, float, float]]:
-    """A sentence every 7 s."""
-    at = 1.0
-    while at < end - 6:
-        yield from say("please tell me more about the second of these offers.", at)
-        at += 7.0
-
+__all__ = ["BELOW", "GROUPS", "ROWS", "dialects"]
 
 CONNECTING = [
     Row(
@@ -201,27 +155,27 @@ CONNECTING = [
     ),
     Row(
         "HTTP 400",
-        "handshake refused with a dg-error",
+        "handshake refused with a reason",
         (refusal(400, "Bad Request: no such model"),),
         error="HTTP 400 (Bad Request: no such model); check the options",
     ),
     Row(
         "HTTP 401",
-        "handshake refused with a dg-error",
+        "handshake refused with a reason",
         (refusal(401, "Invalid credentials."),),
         error="HTTP 401 (Invalid credentials.); check the key",
     ),
     Row(
         "HTTP 402",
-        "handshake refused with a dg-error",
+        "handshake refused with a reason",
         (refusal(402, "Project out of credit"),),
         error="HTTP 402 (Project out of credit); the account has no credit left",
     ),
     Row(
         "HTTP 403",
-        "handshake refused with a dg-error",
+        "handshake refused with a reason",
         (refusal(403, "Insufficient permissions."),),
-        error="HTTP 403 (Insufficient permissions.); the key has no right",
+        error="HTTP 403 (Insufficient permissions.); ",
     ),
     Row(
         "HTTP 401 later on",
@@ -237,6 +191,7 @@ CONNECTING = [
         BROKE,
         says="HTTP 429 (Too many requests); too many connections at once",
         recovered=4.1,
+        merges=("flux",),
     ),
     Row(
         "HTTP 429 for good",
@@ -255,7 +210,7 @@ CONNECTING = [
     ),
     Row(
         "HTTP 503",
-        "three times, with a dg-error",
+        "three times, with a reason",
         (*[refusal(503, "Service overloaded")] * 3, GOOD),
         BROKE,
         says="HTTP 503 (Service overloaded)",
@@ -271,6 +226,8 @@ BROKEN = [
         (Trouble(withhold=12), GOOD),
         BROKE,
         recovered=0.3,
+        only=("deepgram",),
+        why_only="it is a certain message; a drop at every message is tested for all",
     ),
     Row(
         "reset inside a frame",
@@ -297,6 +254,8 @@ BROKEN = [
         "unasked: the audio cannot be decoded",
         (Trouble(close=(1008, "DATA-0000"), close_at=7.0), GOOD),
         error="the transcriber hung up: 1008 DATA-0000",
+        only=("deepgram", "flux"),
+        why_only="Soniox sends an error frame",
     ),
     Row(
         "half-open",
@@ -346,11 +305,15 @@ BROKEN = [
         "Finalize is never answered",
         "all else comes as it should",
         (Trouble(finalize_answers=False),),
+        only=("deepgram", "soniox"),
+        why_only="Flux is asked for none",
     ),
     Row(
         "neither end of speech nor Finalize is noticed",
         "final results come with the next speech, or not before CloseStream",
         (Trouble(finalize_answers=False, endpoints=False),),
+        only=("deepgram", "soniox"),
+        why_only="of Flux there is a row of its own",
     ),
     Row("no end after CloseStream", "results, but no Metadata and no close", (Trouble(never_end=True),)),
     Row(
@@ -360,6 +323,8 @@ BROKEN = [
         BROKE + " " + BROKE,
         words=(TALK, OTHER),
         recovered=11.0,
+        only=("deepgram",),
+        why_only="the others transcribe one channel",
     ),
     Row(
         "one long sentence, dropped",
@@ -391,6 +356,22 @@ BROKEN = [
         turns=False,
         source=COARSE,
         seed=1,
+        only=("deepgram", "soniox"),
+        why_only="Flux begins a turn anew with each connection, and would never catch up",
+    ),
+    Row(
+        "a drop now and then",
+        "20 drops in 6 minutes, 2 of them with a refusal",
+        flapping(20, seed=1, pause=(14.0, 20.0)),
+        " ".join([BROKE] * 20),
+        words=(list(talk_for(360.0)),),
+        end=360.0,
+        recovered=2.0,
+        turns=False,
+        source=COARSE,
+        seed=1,
+        only=("flux",),
+        why_only="instead of the row before",
     ),
     Row(
         "drops at once, for ever",
@@ -420,89 +401,6 @@ BROKEN = [
         error="Connection refused; gave up after",
     ),
 ]
-
-DEEP = "[" * 100_000
-RESULT = {"type": "Results", "channel_index": [0, 1], "start": 2.0, "duration": 1.0, "is_final": True}
-
-
-def wrong(**changes: Any) -> str:
-    return json.dumps(RESULT | {"channel": {"alternatives": []}} | changes)
-
-
-WRONG_TYPES = [
-    wrong(start="soon"),
-    wrong(duration=None),
-    wrong(start=1e999),
-    wrong(channel=[]),
-    wrong(channel={"alternatives": {}}),
-    wrong(channel={"alternatives": ["hello"]}),
-    wrong(channel={"alternatives": [{"words": [{"word": 5, "start": 0, "end": 1}]}]}),
-    wrong(channel={"alternatives": [{"words": [{"word": "late", "start": 9, "end": 1}]}]}),
-    wrong(is_final="yes"),
-    wrong(channel_index=[7, 1]),
-    wrong(channel_index="left"),
-    json.dumps({"type": 7}),
-    json.dumps({"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": []}),
-    "[]",
-    "null",
-    "0",
-    '"Results"',
-]
-
-NONSENSE: list[tuple[str, str, Sequence[str | bytes], str, str]] = [
-    ("malformed JSON", "a result cut in half", [json.dumps(RESULT)[:40]], "warning", "not JSON"),
-    ("wrong types", f"{len(WRONG_TYPES)} messages, each wrong in its own way", WRONG_TYPES, "warning", "sense"),
-    ("unknown types", "three messages", ['{"type":"News"}', '{"type":"Results2"}', "{}"], "", ""),
-    ("deep nesting", "100,000 brackets", [DEEP], "warning", "not JSON"),
-    ("a message of 50 MB", "in one frame", [frame(1, b'"' + b"x" * 50_000_000)], BROKE, "1009"),
-    (
-        "a message without end",
-        "60 fragments of 20 kB each, none the last",
-        [frame(1, b'"' + b"x" * 20_000, final=False) + frame(0, b"x" * 20_000, final=False) * 59],
-        BROKE,
-        "1009",
-    ),
-    ("invalid UTF-8", "in a text frame", [frame(1, b'{"type":"\xff\xfe"}')], BROKE, ""),
-    ("half a surrogate pair", "in a string of JSON", ['{"type":"\\ud800"}', wrong(type="\ud800")], "", ""),
-    (
-        "binary where text belongs",
-        "a result in a binary frame",
-        [frame(2, json.dumps(RESULT).encode())],
-        "warning",
-        "",
-    ),
-    ("a frame of no known kind", "opcode 3", [frame(3, b"hello")], BROKE, ""),
-    ("a close frame that is none", "one byte of a status", [frame(8, b"\x03")], BROKE, ""),
-    ("a flood", "5,000 messages of an unknown type at once", ['{"type":"News"}'] * 5_000, "", ""),
-    (
-        "an Error message",
-        "in mid-stream",
-        ['{"type":"Error","variant":"SchemaError","description":"odd"}'],
-        "warning",
-        "the transcriber reports: odd",
-    ),
-]
-MESSAGES = [
-    Row(
-        name,
-        cause,
-        (Trouble(raw=raw, raw_at=3.0), GOOD),
-        notices,
-        says=says,
-        recovered=1.0 if notices == BROKE else None,
-    )
-    for name, cause, raw, notices, says in NONSENSE
-]
-MESSAGES.append(
-    Row(
-        "a final result that cannot be read",
-        "it is cut in half; all before and after it is well",
-        (Trouble(garble=5), GOOD),
-        f"warning {BROKE}",
-        recovered=3.0,  # counted from the message; that it was a final shows with the next one
-        turns=False,
-    )
-)
 
 SOURCE = [
     Row(
@@ -534,5 +432,15 @@ GROUPS = {
     "Connections that break": BROKEN,
     "Messages that make no sense": MESSAGES,
     "The audio, and the application": SOURCE,
+    "Soniox only": [replace(row, dialect="soniox", only=("soniox",)) for row in SONIOX],
+    "Flux only": [replace(row, dialect="flux", only=("flux",)) for row in FLUX],
 }
-ROWS = [row for rows in GROUPS.values() for row in rows]
+BELOW = "nothing of the provider's is involved"
+
+
+def dialects(row: Row) -> Sequence[str]:
+    """Those on which it can happen; names and certificates are the same for all of them."""
+    return row.only if row.wire in ("memory", "sockets") else DIALECTS[:1]
+
+
+ROWS = [replace(row, dialect=dialect) for rows in GROUPS.values() for row in rows for dialect in dialects(row)]

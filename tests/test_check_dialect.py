@@ -66,6 +66,8 @@ class Plain:
     sample_rate: int = 16000
     channels: int = 1
     keepalive_after: float | None = 5.0
+    longest: float | None = None
+    silence_after: float | None = None
 
     def address(self) -> str:
         return "wss://plain.example/listen"
@@ -186,6 +188,8 @@ class TrustsTimes(Plain):
         (say("closing", ""), "closing is text, but no JSON"),
         (lambda: Plain(keepalive_after=0.0), "above 0"),
         (lambda: Plain(keepalive_after=None), "never due"),
+        (lambda: Plain(longest=0.0), "longest must be above 0"),
+        (lambda: Plain(silence_after=0.0), "silence_after must be above 0"),
         (say("keepalive", None), "there is none"),
         (say("decode", []), "no sample means anything"),
         (hear(lambda result: Heard(1, result)), "channel 1 does not exist"),

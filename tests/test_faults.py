@@ -7,9 +7,10 @@ from functools import cache
 from itertools import pairwise
 
 import pytest
-from fault_runs import KEY, Outcome, Row, run
+from fault_kit import COARSE, GOOD, refusal
+from fault_runs import DIALECTS, KEY, Outcome, Row, run
 from fault_server import Trouble, say
-from faults import COARSE, GOOD, ROWS, refusal
+from faults import ROWS
 
 # Turns as people take them, and turns between which the link has the time to catch up.
 QUICK = [*say("i would like to move my flight to monday.", 0.5), *say("yes.", 4.2), *say("yes.", 5.4)]
@@ -17,15 +18,22 @@ SLOW = [*say("i would like to move to monday.", 0.6), *say("yes.", 11.0)]
 
 
 def undisturbed(row: Row) -> list[str]:
-    return _turns(tuple(tuple(channel) for channel in row.words), row.end)
+    return _turns(tuple(tuple(channel) for channel in row.words), row.end, row.dialect, row.own_turns)
 
 
 @cache
-def _turns(words: tuple[tuple[tuple[str, float, float], ...], ...], end: float) -> list[str]:
-    outcome = run(Row("", "", words=words, end=end))
+def _turns(
+    words: tuple[tuple[tuple[str, float, float], ...], ...], end: float, dialect: str, own_turns: bool
+) -> list[str]:
+    outcome = run(Row("", "", words=words, end=end, dialect=dialect, own_turns=own_turns))
     assert not outcome.notices
     assert not outcome.count.lost
     return outcome.turns
+
+
+def named(name: str, dialect: str = "deepgram") -> Row:
+    (row,) = [row for row in ROWS if (row.name, row.dialect) == (name, dialect)]
+    return row
 
 
 def check_promises(row: Row, outcome: Outcome) -> None:
@@ -34,6 +42,8 @@ def check_promises(row: Row, outcome: Outcome) -> None:
     count = outcome.count
     assert not count.doubled
     assert not count.invented
+    told = [(event.audio_start, event.audio_end) for event in outcome.of("audio_lost")]
+    assert outcome.error or all(any(a - 0.3 <= w[1] < b for a, b in told) for w in count.lost)
     ats = [event.at for _, event in outcome.events]
     assert ats == sorted(ats)
     for channel in range(len(row.words)):
@@ -49,7 +59,11 @@ def check_promises(row: Row, outcome: Outcome) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        pytest.param(row, id=row.name, marks=[pytest.mark.xfail(reason=row.bug, strict=True)] if row.bug else [])
+        pytest.param(
+            row,
+            id=f"{row.dialect}: {row.name}",
+            marks=[pytest.mark.xfail(reason=row.bug, strict=True)] if row.bug else [],
+        )
         for row in ROWS
     ],
 )
@@ -59,7 +73,7 @@ def test_row(row: Row) -> None:
     if row.error is None:
         assert outcome.error is None
         assert [text for text, _, _ in outcome.count.lost] == list(row.lost)
-        if row.turns:
+        if row.turns and row.dialect not in row.merges:
             assert outcome.turns == undisturbed(row)
     else:
         assert row.error in str(outcome.error)
@@ -82,7 +96,7 @@ def test_who_cannot_prove_its_name_gets_no_key(row: Row) -> None:
 
 
 def test_the_span_that_is_lost_is_told_exactly() -> None:
-    (row,) = [row for row in ROWS if row.name == "outage longer than the buffer"]
+    row = named("outage longer than the buffer")
     outcome = run(row)
     (span,) = outcome.of("audio_lost")
     (up,) = outcome.of("link_up")
@@ -93,13 +107,15 @@ def test_the_span_that_is_lost_is_told_exactly() -> None:
     assert [text for text, _, _ in inside] == list(row.lost)
 
 
-def test_a_drop_at_every_message() -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_drop_at_every_message(dialect: str) -> None:
     """After the n-th message of the server, and instead of it."""
-    row = Row("", "", words=(SLOW,), end=13.0, source=COARSE)
+    row = Row("", "", words=(SLOW,), end=13.0, source=COARSE, dialect=dialect)
     messages = run(row).server.sent
     assert messages > 15
     for number in range(1, messages + 1):
-        for plan in (Trouble(drop_after_messages=number), Trouble(withhold=number)):
+        plans = (Trouble(drop_after_messages=number), Trouble(withhold=number))
+        for plan in plans if dialect == "deepgram" else plans[number % 2 :][:1]:
             broken = replace(row, plans=(plan, Trouble()))
             outcome = run(broken)
             check_promises(broken, outcome)
@@ -109,10 +125,11 @@ def test_a_drop_at_every_message() -> None:
             assert not outcome.count.lost, plan
 
 
-def test_a_drop_at_every_piece_of_audio() -> None:
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_drop_at_every_piece_of_audio(dialect: str) -> None:
     """After each message with audio. Turns may run into one another, the words may not change."""
-    row = Row("", "", words=(QUICK,), end=6.5, source=COARSE)
-    for step in range(1, 66):
+    row = Row("", "", words=(QUICK,), end=6.5, source=COARSE, dialect=dialect)
+    for step in range(1, 66, 1 if dialect == "deepgram" else 2):
         broken = replace(row, plans=(Trouble(drop_at=step / 10), Trouble()))
         outcome = run(broken)
         check_promises(broken, outcome)
@@ -122,10 +139,11 @@ def test_a_drop_at_every_piece_of_audio() -> None:
         assert not outcome.count.lost, step
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("pause", ["0", "3", "8"])
-def test_one_sentence_is_one_turn(pause: str) -> None:
+def test_one_sentence_is_one_turn(pause: str, dialect: str) -> None:
     """However long the outage, words that are late are no silence while the voice detection hears speech."""
-    (row,) = [row for row in ROWS if row.name == "one long sentence, dropped"]
+    row = named("one long sentence, dropped", dialect)
     for at in range(1, 15, 2):
         outcome = run(replace(row, plans=(Trouble(drop_at=float(at)), refusal(503, **{"retry-after": pause}), GOOD)))
         check_promises(row, outcome)
@@ -135,7 +153,7 @@ def test_one_sentence_is_one_turn(pause: str) -> None:
 
 def test_turns_end_while_the_link_is_down() -> None:
     """By the local silence, unconfirmed; the words come later."""
-    (row,) = [row for row in ROWS if row.name == "down at the end of a turn"]
+    row = named("down at the end of a turn")
     outcome = run(row)
     first, *_ = outcome.of("turn_completed")
     (down,), (up,) = outcome.of("link_down"), outcome.of("link_up")
@@ -147,7 +165,7 @@ def test_turns_end_while_the_link_is_down() -> None:
 
 def test_a_confirmed_turn_has_all_its_words() -> None:
     """The answer to a Finalize in mid-speech comes late, after a second Finalize; it is not the second one's."""
-    (row,) = [row for row in ROWS if row.name == "a frame of no known kind"]
+    row = named("a frame of no known kind")
     outcome = run(row)
     confirmed = {event.turn: event.text for event in outcome.of("turn_completed") if event.confirmed}
     assert not [event for event in outcome.of("turn_amended") if event.turn in confirmed]

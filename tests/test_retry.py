@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
 from itertools import pairwise
 
 import pytest
@@ -118,8 +120,31 @@ def test_the_server_may_ask_for_a_longer_pause() -> None:
     assert pauses(outcome) == [pytest.approx(3.5)]
 
 
+@pytest.mark.parametrize(
+    ("until", "now", "pause"),
+    [
+        ("Sat, 21 Nov 2026 12:00:03 GMT", "Sat, 21 Nov 2026 12:00:00 GMT", 3.0),
+        ("Sun, 01 Jan 2017 00:00:04 GMT", "Sat, 31 Dec 2016 23:59:59 -0000", 5.0),
+        ("Saturday, 21-Nov-26 12:00:06 GMT", "Sat Nov 21 12:00:00 2026", 6.0),
+    ],
+)
+def test_the_pause_may_be_given_as_a_date(until: str, now: str, pause: float) -> None:
+    outcome = attempt(refusal(429, **{"retry-after": until, "date": now}), GOOD, end=10.0)
+    assert pauses(outcome) == [pytest.approx(pause)]
+
+
+def test_without_a_date_of_the_servers_own_our_clock_counts() -> None:
+    until = format_datetime(datetime.now(UTC) + timedelta(seconds=4), usegmt=True)  # in whole seconds
+    (pause,) = pauses(attempt(refusal(503, **{"retry-after": until}), GOOD, end=10.0))
+    assert 0.0 < pause <= 4.0
+    past = refusal(503, **{"retry-after": "Sat, 21 Nov 2015 12:00:00 GMT"})
+    (pause,) = pauses(attempt(past, GOOD, end=3.0))
+    assert 0.125 <= pause <= 0.25
+
+
 def test_the_server_cannot_ask_for_a_shorter_one() -> None:
-    for seconds in ("0", "-5", "nan", "inf", "soon", "1e400", ""):
+    far = "Fri, 99 Nov 9999 12:00:00 GMT"
+    for seconds in ("0", "-5", "nan", "inf", "soon", "1e400", "", far, "Sat, 21 Nov 0001 00:00:00 +2359"):
         (pause,) = pauses(attempt(refusal(503, **{"retry-after": seconds}), GOOD, end=3.0))
         assert 0.125 <= pause <= 0.25, seconds
 

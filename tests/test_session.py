@@ -325,7 +325,9 @@ def test_an_error_before_any_audio_comes_at_once(hear: Hear) -> None:
 def test_a_refusal_is_one_line(hear: Hear) -> None:
     result = hear(Plan(status=401, body=KEY.encode()))
     assert isinstance(result.error, SessionError)
-    assert str(result.error) == ("api.deepgram.com refused the connection: HTTP 401 (***); check the key")
+    assert str(result.error) == (
+        "api.deepgram.com refused the connection: HTTP 401 (***); check the key in DEEPGRAM_API_KEY"
+    )
 
 
 def test_a_transcriber_gone_for_good_comes_after_the_events(hear: Hear) -> None:

@@ -507,6 +507,23 @@ def test_words_in_an_error_are_kept() -> None:
 
 
 @pytest.mark.parametrize(
+    ("soniox", "says"),
+    [
+        (Soniox("k"), "(us, eu or jp; this is us)"),
+        (Soniox("k", region="eu"), "(us, eu or jp; this is eu)"),
+        (Soniox("k", "wss://stt-rt.jp.soniox.com/transcribe-websocket"), "(us, eu or jp; this is jp)"),
+        (Soniox("k", "wss://elsewhere.example/"), "(us, eu or jp)"),
+    ],
+)
+def test_a_wrong_key_may_be_one_of_another_region(soniox: Soniox, says: str) -> None:
+    (failed,) = soniox.decode(json.dumps(error(401, "unauthenticated", "Bad key.")), 0.0, 0.0)
+    assert isinstance(failed, ProviderFailed)
+    assert "SONIOX_API_KEY" in failed.detail
+    assert failed.detail.endswith(says)
+    assert failed.permanent
+
+
+@pytest.mark.parametrize(
     ("message", "permanent", "says"),
     [
         (error(400, "model_not_available", "No such model."), True, "400 model_not_available: No such model."),

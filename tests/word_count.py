@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 __all__ = ["Count"]
@@ -29,8 +30,8 @@ class Count:
         if event.type in ("turn_completed", "turn_amended"):
             key = (event.channel, event.turn)
             self._add(event.channel, self._turns.pop(key, ()), -1)
-            self._add(event.channel, event.words, +1)
-            self._turns[key] = event.words
+            self._turns[key] = words = _glued(event.words)
+            self._add(event.channel, words, +1)
             while len(self._turns) > 32:
                 self._turns.pop(next(iter(self._turns)))
 
@@ -55,3 +56,14 @@ class Count:
     @property
     def doubled(self) -> list[tuple[str, float, float]]:
         return self._which(lambda n: n > 1)
+
+
+def _glued(words: Sequence[Any]) -> list[Any]:
+    """Words that came in parts, as one."""
+    out: list[Any] = []
+    for word in words:
+        if out and not word.spaced:
+            out[-1] = replace(out[-1], text=out[-1].text + word.text, end=word.end)
+        else:
+            out.append(word)
+    return out

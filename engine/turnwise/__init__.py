@@ -14,7 +14,7 @@ from turnwise.recorder import Recorder
 from turnwise.records import Header, Trace
 from turnwise.replay import Replayed, check, replay
 from turnwise.session import Session, SessionEvent, open_session, webrtc_gate
-from turnwise.sources import AudioSource, FileSource, RawSource, paced, stdin_source
+from turnwise.sources import AudioSource, FileSource, PushSource, RawSource, paced, stdin_source
 from turnwise.sttserver.local import local_server
 from turnwise.trace import parse_trace, read_trace
 from turnwise.transcribers.base import Dialect
@@ -32,6 +32,7 @@ from turnwise_policies import (
     Opinion,
     Parameter,
     Policy,
+    ProviderEnd,
     Rule,
     Silence,
     Timings,
@@ -79,6 +80,8 @@ __all__ = [
     "Opinion",
     "Parameter",
     "Policy",
+    "ProviderEnd",
+    "PushSource",
     "RawSource",
     "Recorder",
     "Replayed",

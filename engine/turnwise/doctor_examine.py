@@ -228,7 +228,8 @@ class _Patient:
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[WebSocketConnection]:
         dialect = self._dialect
-        async with open_connection(dialect, self._connect, _LIMITS.handshake) as websocket:
+        async with open_connection(dialect, self._connect, _LIMITS.handshake) as connection:
+            websocket = connection.websocket
             headers = self._named(websocket.handshake_headers)
             self._talk = Conversation(
                 request_id=headers.get("dg-request-id", ""),

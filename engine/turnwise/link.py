@@ -6,6 +6,10 @@ time of the session by one offset a connection. Three tasks serve a connection: 
 pings aside), one receives and hands on synchronously (it never stops reading, or pings would go unanswered),
 one watches for signs of life. No send ever has a timeout of its own: a cancelled send leaves half a frame on
 the wire. A stuck connection is dropped as a whole.
+
+A connection that the provider would soon end is left in time, in a moment without speech if there is one. Providers
+that end turns by the audio they get are fed silence when the audio stops; it is in no buffer, and its time is taken
+out of theirs.
 """
 
 from __future__ import annotations
@@ -13,16 +17,20 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
-from turnwise.errors import SessionError
-from turnwise.link_base import LinkOwner, LinkSettings, LinkStats
-from turnwise.link_connection import Connector, LinkFailure, open_connection, open_stream, redact
+from turnwise.link_base import LinkOwner, LinkSettings, LinkStats, silence_record
+from turnwise.link_connection import Connection, Connector, LinkFailure, open_connection, open_stream, redact
 from turnwise.link_outbox import Mark, Outbox
+from turnwise.link_pacing import Pacing
+from turnwise.link_retry import Retry
+from turnwise.link_watchdog import Watchdog
 from turnwise.nursery import open_background
+from turnwise.provider_clock import ProviderClock
 from turnwise.replay_buffer import Coverage, ReplayBuffer
 from turnwise.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished, WireMessage
 from turnwise_policies.signals import Signal
@@ -30,7 +38,7 @@ from turnwise_policies.signals import Signal
 __all__ = ["Link"]
 
 _CLOSED_OK = 1000
-_ENOUGH = 5  # seconds of audio that no transcriber leaves without any message
+_NUDGE = 0.5  # seconds
 _COMPLAINTS = 10  # of the transcriber that are told, for each connection
 _POLICY_VIOLATION = 1008  # Deepgram: the payload cannot be decoded as audio; it would not be next time
 
@@ -68,6 +76,7 @@ class Link:
         self._buffer = ReplayBuffer(2 * dialect.channels, round(settings.keep * sample_rate))
         self._outbox = Outbox(self._buffer, round(settings.message * sample_rate))
         self._coverage = Coverage(dialect.channels)
+        self._clock = ProviderClock()
         self._wake = trio.Event()
         self._idle = True  # the sender waits for any audio, not for a whole message
         self._closing = False
@@ -78,13 +87,13 @@ class Link:
         # The current connection:
         self._scope = trio.CancelScope()
         self._end: LinkFailure | None = None
-        self._origin = 0  # frame that is the provider's 0
-        self._started = self._last_sent = self._last_received = 0.0
+        self._origin = 0.0  # audio time that is the provider's 0
+        self._watchdog = Watchdog(settings, None, 0.0, 0.0)
+        self._pacing = Pacing(settings, sample_rate, 0.0, 0)
+        self._started = self._last_received = 0.0
         self._failed: str | None = None  # the last thing that was said was this failure
         self._unread = False  # a message of this connection made no sense
         self._reread: tuple[float, float] | None = None  # a span that was asked for again because of that
-        self._unanswered: tuple[float, int] | None = None  # when and where audio went out that nothing answered
-        self._catching_up = False
         self._close_sent = False
         self._received = 0
 
@@ -109,6 +118,12 @@ class Link:
             self._outbox.mark("message", message=message)
             self._wake.set()
 
+    def flush(self) -> None:
+        """No audio comes for now: send what there is, without waiting for a whole message."""
+        if not self._closing:
+            self._outbox.mark("flush")
+            self._wake.set()
+
     async def settle(self) -> None:
         """Wait until the server has read all audio fed so far, and all it said before that was handed on."""
         if self._finished.is_set():
@@ -131,11 +146,10 @@ class Link:
         Raises:
             SessionError: the transcriber refused, or could not be reached for too long.
         """
-        settings = self._settings
-        attempt, trouble_since = 0, trio.current_time()
+        retry = Retry(self._settings, trio.current_time())
         while True:
             covered = self._coverage.until
-            self._end, self._started = None, math.inf
+            self._end, self._started, self._close_sent = None, math.inf, False
             try:
                 await self._serve_one_connection()
             except LinkFailure as error:
@@ -147,64 +161,63 @@ class Link:
                 self._finished.set()
                 return
             now = trio.current_time()
-            good_until = now if self._unanswered is None else self._unanswered[0]
-            if self._coverage.until > covered or good_until - self._started >= settings.stable:
-                attempt, trouble_since = 0, now
-            if failure.permanent:
-                raise SessionError(failure.detail)
-            pause = min(settings.backoff * 2**attempt, settings.backoff_cap) * self._rng.uniform(0.5, 1.0)
-            if failure.retry_after is not None:
-                pause = max(pause, failure.retry_after)
-            budget = settings.budget if self.stats.connections else settings.first_budget
-            if now + pause - trouble_since > budget:
-                remedy = f": {failure.remedy}" if failure.remedy else ""
-                raise SessionError(f"{failure.detail}; gave up after {now - trouble_since:.0f} s{remedy}")
+            stable = self._watchdog.good_until(now) - self._started >= self._settings.stable
+            if failure.planned or stable or self._coverage.until > covered:
+                retry.start_afresh(now)
+            pause = 0.0
+            if not failure.planned:
+                pause = retry.pause(failure, now, self._rng, first=not self.stats.connections)
             if not self._told_lost:
                 self._told_lost = True
                 self._owner.link_lost(failure.detail)
-            attempt = min(attempt + 1, 16)
             await trio.sleep(pause)
 
     # One connection
 
     async def _serve_one_connection(self) -> None:
-        async with open_connection(self._dialect, self._connect, self._settings.handshake) as websocket:
+        async with open_connection(self._dialect, self._connect, self._settings.handshake) as connection:
             self._begin()
             opening = self._dialect.opening()  # before anything is read: with this the dialect starts anew
             try:
                 async with open_background() as nursery:
                     self._scope = nursery.cancel_scope
-                    nursery.start_soon(self._send, websocket, opening)
-                    nursery.start_soon(self._watch, websocket)
-                    await self._receive(websocket)
+                    nursery.start_soon(self._send, connection, opening)
+                    nursery.start_soon(self._nudge)
+                    nursery.start_soon(self._watch, connection.websocket)
+                    await self._receive(connection.websocket)
             finally:
                 self._leave()
-            if self._finished.is_set():
+            if self._finished.is_set() or (self._end and self._end.planned):
                 with trio.move_on_after(1):
-                    await websocket.aclose()
+                    await connection.websocket.aclose()
 
     def _begin(self) -> None:
         covered = round(self._coverage.until * self._rate)
-        self._origin = start = max(covered, self._buffer.first)
+        start = max(covered, self._buffer.first)
+        self._origin = start / self._rate
         if start > covered:
             self.stats.lost += (start - covered) / self._rate
-            self._owner.audio_lost(covered / self._rate, start / self._rate)
+            self._owner.audio_lost(covered / self._rate, self._origin)
         self.stats.replayed += max(self._outbox.cursor - start, 0) / self._rate
         self._outbox.cursor = start
-        self._coverage.restart(start / self._rate)
+        self._coverage.restart(self._origin)
         self._buffer.release(start)
-        self._started = self._last_sent = self._last_received = trio.current_time()
-        self._unanswered, self._close_sent, self._unread, self._failed = None, False, False, None
-        self._catching_up = self._settings.replay_speed is not None
+        self._clock.restart()
+        now = self._started = self._last_received = trio.current_time()
+        self._pacing = Pacing(self._settings, self._rate, now, start)
+        self._watchdog = Watchdog(self._settings, self._dialect.longest, now, self._origin)
+        self._unread, self._failed = False, None
         self.connected = True
         self.stats.connections += 1
         if self._told_lost:
             self._told_lost = False
-            self._owner.link_restored(start / self._rate)
+            self._owner.link_restored(self._origin)
 
     def _leave(self) -> None:
         self.connected = False
-        if not self._finished.is_set():
+        if self._end is not None and self._end.planned:
+            self.stats.renewals += 1
+        elif not self._finished.is_set():
             self.stats.losses += 1
         self._outbox.forget_marks()
         if self._settled is not None and not self._settled.is_set():
@@ -212,85 +225,115 @@ class Link:
         if self._closing:
             self._outbox.mark("close")
 
-    def _drop(self, detail: str, *, permanent: bool = False) -> None:
+    def _drop(self, detail: str, *, permanent: bool = False, planned: bool = False) -> None:
         """End this connection; the first reason counts."""
         if self._end is None:
-            self._end = LinkFailure(redact(detail, self._dialect), permanent=permanent)
+            self._end = LinkFailure(redact(detail, self._dialect), permanent=permanent, planned=planned)
         self._scope.cancel()
 
     # Sending
 
-    async def _send(self, websocket: WebSocketConnection, opening: Sequence[WireMessage]) -> None:
+    async def _send(self, connection: Connection, opening: Sequence[WireMessage]) -> None:
         try:
             for message in opening:
-                await websocket.send_message(message)
+                await connection.send(message)
             while not self._close_sent:
-                await self._send_next(websocket)
+                await self._send_next(connection)
         except (ConnectionClosed, LocalProtocolError):
             return  # the receiver hears of it too, after the messages that came before
-        await self._wait_for_tail()
+        await self._wait_for_tail(connection)
 
-    async def _send_next(self, websocket: WebSocketConnection) -> None:
-        now, outbox = trio.current_time(), self._outbox
+    async def _send_next(self, connection: Connection) -> None:
+        now, outbox, pacing = trio.current_time(), self._outbox, self._pacing
         if outbox.overrun:
             self._drop("the transcriber does not take the audio")
             await trio.sleep_forever()
-        due = self._audio_due()
-        patience = self._last_sent + 1.5 * self._settings.message  # then part of a message will do
-        match outbox.take(partial=now >= patience) if now >= due else None:
+        due, partial = pacing.audio_due(outbox), pacing.partial
+        match outbox.take(partial=now >= partial) if now >= due else None:
             case bytes(pcm):
-                self._unanswered = self._unanswered or (now, outbox.cursor)
-                await websocket.send_message(self._dialect.audio(pcm))
+                self._watchdog.sent(now, self._sent_until)
+                await connection.send(self._dialect.audio(pcm))
+                pacing.audio = trio.current_time()
             case Mark(kind="finalize", channel=channel):
                 if (message := self._dialect.finalize(channel)) is not None:
                     self._owner.sent(message)
-                    await websocket.send_message(message)
+                    await connection.send(message)
+            case Mark(kind="flush"):
+                return
             case Mark(kind="message", message=text):
                 self._owner.sent(text)
-                await websocket.send_message(text)
+                await connection.send(text)
             case Mark(kind="close"):
+                await self._hear_out(connection)
                 message = self._dialect.closing()
                 self._owner.sent(message)
-                await websocket.send_message(message)
+                await connection.send(message)
                 self._close_sent = True
             case Mark(kind="settle"):
-                await websocket.ping()
+                await connection.websocket.ping()
                 await self._let_receive()
                 if self._settled is not None:
                     self._settled.set()
+                pacing.audio = trio.current_time()  # it was not the audio that waited
                 return
             case None:
-                keepalive = self._last_sent + (self._dialect.keepalive_after or math.inf)
-                if now >= keepalive and (message := self._dialect.keepalive()) is not None:
-                    await websocket.send_message(message)
+                keepalive = pacing.sent + (self._dialect.keepalive_after or math.inf)
+                silence = pacing.silence_due(outbox, self._dialect.silence_after)
+                if now >= silence:
+                    await self._send_silence(connection)
+                elif now >= keepalive and (message := self._dialect.keepalive()) is not None:
+                    await connection.send(message)
                 else:
-                    self._idle = now >= max(due, patience)
-                    await self._wait(keepalive if self._idle else min(due if due > now else patience, keepalive))
+                    self._idle = now >= max(due, partial)
+                    more = math.inf if self._idle else due if due > now else partial
+                    flowing = more == partial and self._dialect.silence_after is None
+                    await self._wait(math.inf if flowing else min(more, silence, keepalive))
                     return
-        self._last_sent = trio.current_time()
+        pacing.sent = trio.current_time()
 
-    def _audio_due(self) -> float:
-        """When the next audio may go out: after a loss the backlog goes hardly faster than real time."""
-        settings, outbox = self._settings, self._outbox
-        message = round(settings.message * self._rate)
-        if self._catching_up and (settings.replay_speed is None or outbox.waiting < message):
-            self._catching_up = False
-        if not self._catching_up or settings.replay_speed is None:
-            return -math.inf
-        return self._started + (outbox.stop - message - self._origin) / (self._rate * settings.replay_speed)
+    @property
+    def _sent_until(self) -> float:
+        """Audio time."""
+        return self._outbox.cursor / self._rate
+
+    async def _send_silence(self, connection: Connection) -> None:
+        frames = round(self._settings.message * self._rate)
+        audio, seconds = round(self._sent_until, 6), round(frames / self._rate, 6)
+        self._clock.insert(audio, seconds)
+        self._owner.sent(silence_record(audio, seconds))
+        self._pacing.silence = self._pacing.sent = trio.current_time()
+        await connection.send(self._dialect.audio(bytes(2 * self._dialect.channels * frames)))
+
+    async def _hear_out(self, connection: Connection) -> None:
+        """Before the end: let a provider end its turn that needs silence for it."""
+        until = trio.current_time() + self._settings.tail
+        while self._dialect.silence_after is not None and trio.current_time() < until:
+            await self._send_silence(connection)
+            await trio.sleep(self._settings.message)
 
     async def _wait(self, until: float) -> None:
         self._wake = trio.Event()
+        if until == math.inf:  # while audio flows: a timer would cost as much as all the rest, and `_nudge` has one
+            await self._wake.wait()
+            return
         with trio.move_on_at(until):
             await self._wake.wait()
 
-    async def _wait_for_tail(self) -> None:
+    async def _nudge(self) -> None:
+        """Wake the sender where audio has ceased to flow: part of a message is due, or a keep-alive will be."""
+        while True:
+            await trio.sleep(_NUDGE)
+            if trio.current_time() >= self._pacing.partial:
+                self._wake.set()
+
+    async def _wait_for_tail(self, connection: Connection) -> None:
         patience = self._settings.tail
         while patience > 0:
             await trio.sleep(patience)
-            last = max(self._last_sent, self._last_received)
+            last = max(self._pacing.sent, self._last_received)
             patience = last + self._settings.tail - trio.current_time()
-        if not self._all_covered():
+        if not self._all_covered() and not self._all_heard():
+            await self._ping(connection.websocket)  # if it has not even heard the end, another one may
             self._owner.warn("the transcriber sent no last result; words at the end may be missing")
         self._finished.set()
         self._scope.cancel()
@@ -298,7 +341,6 @@ class Link:
     # Receiving
 
     async def _receive(self, websocket: WebSocketConnection) -> None:
-        offset = self._origin / self._rate
         understood, complaints = True, 0
         while not self._scope.cancel_called:
             try:
@@ -307,12 +349,12 @@ class Link:
                 reason = websocket.closed
                 self._closed(*(reason.code, reason.reason) if reason else (1006, None))
                 return
-            self._last_received, self._unanswered = trio.current_time(), None
+            self._last_received = trio.current_time()
             self._received += 1
             at = self._owner.now()
             self._owner.received(at, message)
             try:
-                news = self._dialect.decode(message, at, offset)
+                news = self._dialect.decode(message, at, self._origin)
             except ValueError as error:
                 self.stats.not_understood += 1
                 self._unread = True
@@ -332,8 +374,13 @@ class Link:
                     case StreamFinished() if self._close_sent:
                         self._finished.set()
                         self._scope.cancel()
+            self._renew_in_time()
+            if self._dialect.silence_after is not None:
+                self._wake.set()
 
     def _heard(self, channel: int, signal: Signal) -> None:
+        signal = self._clock.place(signal)
+        self._watchdog.heard(signal, self._sent_until)
         if self._unread and (gap := self._coverage.gap(channel, signal)) is not None:
             # What could not be read was a final result: its audio is asked for again, once.
             if gap != self._reread:
@@ -341,7 +388,7 @@ class Link:
                 self._drop("a final result could not be read")
                 return
             self._owner.audio_lost(*gap)
-        new = self._coverage.admit(channel, signal, self._outbox.cursor / self._rate)
+        new = self._coverage.admit(channel, signal, self._sent_until)
         self._buffer.release(min(round(self._coverage.until * self._rate), self._outbox.cursor))
         if new is not None:
             self._owner.transcribed(channel, new)
@@ -366,6 +413,10 @@ class Link:
     def _all_covered(self) -> bool:
         return self._coverage.until >= self._buffer.end / self._rate - 0.05
 
+    def _all_heard(self) -> bool:
+        """The transcriber has listened to the end, and all words it heard are final."""
+        return self._coverage.finished and self._watchdog.reach >= self._buffer.end / self._rate - 0.05
+
     def _nothing_left(self) -> bool:
         """At the end, is another connection worth while? Not when asking for the rest has brought nothing."""
         before, self._covered_at_close = self._covered_at_close, self._coverage.until
@@ -374,18 +425,29 @@ class Link:
     # Signs of life
 
     async def _watch(self, websocket: WebSocketConnection) -> None:
-        settings = self._settings
+        settings, asked = self._settings, -math.inf
         while True:
-            await trio.sleep(settings.ping_every)
-            with trio.move_on_after(settings.ping_timeout) as patience:
-                try:
-                    await websocket.ping()
-                except (ConnectionClosed, LocalProtocolError):
-                    return
-            if patience.cancelled_caught:
-                self._drop(f"no sign of life from the transcriber for {settings.ping_timeout:g} s")
-            if self._unanswered is not None:
-                since, frame = self._unanswered
-                silent = trio.current_time() - since
-                if silent >= settings.answer_timeout and self._outbox.cursor - frame >= _ENOUGH * self._rate:
-                    self._drop(f"the transcriber has not answered for {silent:.0f} s")
+            await trio.sleep_until(max(asked, self._last_received) + settings.ping_every)
+            if trio.current_time() >= self._last_received + settings.ping_every:  # any message is a sign of life
+                asked = trio.current_time()
+                await self._ping(websocket)
+            if (complaint := self._watchdog.hangs(trio.current_time(), self._sent_until)) is not None:
+                self._drop(complaint)
+            self._renew_in_time()
+
+    async def _ping(self, websocket: WebSocketConnection) -> None:
+        """Ask for a sign of life; without one the connection is over."""
+        with (
+            trio.move_on_after(self._settings.ping_timeout) as patience,
+            suppress(ConnectionClosed, LocalProtocolError),
+        ):
+            await websocket.ping()
+        if patience.cancelled_caught:
+            self._drop(f"no sign of life from the transcriber for {self._settings.ping_timeout:g} s")
+            await trio.sleep_forever()
+
+    def _renew_in_time(self) -> None:
+        now, sent, finished = trio.current_time(), self._sent_until, self._coverage.finished
+        if not self._closing and self._watchdog.outlived(now, sent, finished):
+            minutes = f"{(self._dialect.longest or 0) / 60:g} min"
+            self._drop(f"planned: {self._dialect.name} ends a connection after {minutes}", planned=True)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from turnwise.transcribers.base import WireMessage
 from turnwise_policies.signals import Signal
 
-__all__ = ["LinkOwner", "LinkSettings", "LinkStats"]
+__all__ = ["LinkOwner", "LinkSettings", "LinkStats", "silence_of", "silence_record"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +27,10 @@ class LinkSettings:
         backoff, backoff_cap: pause before the second attempt, doubled each time, and its limit.
         stable: a connection that lasts so long, or brings a final result, was a good one.
         ping_every, ping_timeout: how often to ask for a sign of life, and how long to wait for it.
-        answer_timeout: without any message for so long although audio was sent, the transcriber hangs.
+        answer_timeout: without results that reach further for so long although audio was sent, the transcriber
+            hangs.
+        renew: before the end of the longest time that a provider allows a connection, how long to look for a
+            moment without speech for another one.
         tail: how long to wait for the last results, since the last message.
     """
 
@@ -41,6 +46,7 @@ class LinkSettings:
     ping_every: float = 5.0
     ping_timeout: float = 5.0
     answer_timeout: float = 20.0
+    renew: float = 300.0
     tail: float = 5.0
 
 
@@ -51,12 +57,14 @@ class LinkStats:
     Attributes:
         connections: opened so far.
         losses: connections that ended unasked.
+        renewals: connections that were left in time, before the provider would have ended them.
         replayed, lost: seconds of audio sent again, and never transcribed.
         not_understood: messages the dialect could not read.
     """
 
     connections: int = 0
     losses: int = 0
+    renewals: int = 0
     replayed: float = 0.0
     lost: float = 0.0
     not_understood: int = 0
@@ -69,7 +77,7 @@ class LinkOwner(Protocol):
         """The session clock."""
 
     def sent(self, message: WireMessage) -> None:
-        """A Finalize or the request to close went out."""
+        """A Finalize or the request to close went out, or silence: `silence_record`."""
 
     def received(self, at: float, message: WireMessage) -> None:
         """A message came at ``at``; `transcribed` follows if it means something."""
@@ -88,3 +96,16 @@ class LinkOwner(Protocol):
 
     def warn(self, detail: str) -> None:
         """Something is wrong, but the session goes on."""
+
+
+def silence_record(audio: float, seconds: float) -> str:
+    """What a trace says of silence sent at ``audio``, audio time of the session: it moves the provider's clock."""
+    return json.dumps({"type": "Silence", "audio": audio, "seconds": seconds})
+
+
+def silence_of(message: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Place and length of the silence that was sent; None when something else was."""
+    audio, seconds = message.get("audio"), message.get("seconds")
+    if message.get("type") != "Silence" or not isinstance(audio, (int, float)) or not isinstance(seconds, (int, float)):
+        return None
+    return (float(audio), float(seconds)) if seconds > 0 else None

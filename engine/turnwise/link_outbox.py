@@ -14,13 +14,15 @@ from turnwise.replay_buffer import ReplayBuffer
 
 __all__ = ["Mark", "Outbox"]
 
+MarkKind = Literal["finalize", "settle", "flush", "close", "message"]
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
     """Something to do after all audio before ``frame`` is sent."""
 
     frame: int
-    kind: Literal["finalize", "settle", "close", "message"]
+    kind: MarkKind
     channel: int | None = None
     message: str = ""
 
@@ -41,7 +43,7 @@ class Outbox:
 
     def mark(
         self,
-        kind: Literal["finalize", "settle", "close", "message"],
+        kind: MarkKind,
         channel: int | None = None,
         message: str = "",
     ) -> None:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from turnwise.errors import UsageError
+from turnwise.link_base import silence_of
+from turnwise.provider_clock import ProviderClock
 from turnwise.records import (
     AgentChange,
     Answer,
@@ -104,6 +106,7 @@ class _Replay:
         self._connected = True
         self._offset = 0.0  # audio time at which the provider's clock of this connection began
         self._coverage = Coverage(trace.header.channels)
+        self._clock = ProviderClock()
         self._outputs: list[events.Output] = []
         self._heard: list[Heard] = []
         self._warnings: list[str] = []
@@ -148,6 +151,7 @@ class _Replay:
                 self._offset = item.audio or 0.0
                 self._dialect.opening()
                 self._coverage.restart(self._offset)
+                self._clock.restart()
                 self._tell(None, signals.LinkRestored(at, self._offset))
             case AudioStall():
                 self._tell(item.channel, signals.AudioStalled(at, item.heard))
@@ -157,8 +161,9 @@ class _Replay:
                 self._tell(item.channel, signals.AppCommand(at, item.kind))
             case AudioEnd():
                 self._tell(None, signals.EndOfAudio(at))
-            case Sent():
-                pass
+            case Sent(message=message):
+                if (silence := silence_of(message)) is not None:
+                    self._clock.insert(*silence)
 
     def _receive(self, at: float, message: Mapping[str, Any], line: int) -> None:
         where = f"{self._trace.name}:{line}"
@@ -173,7 +178,7 @@ class _Replay:
                 self._warnings.append(f"{where}: the transcriber failed: {item.detail}")
             elif isinstance(item, Heard):
                 # As in the link. How much audio was sent by now a trace does not say; not more than there was.
-                new = self._coverage.admit(item.channel, item.signal, sent=at)
+                new = self._coverage.admit(item.channel, self._clock.place(item.signal), sent=at)
                 if new is not None:
                     self._tell(item.channel, new)
 

@@ -14,7 +14,7 @@ from turnwise_policies.transcript import middle
 __all__ = ["Coverage", "ReplayBuffer"]
 
 _ROUNDING = 1e-3  # seconds; providers count in float32
-_GAP = 0.25  # seconds; final results follow one another, a smaller hole is rounding or a provider\'s own trimming
+_GAP = 0.25  # seconds; final results follow one another, a smaller hole is rounding or a provider's own trimming
 
 
 class ReplayBuffer:
@@ -69,16 +69,23 @@ class Coverage:
     def __init__(self, channels: int) -> None:
         self._ends = [0.0] * channels
         self._known = [0.0] * channels  # the ends when this connection began
+        self._said = [0.0] * channels  # end of the last word of the latest interim result
 
     @property
     def until(self) -> float:
         """Audio time up to which every channel is final."""
         return min(self._ends)
 
+    @property
+    def finished(self) -> bool:
+        """All words that were heard are final."""
+        return all(said <= end + _ROUNDING for said, end in zip(self._said, self._ends, strict=True))
+
     def restart(self, audio: float) -> None:
         """A new connection is fed from ``audio`` on."""
         self._ends = [max(end, audio) for end in self._ends]
         self._known = list(self._ends)
+        self._said = [0.0] * len(self._ends)
 
     def gap(self, channel: int, signal: Signal) -> tuple[float, float] | None:
         """The span that no final result covers although ``signal`` covers what comes behind it; None without."""
@@ -99,6 +106,8 @@ class Coverage:
             case Transcript():
                 if signal.is_final:
                     self._ends[channel] = max(self._ends[channel], min(signal.end, sent))
+                else:
+                    self._said[channel] = signal.words[-1].end if signal.words else 0.0
                 if signal.start >= known - _ROUNDING:
                     return signal
                 words = tuple(word for word in signal.words if middle(word) >= known)

@@ -22,6 +22,7 @@ from typing import Any, Literal, Protocol
 import trio
 
 from turnwise.audio import deinterleave
+from turnwise.errors import SessionError
 from turnwise.link import Link
 from turnwise.link_base import LinkSettings
 from turnwise.link_connection import Connector, masked
@@ -29,6 +30,7 @@ from turnwise.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
 from turnwise.nursery import open_background
 from turnwise.session_clock import MICRO, SessionClock
 from turnwise.sources.base import AudioSource
+from turnwise.sources.push import PushSource
 from turnwise.transcribers.base import Dialect, WireMessage
 from turnwise.vad import SpeechEdge, SpeechGate
 from turnwise_policies.events import Finalize, Output, TurnAbandoned, TurnCompleted, TurnStarted
@@ -101,6 +103,7 @@ class SessionCore:
         self._frame_bytes = 2 * source.channels
         self._stalled = False
         self._ended = False
+        self._connected = True
         self._down_since = 0.0
         self._open_turns: set[int] = set()  # channels
         self._due: float | None = None  # the earliest deadline of all machines
@@ -202,6 +205,7 @@ class SessionCore:
         """Do what is due."""
         if self._is_stalling():
             self._stalled = True
+            self.link.flush()
             for gate in self.gates:
                 gate.flush()
             stalled = AudioStalled(self.now(), self.heard)
@@ -219,6 +223,13 @@ class SessionCore:
             SessionError: the transcriber refused, or is gone for good.
             Exception: whatever the source raises.
         """
+        try:
+            await self._run()
+        except SessionError:
+            self._end_turns()
+            raise
+
+    async def _run(self) -> None:
         async with open_background() as nursery:
             nursery.start_soon(self.link.run)
             if self._realtime:
@@ -241,6 +252,8 @@ class SessionCore:
         step = round(_STEP * self._source.sample_rate) * self._frame_bytes
         unsettled = 0
         async with AsyncExitStack() as stack:
+            if self._realtime and isinstance(self._source, PushSource):
+                self._source.pour_into(self._take)  # from now on without a task in between
             chunks = aiter(self._source)
             if aclose := getattr(chunks, "aclose", None):  # a generator left half-way warns when collected
                 stack.push_async_callback(aclose)
@@ -252,18 +265,25 @@ class SessionCore:
                 except Exception as exc:
                     error = exc
                     break
-                self._clock.arrive(len(chunk) // self._frame_bytes)
+                if self._realtime:
+                    self._take(chunk)
+                    continue
                 for block in self._blocks(chunk):
                     self._hear(block)
-                    if not self._realtime:
-                        self._tick()
-                        unsettled += len(block)
-                        if unsettled >= step:
-                            await self.link.settle()
-                            unsettled = 0
+                    self._tick()
+                    unsettled += len(block)
+                    if unsettled >= step:
+                        await self.link.settle()
+                        unsettled = 0
         if not self._realtime:
             await self.link.settle()
         return error
+
+    def _take(self, chunk: bytes) -> None:
+        """Hear what is happening now."""
+        self._clock.arrive(len(chunk) // self._frame_bytes)
+        for block in self._blocks(chunk):
+            self._hear(block)
 
     def _blocks(self, chunk: bytes) -> Sequence[bytes]:
         size = round(_BLOCK * self._source.sample_rate) * self._frame_bytes
@@ -291,6 +311,7 @@ class SessionCore:
     def _end_audio(self) -> None:
         self._ended = True
         self._clock.end()
+        self.link.flush()
         at = self.now()
         for channel, gate in enumerate(self.gates):
             for edge in gate.flush():
@@ -298,6 +319,17 @@ class SessionCore:
         self._record(t=at, end=True)
         self.dispatch(None, EndOfAudio(at))
         self._rouse.set()
+
+    def _end_turns(self) -> None:
+        """The transcriber is gone for good: what it heard of open turns is told now, as at the end of the audio."""
+        if not self._open_turns:
+            return
+        if self._connected:
+            self._lose_link(self.now())
+        if not self._ended:
+            self._end_audio()
+        while self._due is not None:
+            self._do_due(self._due)
 
     async def _until_quiet(self) -> None:
         """Until no machine waits for anything; how long that can take is up to the policy."""
@@ -326,12 +358,17 @@ class SessionCore:
 
     def link_lost(self, detail: str) -> None:
         at = self._down_since = self.now()
-        self._record(t=at, link="lost")
         self._emit(LinkDown(at, detail))
+        self._lose_link(at)
+
+    def _lose_link(self, at: float) -> None:
+        self._connected = False
+        self._record(t=at, link="lost")
         self.dispatch(None, LinkLost(at))
 
     def link_restored(self, audio: float) -> None:
         at = self.now()
+        self._connected = True
         self._record(t=at, link="restored", audio=audio)
         self._emit(LinkUp(at, audio, round(at - self._down_since, 6)))
         self.dispatch(None, LinkRestored(at, audio))

@@ -130,6 +130,13 @@ def _check_sending(dialect: Dialect) -> None:
     else:
         assert dialect.keepalive_after > 0, "keepalive_after must be above 0"
         assert dialect.keepalive(), "keepalive is due after keepalive_after seconds, and there is none"
+    assert dialect.longest is None or dialect.longest > 0, "longest must be above 0"
+    _check_silence_after(dialect)
+
+
+def _check_silence_after(dialect: Dialect) -> None:
+    after = dialect.silence_after
+    assert after is None or (math.isfinite(after) and after > 0), "silence_after must be above 0"
 
 
 def _check_recordable(name: str, message: WireMessage) -> None:
@@ -251,6 +258,7 @@ def _check_hostile(dialect: Dialect, messages: Sequence[WireMessage]) -> None:
             _check_told("an error", str(error), dialect)
         else:
             _check_news(dialect, news)
+        _check_silence_after(dialect)
 
 
 def _variants(value: Any) -> Iterator[Any]:

@@ -53,12 +53,23 @@ class Dialect(Protocol):
         sample_rate: Hz of the audio it is told to expect.
         channels: number of audio channels it transcribes apart.
         keepalive_after: seconds without any outgoing message after which `keepalive` is due; None: never.
+        longest: seconds that the provider lets a connection last; None: no limit is known.
     """
 
     name: str
     sample_rate: int
     channels: int
     keepalive_after: float | None
+
+    @property
+    def longest(self) -> float | None: ...
+
+    @property
+    def silence_after(self) -> float | None:
+        """Seconds without audio after which it must be fed silence to go on, at the moment; None: not now, or never.
+
+        For providers whose own end of turn counts time by the audio they get. May change with each `decode`.
+        """
 
     def address(self) -> str:
         """The full url with its query; no secret in it."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 from turnwise.errors import UsageError
@@ -83,9 +83,13 @@ class Deepgram:
     mip_opt_out: bool = False
     extra: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
+    remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
+
     name: str = field(default="deepgram", init=False, repr=False)
     # Deepgram hangs up after 10 s without a message; it advises one every 3 to 5 s.
     keepalive_after: float | None = field(default=4.0, init=False, repr=False)
+    longest: float | None = field(default=None, init=False, repr=False)
+    silence_after: float | None = field(default=None, init=False, repr=False)
     ignored: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -4,8 +4,8 @@ Flux tells in ``TurnInfo`` messages how the turn goes: all its words so far, aga
 of them: StartOfTurn, Update, EagerEndOfTurn, TurnResumed, EndOfTurn. Words become final with EndOfTurn only.
 Options are query parameters and have Deepgram's names. Reference: https://developers.deepgram.com/docs/flux
 
-Flux counts time by the audio it gets: when none comes, no turn ends. It has no keep-alive message; the pings of
-the link must do.
+Flux counts time by the audio it gets: when none comes, no turn ends. So the link feeds it silence as long as a turn
+of its is open (`Flux.silence_after`). It has no keep-alive message; the pings of the link must do.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 from turnwise.errors import UsageError
@@ -39,6 +39,7 @@ _CONFIGURABLE = {
     "numerals": "numerals",
 }
 _NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "auth", "own_turns", "extra")
+_LATE = 0.5  # seconds
 _SETTLED = 1.0  # seconds; when Flux has heard so much more and shows no word, none is to come for what lies before
 
 _Kind = Literal["started", "eager_end", "resumed", "ended"]
@@ -100,12 +101,17 @@ class Flux:
     mip_opt_out: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
+    remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
+
     name: str = field(default="flux", init=False, repr=False)
     keepalive_after: float | None = field(default=None, init=False, repr=False)
+    longest: float | None = field(default=None, init=False, repr=False)
     ignored: int = field(default=0, init=False, repr=False)
     # Of this connection; `opening` starts them anew.
     _open: bool = field(default=False, init=False, repr=False)  # Flux is in a turn
     _heard: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: how far it has listened
+    _quiet: float = field(default=0.0, init=False, repr=False)  # ... and up to here no word of the turn was heard
+    _turn: int | None = field(default=None, init=False, repr=False)  # its turn_index
     _final: float = field(default=0.0, init=False, repr=False)  # ... and how far that is final
     _configuring: bool = field(default=False, init=False, repr=False)  # a Configure is not answered yet
 
@@ -158,7 +164,8 @@ class Flux:
 
     def opening(self) -> Sequence[WireMessage]:
         """Nothing. A connection has begun: its clock starts anew, and no turn is open on it."""
-        self._open, self._heard, self._final, self._configuring = False, 0.0, 0.0, False
+        self._open, self._turn, self._configuring = False, None, False
+        self._heard = self._quiet = self._final = 0.0
         return ()
 
     def audio(self, pcm: bytes) -> WireMessage:
@@ -200,6 +207,11 @@ class Flux:
     def keepalive(self) -> WireMessage | None:
         return None
 
+    @property
+    def silence_after(self) -> float | None:
+        """Half a second while a turn of Flux's is open: long enough for audio that is only late."""
+        return _LATE if self._open else None
+
     def closing(self) -> WireMessage:
         """Flux closes, but does not finish its turn: the last Update is all there is."""
         return '{"type":"CloseStream"}'
@@ -232,11 +244,20 @@ class Flux:
         start, end = time_of(data, "audio_window_start"), time_of(data, "audio_window_end")
         if end < start:
             raise ValueError(f"the audio window ends at {end:g}, before it starts at {start:g}")
-        words, timed = _words(data, start + offset, end + offset, offset)
+        # The window begins with the silence before the turn, where a word without times would be the last turn's.
+        begin = max(start, min(self._quiet, end))
+        words, timed = _words(data, begin + offset, end + offset, offset)
         kind = _KINDS[data["event"]]
         is_final = kind == "ended"
         forced = is_final and data.get("trigger") == "manual"
         self._heard = max(self._heard, end)
+        if is_final or not words:
+            self._quiet = end
+        turn = data.get("turn_index")
+        if self._open and isinstance(turn, int) and turn != self._turn:
+            # The end of the turn before was missed; its words are not covered by anything that comes now.
+            self._open, self._final = False, max(self._final, start)
+        self._turn = turn if isinstance(turn, int) else None
         self._open = not is_final and (self._open or bool(words))
         result = Transcript(at, words, start + offset, end + offset, is_final, is_final, forced, timed)
         signals: list[Signal] = [result]

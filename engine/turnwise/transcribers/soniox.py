@@ -45,11 +45,6 @@ _TRANSIENT = (
 )
 _PERMANENT = ("invalid_request", "model_not_available", "unauthenticated", "permission_denied")
 _PERMANENT_CODES = (400, 401, 402, 403, 404)
-_REMEDIES = {
-    401: f"check the key in {_VARIABLE}; it works in the region of its project only",
-    402: "the account has no credit left",
-    403: f"get a new key into {_VARIABLE}",
-}
 
 
 @dataclass(eq=False)
@@ -108,6 +103,8 @@ class Soniox:
     name: str = field(default="soniox", init=False, repr=False)
     # Soniox hangs up after 20 s without a message.
     keepalive_after: float | None = field(default=10.0, init=False, repr=False)
+    longest: float | None = field(default=300 * 60.0, init=False, repr=False)  # then: max_duration_reached
+    silence_after: float | None = field(default=None, init=False, repr=False)
     ignored: int = field(default=0, init=False, repr=False)
     # Of this connection; `opening` makes a new one.
     _tokens: TokenReader = field(default_factory=TokenReader, init=False, repr=False)
@@ -185,6 +182,17 @@ class Soniox:
     def address(self) -> str:
         return _ADDRESSES[self.region] if self.url is None else self.url
 
+    @property
+    def remedies(self) -> Mapping[int, str]:
+        """What to do about an error, by its number."""
+        here = next((region for region, url in _ADDRESSES.items() if url == self.address()), None)
+        where = f"; this is {here}" if here else ""
+        return {
+            401: f"check the key in {_VARIABLE}; it works in the region of its project only (us, eu or jp{where})",
+            402: "the account has no credit left",
+            403: f"get a new key into {_VARIABLE}",
+        }
+
     def headers(self) -> list[tuple[str, str]]:
         return [("Authorization", f"Bearer {self.key}")]
 
@@ -222,11 +230,19 @@ class Soniox:
         Final tokens are handed on at once, so that nothing is held back that an error, with or without tokens
         of its own, could take away. After an error Soniox closes with code 1000, as after success.
         """
+        try:
+            return self._decode(message, at, offset)
+        except ValueError:
+            self._tokens.missed = True
+            raise
+
+    def _decode(self, message: WireMessage, at: float, offset: float) -> Sequence[ProviderNews]:
         data = object_in(message, _NAME)
-        failure = _failure(data)
+        failure = self._failure(data)
         news: list[ProviderNews] = []
         try:
-            news += [Heard(0, transcript) for transcript in self._tokens.read(data, at, offset)]
+            if data.get("tokens") or not failure:  # an error without tokens does not take back what was heard
+                news += [Heard(0, transcript) for transcript in self._tokens.read(data, at, offset)]
             finished = field_of(data, "finished", bool, False)
         except ValueError:
             if failure is None:
@@ -240,18 +256,17 @@ class Soniox:
             self.ignored += 1
         return news
 
-
-def _failure(data: dict[str, Any]) -> ProviderFailed | None:
-    code, slug, text = (data.get(key) for key in ("error_code", "error_type", "error_message"))
-    if code is None and slug is None and text is None:
-        return None
-    permanent = slug in _PERMANENT or (slug not in _TRANSIENT and code in _PERMANENT_CODES)
-    if "no audio received" in str(text).lower():
-        permanent = False  # the session ended before it began; nothing is wrong with the settings
-    said = " ".join(str(part)[:150] for part in (code, slug) if part is not None)
-    detail = f"{said}: {str(text)[:150]}" if text is not None else said
-    remedy = _REMEDIES.get(code) if isinstance(code, int) else None
-    return ProviderFailed(f"{detail}; {remedy}" if remedy and permanent else detail, permanent)
+    def _failure(self, data: dict[str, Any]) -> ProviderFailed | None:
+        code, slug, text = (data.get(key) for key in ("error_code", "error_type", "error_message"))
+        if code is None and slug is None and text is None:
+            return None
+        permanent = slug in _PERMANENT or (slug not in _TRANSIENT and code in _PERMANENT_CODES)
+        if "no audio received" in str(text).lower():
+            permanent = False  # the session ended before it began; nothing is wrong with the settings
+        said = " ".join(str(part)[:150] for part in (code, slug) if part is not None)
+        detail = f"{said}: {str(text)[:150]}" if text is not None else said
+        remedy = self.remedies.get(code) if isinstance(code, int) else None
+        return ProviderFailed(f"{detail}; {remedy}" if remedy and permanent else detail, permanent)
 
 
 def _is_list(value: object) -> bool:

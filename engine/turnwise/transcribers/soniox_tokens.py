@@ -19,6 +19,7 @@ __all__ = ["TokenReader"]
 
 _END, _FIN = "<end>", "<fin>"
 _INSTANT = 1e-3  # seconds
+_MISSED = 0.3  # seconds; so much at least is in doubt when a message could not be read
 _USUAL_LENGTH = 0.2  # seconds of speech for a token that has no times
 
 
@@ -32,9 +33,14 @@ class _Token(NamedTuple):
 
 
 class TokenReader:
-    """Reads the messages of one connection, in order. Pure, but for what it remembers of the tokens before."""
+    """Reads the messages of one connection, in order. Pure, but for what it remembers of the tokens before.
+
+    Attributes:
+        missed: a message before could not be read, and may have held final tokens, which are never sent again.
+    """
 
     def __init__(self) -> None:
+        self.missed = False
         # Times are seconds of the connection's clock.
         self._final = 0.0  # audio up to here is final
         self._reach = 0.0  # the last interim result ended here
@@ -80,7 +86,7 @@ class TokenReader:
                 yield Transcript(
                     at=at,
                     words=_moved(words, offset),
-                    start=self._final + offset,
+                    start=self._start(finals, end) + offset,
                     end=end + offset,
                     is_final=True,
                     endpoint=marker == _END,
@@ -90,6 +96,14 @@ class TokenReader:
             self._final = end
             if marker:
                 self._blank, self._fresh = False, True
+
+    def _start(self, finals: Sequence[_Token], end: float) -> float:
+        """Where a final result begins: behind the one before, or, when that was missed, with its own first token."""
+        if not self.missed:
+            return self._final
+        self.missed = False
+        starts = [token.start for token in finals if token.start is not None]
+        return min(max(self._final + _MISSED, *starts[:1]), end) if starts else end
 
     def _words(
         self, tokens: Sequence[_Token], start: float, end: float, *, keep: bool = True
