@@ -251,6 +251,23 @@ def test_only_the_token_opens_a_server_that_has_one(sentences: Path) -> None:
         assert rejection(f"{url}?{QUERY}", "Bearer guess").status_code == 401
 
 
+def test_the_token_may_stand_in_the_environment(sentences: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TURNWISE_STT_TOKEN", "secret")
+
+    async def ours() -> None:
+        async with local_server(sentences=sentences) as url, dial(f"{url}?{QUERY}", "Token local"):
+            pass
+
+    async def theirs(url: str) -> None:
+        async with dial(f"{url}?{QUERY}", "Bearer secret"):
+            pass
+
+    with serving("--sentences", sentences) as url:
+        assert rejection(f"{url}?{QUERY}", "Bearer guess").status_code == 401
+        trio.run(theirs, url)
+    trio.run(ours)  # the token is not for the server that we start for ourselves
+
+
 def test_rubbish_on_the_port_harms_no_one(url: str) -> None:
     port = int(re.findall(r":(\d+)/", url)[0])
     for rubbish in (b"", b"\x16\x03\x01\x00\xa5", b"GET / HTTP/1.1\r\n\r\n"):

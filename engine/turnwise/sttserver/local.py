@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -13,6 +14,7 @@ from typing import BinaryIO
 import trio
 
 from turnwise.errors import SessionError, UsageError
+from turnwise.sttserver.server import TOKEN_VARIABLE
 
 __all__ = ["local_server"]
 
@@ -43,6 +45,7 @@ async def local_server(*, sentences: Path | None = None) -> AsyncIterator[str]:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=complaints,
+            env={name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE},  # not for this one
             start_new_session=True,
         )
         try:

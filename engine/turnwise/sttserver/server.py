@@ -26,7 +26,10 @@ from turnwise.sttserver.script import Script
 from turnwise.sttserver.steps import Ask, Close, Decode, Drop, Refused, Send, Step, Stream
 from turnwise.trace import read_trace
 
-__all__ = ["SttServer", "add_arguments", "run"]
+__all__ = ["TOKEN_VARIABLE", "SttServer", "add_arguments", "run"]
+
+#: The environment variable for what ``--token`` says.
+TOKEN_VARIABLE = "TURNWISE_STT_TOKEN"
 
 _HANDSHAKE_TIMEOUT = 10.0  # seconds
 _CLOSE_TIMEOUT = 5.0
@@ -212,7 +215,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The options of ``turnwise stt-server``."""
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8765, help="0: one that is free (default: %(default)s)")
-    parser.add_argument("--token", help="the key clients must send; required when HOST is not this machine alone")
+    parser.add_argument(
+        "--token",
+        help=f"the key clients must send; required when HOST is not this machine alone. Better put it into "
+        f"{TOKEN_VARIABLE}: a command line is seen by every user of the machine",
+    )
     parser.add_argument(
         "--sentences",
         type=Path,
@@ -245,6 +252,7 @@ def _seconds(text: str) -> float:
 
 def run(args: argparse.Namespace) -> int:
     """Serve until SIGINT or SIGTERM; returns the exit status."""
+    args.token = args.token or os.environ.get(TOKEN_VARIABLE) or None
     try:
         error = trio.run(_main, args)
     except KeyboardInterrupt:  # before or after the time in which we listen for signals
@@ -289,7 +297,7 @@ async def _main(args: argparse.Namespace) -> Exception | None:
 
 async def _listen(args: argparse.Namespace) -> list[trio.SocketListener]:
     if not _is_loopback(args.host) and not args.token:
-        raise UsageError(f"--host {args.host} can be reached from other machines: give --token as well")
+        raise UsageError(f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE} or --token")
     if not 0 <= args.port <= 65_535:
         raise UsageError(f"--port {args.port} is not a port: give one from 0 to 65535")
     # "localhost" may stand for two addresses, which with port 0 would get a port each.
