@@ -1,0 +1,1 @@
+"""How many calls a core carries: ``python -m benchmarks.capacity``."""
