@@ -195,7 +195,7 @@ def test_a_recording_that_is_cut_off_gives_what_it_has(
 
 def test_version_and_help(turnwise: Run) -> None:
     assert turnwise("--version").out == f"turnwise {version('turnwise')}\n"
-    for command in ((), ("listen",), ("replay",), ("plot",), ("policies",), ("stt-server",), ("doctor",)):
+    for command in ((), ("listen",), ("replay",), ("plot",), ("tune",), ("policies",), ("stt-server",), ("doctor",)):
         done = turnwise(*command, "--help")
         assert (done.status, done.err) == (0, "")
         assert done.out.startswith("usage: turnwise")

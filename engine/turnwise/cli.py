@@ -1,5 +1,5 @@
-"""The command line: ``turnwise listen``, ``replay``, ``plot``, ``policies``, ``stt-server``,
-``doctor``.
+"""The command line: ``turnwise listen``, ``replay``, ``plot``, ``tune``, ``policies``,
+``serve``, ``stt-server``, ``doctor``.
 
 Exit status: 0 done, 1 a session failed or a check did not hold, 2 bad usage, 130 interrupted (Ctrl-C), 141
 nobody reads standard output any more, 143 terminated. What goes wrong is one line on standard error.
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
-from turnwise import doctor, listen, policy_options, replay_cli
+from turnwise import doctor, listen, policy_options, replay_cli, serve, tune_cli
 from turnwise.errors import SessionError, UsageError
 from turnwise.sttserver import server
 
@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     listen.register(subparsers)
     replay_cli.register(subparsers)
+    tune_cli.register(subparsers)
+    serve.register(subparsers)
     policy_options.register(subparsers)
     doctor.register(subparsers)
     stt_server = subparsers.add_parser(

@@ -1,0 +1,168 @@
+"""``turnwise serve``: audio in and turn events out over a websocket, for programs in any language."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import trio
+
+from turnwise.errors import UsageError
+from turnwise.link_connection import Connector, open_stream
+from turnwise.listen import _LOCAL_KEY, _PROVIDERS, _transcriber
+from turnwise.nursery import open_background
+from turnwise.policy_options import add_policy_arguments, chosen_policy
+from turnwise.session import Session, open_session
+from turnwise.sources.base import AudioSource
+from turnwise.sources.serving import Authorise, Limits, Upgrade, address_of, bearer_token, is_loopback, serve_websockets
+from turnwise.sources.websocket import VERSION, Control, SocketCall, websocket_server
+from turnwise.sttserver.local import local_server
+from turnwise.transcribers.base import Dialect
+from turnwise.transcribers.deepgram import Deepgram
+from turnwise_policies.events import as_dict
+from turnwise_policies.policy import Policy
+
+__all__ = ["Transcribers", "converse", "own_pages_only", "register"]
+
+#: The environment variable for what ``--token`` says.
+TOKEN_VARIABLE = "TURNWISE_TOKEN"
+
+#: Gives the transcriber for some audio.
+Transcribers = Callable[[AudioSource], AbstractAsyncContextManager[Dialect]]
+
+
+async def converse(
+    call: SocketCall, transcribers: Transcribers, policy: Policy | str, connect: Connector = open_stream
+) -> None:
+    """One session: the client's audio in, every event back as a JSON object, first of all ``ready``.
+
+    Raises:
+        TurnwiseError: the client or the transcriber failed.
+    """
+    async with transcribers(call) as transcriber:
+        await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
+        async with open_session(call, transcriber, policy=policy, connect=connect) as session:
+            call.on_control = partial(_obey, session)
+            async for event in session:
+                await call.send(as_dict(event))
+
+
+def _obey(session: Session, control: Control) -> None:
+    match control.command:
+        case "agent_started":
+            session.agent_started()
+        case "agent_stopped":
+            session.agent_stopped()
+        case command:
+            getattr(session, command)(control.channel)
+
+
+def own_pages_only(upgrade: Upgrade) -> bool:
+    """Keeps out pages of other sites: a browser lets any of them connect to this machine, but tells who asks."""
+    origin = upgrade.headers.get("origin")
+    try:
+        return origin is None or is_loopback(urlsplit(origin).hostname or "")
+    except ValueError:
+        return False
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command; its ``run`` takes the arguments and returns the exit status."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="take audio and give turns over a websocket",
+        description="A websocket server, for programs in any language: a JSON header and PCM in, every event out as "
+        "one JSON message. A session for each connection.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8766, help="0: one that is free (default: %(default)s)")
+    parser.add_argument(
+        "--token",
+        help=f"what clients must send as Authorization: Bearer TOKEN; required when HOST is not this machine. Better "
+        f"put it into {TOKEN_VARIABLE}: a command line is seen by every user of the machine",
+    )
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=20,
+        metavar="N",
+        help="at the same time, the rest is refused (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--stt",
+        choices=["local", *_PROVIDERS],
+        default="local",
+        help="the transcriber: the built-in recogniser (default, no key), or a provider, as with turnwise listen",
+    )
+    parser.add_argument("--url", help="the provider's endpoint, if not its usual one")
+    parser.add_argument(
+        "--sentences", type=Path, metavar="FILE", help="--stt local: what may be said, a sentence a line"
+    )
+    add_policy_arguments(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.connections < 1:
+        raise UsageError(f"--connections {args.connections}: there must be at least 1")
+    token = args.token or os.environ.get(TOKEN_VARIABLE)
+    if not token and not is_loopback(args.host):
+        raise UsageError(
+            f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE}, or give --token"
+        )
+    authorise: Authorise = bearer_token(token) if token else own_pages_only
+    trio.run(_serve, args, chosen_policy(args), authorise)
+    return 0
+
+
+async def _serve(args: argparse.Namespace, policy: Policy, authorise: Authorise) -> None:
+    """Until SIGINT or SIGTERM."""
+    async with AsyncExitStack() as stack:
+        transcribers = await stack.enter_async_context(_transcribers(args))
+        server = websocket_server(
+            partial(converse, transcribers=transcribers, policy=policy),
+            authorise=authorise,
+            limits=Limits(connections=args.connections),
+        )
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            nursery = await stack.enter_async_context(open_background())
+            serve = partial(serve_websockets, host=args.host)
+            (listener, *_) = await nursery.start(serve, server, args.port)
+            print(f"listening on ws://{address_of(listener)}", flush=True)
+            await anext(signals)
+    print("turnwise: terminated", file=sys.stderr)
+
+
+class _Probe:
+    """Telephone audio of no length, to see whether a transcriber can be had at all."""
+
+    sample_rate = 8000
+    channels = 1
+    duration = 0.0
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        for _ in ():
+            yield b""
+
+
+@asynccontextmanager
+async def _transcribers(args: argparse.Namespace) -> AsyncIterator[Transcribers]:
+    """One local server for all connections, or whatever the provider has; a wrong key or url shows at once."""
+    if args.stt != "local" or args.url is not None:
+        async with _transcriber(args, _Probe()):
+            yield partial(_transcriber, args)
+        return
+    async with local_server(sentences=args.sentences) as url:
+
+        @asynccontextmanager
+        async def local(source: AudioSource) -> AsyncIterator[Dialect]:
+            yield Deepgram(_LOCAL_KEY, url, source.sample_rate, source.channels)
+
+        yield local

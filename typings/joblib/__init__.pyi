@@ -1,0 +1,13 @@
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, Literal, ParamSpec, TypeVar
+
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+class Parallel:
+    def __init__(self, *, n_jobs: int | None = ..., return_as: Literal["generator"], batch_size: int = ...) -> None: ...
+    def __call__(self, tasks: Iterable[Any]) -> Iterator[Any]: ...
+
+def delayed(function: Callable[_P, _R]) -> Callable[_P, Any]: ...
+def parallel_config(backend: str) -> AbstractContextManager[Any]: ...
