@@ -229,7 +229,7 @@ def test_a_flood_of_100_000_messages_does_not_keep_audio_from_being_sent(
     async def script(link: Link, owner: Owner) -> None:
         # At the moment when the flood begins there are 5 s of audio to send: 50 messages.
         link.feed(audio(0.0, 5.0))
-        while link._outbox.waiting:
+        while link._sender.outbox.waiting:
             await trio.lowlevel.checkpoint()
         arrived.append(pushed)
         assert trio.current_time() == 1.0

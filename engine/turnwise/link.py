@@ -23,14 +23,12 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
-from turnwise.link_base import LinkOwner, LinkSettings, LinkStats, silence_record
+from turnwise.link_base import LinkOwner, LinkSettings, LinkStats
 from turnwise.link_connection import Connection, Connector, LinkFailure, open_connection, open_stream, redact
-from turnwise.link_outbox import Mark, Outbox
-from turnwise.link_pacing import Pacing
 from turnwise.link_retry import Retry
+from turnwise.link_sender import Sender
 from turnwise.link_watchdog import Watchdog
 from turnwise.nursery import open_background
-from turnwise.provider_clock import ProviderClock
 from turnwise.replay_buffer import Coverage, ReplayBuffer
 from turnwise.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished, WireMessage
 from turnwise_policies.signals import Signal
@@ -38,7 +36,6 @@ from turnwise_policies.signals import Signal
 __all__ = ["Link"]
 
 _CLOSED_OK = 1000
-_NUDGE = 0.5  # seconds
 _COMPLAINTS = 10  # of the transcriber that are told, for each connection
 _POLICY_VIOLATION = 1008  # Deepgram: the payload cannot be decoded as audio; it would not be next time
 
@@ -74,11 +71,8 @@ class Link:
         self._connect = connect
         self._rng = rng or random.Random()
         self._buffer = ReplayBuffer(2 * dialect.channels, round(settings.keep * sample_rate))
-        self._outbox = Outbox(self._buffer, round(settings.message * sample_rate))
+        self._sender = Sender(dialect, sample_rate, settings, owner, self._buffer)
         self._coverage = Coverage(dialect.channels)
-        self._clock = ProviderClock()
-        self._wake = trio.Event()
-        self._idle = True  # the sender waits for any audio, not for a whole message
         self._closing = False
         self._finished = trio.Event()
         self._settled: trio.Event | None = None
@@ -89,12 +83,10 @@ class Link:
         self._end: LinkFailure | None = None
         self._origin = 0.0  # audio time that is the provider's 0
         self._watchdog = Watchdog(settings, None, 0.0, 0.0)
-        self._pacing = Pacing(settings, sample_rate, 0.0, 0)
         self._started = self._last_received = 0.0
         self._failed: str | None = None  # the last thing that was said was this failure
         self._unread = False  # a message of this connection made no sense
         self._reread: tuple[float, float] | None = None  # a span that was asked for again because of that
-        self._close_sent = False
         self._received = 0
 
     # What the session calls
@@ -103,41 +95,42 @@ class Link:
         """Audio for the transcriber: whole frames. Never blocks; what cannot be sent yet is kept."""
         if pcm:
             self._buffer.append(pcm)
-            if self._idle or self._outbox.ready:
-                self._wake.set()
+            if self._sender.outbox.overrun and self.connected:
+                self._drop("the transcriber does not take the audio")
+            self._sender.fed()
 
     def finalize(self, channel: int | None = None) -> None:
         """Ask for final results of all audio fed so far, on one channel or (None) on all."""
         if not self._closing:
-            self._outbox.mark("finalize", channel)
-            self._wake.set()
+            self._sender.outbox.mark("finalize", channel)
+            self._sender.wake()
 
     def send(self, message: str) -> None:
         """Send a control message of the provider's behind all audio fed so far. A lost connection takes it along."""
         if not self._closing:
-            self._outbox.mark("message", message=message)
-            self._wake.set()
+            self._sender.outbox.mark("message", message=message)
+            self._sender.wake()
 
     def flush(self) -> None:
         """No audio comes for now: send what there is, without waiting for a whole message."""
         if not self._closing:
-            self._outbox.mark("flush")
-            self._wake.set()
+            self._sender.outbox.mark("flush")
+            self._sender.wake()
 
     async def settle(self) -> None:
         """Wait until the server has read all audio fed so far, and all it said before that was handed on."""
         if self._finished.is_set():
             return
         self._settled = trio.Event()
-        self._outbox.mark("settle")
-        self._wake.set()
+        self._sender.outbox.mark("settle")
+        self._sender.wake()
         await self._settled.wait()
 
     async def finish(self) -> None:
         """No audio comes any more: wait for the last results, at most `LinkSettings.tail` for each message."""
         self._closing = True
-        self._outbox.mark("close")
-        self._wake.set()
+        self._sender.outbox.mark("close")
+        self._sender.wake()
         await self._finished.wait()
 
     async def run(self) -> None:
@@ -149,7 +142,7 @@ class Link:
         retry = Retry(self._settings, trio.current_time())
         while True:
             covered = self._coverage.until
-            self._end, self._started, self._close_sent = None, math.inf, False
+            self._end, self._started, self._sender.close_sent = None, math.inf, False
             try:
                 await self._serve_one_connection()
             except LinkFailure as error:
@@ -182,7 +175,7 @@ class Link:
                 async with open_background() as nursery:
                     self._scope = nursery.cancel_scope
                     nursery.start_soon(self._send, connection, opening)
-                    nursery.start_soon(self._nudge)
+                    nursery.start_soon(self._sender.nudge)
                     nursery.start_soon(self._watch, connection.websocket)
                     await self._receive(connection.websocket)
             finally:
@@ -198,14 +191,12 @@ class Link:
         if start > covered:
             self.stats.lost += (start - covered) / self._rate
             self._owner.audio_lost(covered / self._rate, self._origin)
-        self.stats.replayed += max(self._outbox.cursor - start, 0) / self._rate
-        self._outbox.cursor = start
+        self.stats.replayed += max(self._sender.outbox.cursor - start, 0) / self._rate
         self._coverage.restart(self._origin)
         self._buffer.release(start)
-        self._clock.restart()
         now = self._started = self._last_received = trio.current_time()
-        self._pacing = Pacing(self._settings, self._rate, now, start)
         self._watchdog = Watchdog(self._settings, self._dialect.longest, now, self._origin)
+        self._sender.begin(now, start, self._watchdog)
         self._unread, self._failed = False, None
         self.connected = True
         self.stats.connections += 1
@@ -219,11 +210,11 @@ class Link:
             self.stats.renewals += 1
         elif not self._finished.is_set():
             self.stats.losses += 1
-        self._outbox.forget_marks()
+        self._sender.outbox.forget_marks()
         if self._settled is not None and not self._settled.is_set():
-            self._outbox.mark("settle")
+            self._sender.outbox.mark("settle")
         if self._closing:
-            self._outbox.mark("close")
+            self._sender.outbox.mark("close")
 
     def _drop(self, detail: str, *, permanent: bool = False, planned: bool = False) -> None:
         """End this connection; the first reason counts."""
@@ -234,103 +225,26 @@ class Link:
     # Sending
 
     async def _send(self, connection: Connection, opening: Sequence[WireMessage]) -> None:
-        try:
-            for message in opening:
-                await connection.send(message)
-            while not self._close_sent:
-                await self._send_next(connection)
-        except (ConnectionClosed, LocalProtocolError):
-            return  # the receiver hears of it too, after the messages that came before
-        await self._wait_for_tail(connection)
+        if await self._sender.run(connection, opening, self._settle):
+            await self._wait_for_tail(connection)
+        # Else the receiver hears of the end too, after the messages that came before.
 
-    async def _send_next(self, connection: Connection) -> None:
-        now, outbox, pacing = trio.current_time(), self._outbox, self._pacing
-        if outbox.overrun:
-            self._drop("the transcriber does not take the audio")
-            await trio.sleep_forever()
-        due, partial = pacing.audio_due(outbox), pacing.partial
-        match outbox.take(partial=now >= partial) if now >= due else None:
-            case bytes(pcm):
-                self._watchdog.sent(now, self._sent_until)
-                await connection.send(self._dialect.audio(pcm))
-                pacing.audio = trio.current_time()
-            case Mark(kind="finalize", channel=channel):
-                if (message := self._dialect.finalize(channel)) is not None:
-                    self._owner.sent(message)
-                    await connection.send(message)
-            case Mark(kind="flush"):
-                return
-            case Mark(kind="message", message=text):
-                self._owner.sent(text)
-                await connection.send(text)
-            case Mark(kind="close"):
-                await self._hear_out(connection)
-                message = self._dialect.closing()
-                self._owner.sent(message)
-                await connection.send(message)
-                self._close_sent = True
-            case Mark(kind="settle"):
-                await connection.websocket.ping()
-                await self._let_receive()
-                if self._settled is not None:
-                    self._settled.set()
-                pacing.audio = trio.current_time()  # it was not the audio that waited
-                return
-            case None:
-                keepalive = pacing.sent + (self._dialect.keepalive_after or math.inf)
-                silence = pacing.silence_due(outbox, self._dialect.silence_after)
-                if now >= silence:
-                    await self._send_silence(connection)
-                elif now >= keepalive and (message := self._dialect.keepalive()) is not None:
-                    await connection.send(message)
-                else:
-                    self._idle = now >= max(due, partial)
-                    more = math.inf if self._idle else due if due > now else partial
-                    flowing = more == partial and self._dialect.silence_after is None
-                    await self._wait(math.inf if flowing else min(more, silence, keepalive))
-                    return
-        pacing.sent = trio.current_time()
-
-    @property
-    def _sent_until(self) -> float:
-        """Audio time."""
-        return self._outbox.cursor / self._rate
-
-    async def _send_silence(self, connection: Connection) -> None:
-        frames = round(self._settings.message * self._rate)
-        audio, seconds = round(self._sent_until, 6), round(frames / self._rate, 6)
-        self._clock.insert(audio, seconds)
-        self._owner.sent(silence_record(audio, seconds))
-        self._pacing.silence = self._pacing.sent = trio.current_time()
-        await connection.send(self._dialect.audio(bytes(2 * self._dialect.channels * frames)))
-
-    async def _hear_out(self, connection: Connection) -> None:
-        """Before the end: let a provider end its turn that needs silence for it."""
-        until = trio.current_time() + self._settings.tail
-        while self._dialect.silence_after is not None and trio.current_time() < until:
-            await self._send_silence(connection)
-            await trio.sleep(self._settings.message)
-
-    async def _wait(self, until: float) -> None:
-        self._wake = trio.Event()
-        if until == math.inf:  # while audio flows: a timer would cost as much as all the rest, and `_nudge` has one
-            await self._wake.wait()
-            return
-        with trio.move_on_at(until):
-            await self._wake.wait()
-
-    async def _nudge(self) -> None:
-        """Wake the sender where audio has ceased to flow: part of a message is due, or a keep-alive will be."""
-        while True:
-            await trio.sleep(_NUDGE)
-            if trio.current_time() >= self._pacing.partial:
-                self._wake.set()
+    async def _settle(self, connection: Connection) -> None:
+        await connection.websocket.ping()
+        # A pong wakes its waiter even while messages from before it are still queued for the receiver.
+        seen = -1
+        while seen != self._received:
+            seen = self._received
+            for _ in range(3):
+                await trio.lowlevel.checkpoint()
+        if self._settled is not None:
+            self._settled.set()
 
     async def _wait_for_tail(self, connection: Connection) -> None:
         patience = self._settings.tail
         while patience > 0:
             await trio.sleep(patience)
-            last = max(self._pacing.sent, self._last_received)
+            last = max(self._sender.pacing.sent, self._last_received)
             patience = last + self._settings.tail - trio.current_time()
         if not self._all_covered() and not self._all_heard():
             await self._ping(connection.websocket)  # if it has not even heard the end, another one may
@@ -371,16 +285,16 @@ class Link:
                         self._drop(f"the transcriber failed: {detail}", permanent=True)
                     case ProviderFailed(detail) if (complaints := complaints + 1) <= _COMPLAINTS:
                         self._owner.warn(redact(f"the transcriber reports: {detail}", self._dialect))
-                    case StreamFinished() if self._close_sent:
+                    case StreamFinished() if self._sender.close_sent:
                         self._finished.set()
                         self._scope.cancel()
             self._renew_in_time()
             if self._dialect.silence_after is not None:
-                self._wake.set()
+                self._sender.wake()
 
     def _heard(self, channel: int, signal: Signal) -> None:
-        signal = self._clock.place(signal)
-        self._watchdog.heard(signal, self._sent_until)
+        signal = self._sender.clock.place(signal)
+        self._watchdog.heard(signal, self._sender.sent_until)
         if self._unread and (gap := self._coverage.gap(channel, signal)) is not None:
             # What could not be read was a final result: its audio is asked for again, once.
             if gap != self._reread:
@@ -388,23 +302,15 @@ class Link:
                 self._drop("a final result could not be read")
                 return
             self._owner.audio_lost(*gap)
-        new = self._coverage.admit(channel, signal, self._sent_until)
-        self._buffer.release(min(round(self._coverage.until * self._rate), self._outbox.cursor))
+        new = self._coverage.admit(channel, signal, self._sender.sent_until)
+        self._buffer.release(min(round(self._coverage.until * self._rate), self._sender.outbox.cursor))
         if new is not None:
             self._owner.transcribed(channel, new)
-
-    async def _let_receive(self) -> None:
-        # A pong wakes its waiter even while messages from before it are still queued for the receiver.
-        seen = -1
-        while seen != self._received:
-            seen = self._received
-            for _ in range(3):
-                await trio.lowlevel.checkpoint()
 
     def _closed(self, code: int, reason: str | None) -> None:
         if self._failed is not None and code == _CLOSED_OK:  # as Soniox closes after an error
             self._drop(f"the transcriber failed: {self._failed}")
-        elif self._close_sent and code == _CLOSED_OK:
+        elif self._sender.close_sent and code == _CLOSED_OK:
             self._finished.set()
         else:
             detail = f"the transcriber hung up: {code} {reason or ''}".rstrip()
@@ -420,7 +326,7 @@ class Link:
     def _nothing_left(self) -> bool:
         """At the end, is another connection worth while? Not when asking for the rest has brought nothing."""
         before, self._covered_at_close = self._covered_at_close, self._coverage.until
-        return self._all_covered() or (self._close_sent and self._coverage.until <= before)
+        return self._all_covered() or (self._sender.close_sent and self._coverage.until <= before)
 
     # Signs of life
 
@@ -431,7 +337,7 @@ class Link:
             if trio.current_time() >= self._last_received + settings.ping_every:  # any message is a sign of life
                 asked = trio.current_time()
                 await self._ping(websocket)
-            if (complaint := self._watchdog.hangs(trio.current_time(), self._sent_until)) is not None:
+            if (complaint := self._watchdog.hangs(trio.current_time(), self._sender.sent_until)) is not None:
                 self._drop(complaint)
             self._renew_in_time()
 
@@ -447,7 +353,7 @@ class Link:
             await trio.sleep_forever()
 
     def _renew_in_time(self) -> None:
-        now, sent, finished = trio.current_time(), self._sent_until, self._coverage.finished
+        now, sent, finished = trio.current_time(), self._sender.sent_until, self._coverage.finished
         if not self._closing and self._watchdog.outlived(now, sent, finished):
             minutes = f"{(self._dialect.longest or 0) / 60:g} min"
             self._drop(f"planned: {self._dialect.name} ends a connection after {minutes}", planned=True)
