@@ -75,10 +75,12 @@ async def tick(lines: list[Pushed], offset: float, meter: Meter) -> None:
 
 async def call(line: Pushed | Iterated, talk: Talk, url: str, meter: Meter) -> None:
     transcriber = Deepgram("key", url, RATE, extra={"first": str(line.first)})
+    whole = False  # calls begin anywhere, also within a turn
     async with open_session(line.source, transcriber) as session:
         async for event in session:
-            if isinstance(event, TurnCompleted):
+            if isinstance(event, TurnCompleted) and whole:
                 meter.turn(talk, trio.current_time() - line.began + line.first * FRAME, event.text)
+            whole = whole or isinstance(event, TurnCompleted)
 
 
 async def main(url: str, calls: int, chunk: float | None, seconds: float) -> None:
