@@ -262,8 +262,6 @@ def test_a_good_file_is_told_from_those(turnwise: Run, server: list[str], tmp_pa
         ("missing.wav", "missing.wav: no such file"),
         (".", ".: a directory"),
         (os.devnull, f"{os.devnull}: not a regular file"),
-        ("mic", "mic: cannot be listened to yet"),
-        ("https://example.org/a.mp3", "https://example.org/a.mp3: cannot be listened to yet"),
         ("-", "standard input is closed"),
     ],
 )

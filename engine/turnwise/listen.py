@@ -8,7 +8,15 @@ import signal
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager, nullcontext
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    nullcontext,
+)
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +35,10 @@ from turnwise.replay import replay
 from turnwise.report import JsonReport, Report, TextReport, live
 from turnwise.session import open_session
 from turnwise.session_core import TraceWriter
-from turnwise.sources import AudioSource, FileSource, paced, stdin_source
+from turnwise.sources import AudioSource, paced, stdin_source
+from turnwise.sources.address import is_web_address, shown
+from turnwise.sources.encoded import audio_file
+from turnwise.sources.microphone import Microphone, device_list
 from turnwise.sttserver.local import local_server
 from turnwise.token_listing import Tee, TokenListing
 from turnwise.trace import read_trace
@@ -40,6 +51,9 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 __all__ = ["register"]
+
+#: A source that is open, or will be, for the length of a block.
+OpenSource = AbstractAsyncContextManager[AudioSource]
 
 _LOCAL_KEY = "local"  # what a server on this machine is told; it takes any
 # By the name for --stt: the dialect, whose key, and the environment variable that has it.
@@ -58,7 +72,13 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         description="Listen to audio and print one line a completed turn: its text, the rule that decided, and how "
         "long after the end of speech.",
     )
-    parser.add_argument("source", metavar="SOURCE", help="an audio file, or - for raw PCM on standard input")
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="an audio file; an http or https address of a file or a broadcast; mic, mic:NAME or mic:NUMBER; or - for "
+        "raw PCM on standard input",
+    )
+    parser.add_argument("--list-devices", action=_ListDevices, nargs=0, help="list the microphones, and exit")
     parser.add_argument(
         "--stt",
         choices=["local", *_PROVIDERS],
@@ -94,6 +114,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.set_defaults(run=_run)
 
 
+class _ListDevices(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(device_list())
+        parser.exit()
+
+
 def _run(args: argparse.Namespace) -> int:
     if args.redact and not args.record:
         raise UsageError("--redact masks the words of a trace: name the trace with --record")
@@ -116,7 +142,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
     """Before the session and not after it: could the files be written, and would they overwrite the audio?"""
     if (
         args.record
-        and args.source != "-"
+        and os.path.exists(args.source)
         and os.path.exists(args.record)
         and os.path.samefile(args.record, args.source)
     ):
@@ -130,7 +156,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
             raise UsageError(f"--plot {args.plot}: cannot be written; name another file for the picture")
 
 
-async def _until_terminated(args: argparse.Namespace, source: AudioSource, policy: Policy, trace: Path | None) -> int:
+async def _until_terminated(args: argparse.Namespace, source: OpenSource, policy: Policy, trace: Path | None) -> int:
     """The session, which SIGTERM ends in good order; returns the exit status."""
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with open_background() as nursery:
@@ -146,13 +172,16 @@ async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope
     scope.cancel()
 
 
-async def _listen(args: argparse.Namespace, source: AudioSource, policy: Policy, trace: Path | None) -> None:
+async def _listen(args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None) -> None:
     realtime = args.speed != "max"
     async with AsyncExitStack() as stack:
+        source = await stack.enter_async_context(opened)
         transcriber = await stack.enter_async_context(_transcriber(args, source))
         writers: list[TraceWriter] = []
         if trace is not None:
-            header = Header(transcriber.name, source.channels, True, policy.to_dict(), f"turnwise listen {args.source}")
+            header = Header(
+                transcriber.name, source.channels, True, policy.to_dict(), f"turnwise listen {_shown(args.source)}"
+            )
             writers.append(stack.enter_context(Recorder(trace, header, redact=args.redact)))
         if args.show_tokens:
             writers.append(TokenListing(replace(transcriber)))
@@ -161,7 +190,7 @@ async def _listen(args: argparse.Namespace, source: AudioSource, policy: Policy,
         report: Report = (
             JsonReport() if args.json else TextReport(source.channels, console if sys.stdout.isatty() else None)
         )
-        audio = paced(source) if realtime else source
+        audio = paced(source) if realtime and not _is_microphone(args.source) else source  # that sets the pace itself
         session = await stack.enter_async_context(
             open_session(audio, transcriber, policy=policy, recorder=recorder, realtime=realtime)
         )
@@ -171,12 +200,30 @@ async def _listen(args: argparse.Namespace, source: AudioSource, policy: Policy,
         report.finish()
 
 
-def _source(args: argparse.Namespace) -> AudioSource:
+def _source(args: argparse.Namespace) -> OpenSource:
+    """Files and devices are opened at once, so that what is wrong with them shows before anything else happens."""
     if args.source == "-":
-        return stdin_source(AudioFormat(args.encoding, args.sample_rate, args.channels))
-    if args.source == "mic" or args.source.startswith(("http://", "https://")):
-        raise UsageError(f"{args.source}: cannot be listened to yet: give an audio file, or pipe raw PCM into -")
-    return FileSource(args.source)
+        return nullcontext(stdin_source(AudioFormat(args.encoding, args.sample_rate, args.channels)))
+    if _is_microphone(args.source):
+        if args.speed == "max":
+            raise UsageError("--speed max: a microphone is heard as it is spoken to")
+        device = args.source.removeprefix("mic").removeprefix(":")
+        return aclosing(Microphone(int(device) if device.isdecimal() else device or None))
+    if is_web_address(args.source):
+        try:
+            from turnwise.sources.http import http_source
+        except ModuleNotFoundError as error:
+            raise UsageError(f"listening to the web needs {error.name}: pip install 'turnwise[http]'") from None
+        return http_source(args.source)
+    return nullcontext(audio_file(args.source))
+
+
+def _is_microphone(source: str) -> bool:
+    return source == "mic" or source.startswith("mic:")
+
+
+def _shown(source: str) -> str:
+    return shown(source) if is_web_address(source) else source
 
 
 @asynccontextmanager
