@@ -1,6 +1,6 @@
 """How many calls does a core carry?
 
-    python -m benchmarks.capacity [--calls N ...] [--seconds S] [--kinds KIND ...] [--processes P]
+    python -m benchmarks.capacity [--calls N ...] [--seconds S] [--kinds KIND ...] [--processes P] [--cache DIR]
 
 One process, pinned to one core, carries N calls in real time; the transcriber runs in a process on another core
 and is reached over real loopback websockets. Kinds:
@@ -9,9 +9,12 @@ and is reached over real loopback websockets. Kinds:
     iterated    turnwise; frames of 20 ms from an iterator: a task wakes up for each
     chunks      turnwise; 100 ms at a time from an iterator: voice is noticed up to 80 ms later
     floor       no framework: WebRTC's voice detection, frames on sockets, JSON (benchmarks/capacity/floor.py)
+    pipecat, pipecat-timeout, livekit, livekit-vad, livekit-stt
+                the peers as in `benchmarks.peers`: their defaults; without a turn model; LiveKit with speech_final
+                and Silero, which `livekit-stt` still loads; installed on demand below ``--cache``
 
 Without ``--calls`` the largest N is searched (to 5 %) at which 99 of 100 frames are heard within 20 ms and turns
-are told no more than 50 ms later than with 10 calls. With ``--processes P`` the calls are spread over P processes,
+are told no more than 50 ms later than with 2 calls. With ``--processes P`` the calls are spread over P processes,
 each pinned to a core of its own: what a server on several cores does.
 """
 
@@ -24,13 +27,24 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
+
+from benchmarks.capacity.script import write_pcm
+from benchmarks.peers.environments import CACHE, LIVEKIT, PIPECAT, python_in
 
 _KINDS = {
     "pushed": ["benchmarks.capacity.load"],
     "iterated": ["benchmarks.capacity.load", "--chunk", "0.02"],
     "chunks": ["benchmarks.capacity.load", "--chunk", "0.1"],
     "floor": ["benchmarks.capacity.floor"],
+}
+_PEERS = {
+    "pipecat": (PIPECAT, "default"),
+    "pipecat-timeout": (PIPECAT, "timeout"),
+    "livekit": (LIVEKIT, "default"),
+    "livekit-vad": (LIVEKIT, "vad"),
+    "livekit-stt": (LIVEKIT, "stt"),
 }
 _LATE = 20.0  # ms, the 99th percentile of frames
 _SLOWER = 0.05  # seconds, the 90th percentile of turns
@@ -42,22 +56,37 @@ Result = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description="How many calls does a core carry?")
     parser.add_argument("--calls", type=int, nargs="+", help="so many calls, instead of the search")
-    parser.add_argument("--kinds", nargs="+", choices=_KINDS, default=list(_KINDS))
+    parser.add_argument("--kinds", nargs="+", choices=[*_KINDS, *_PEERS], default=list(_KINDS))
     parser.add_argument("--seconds", type=float, default=15, help="measured in each run (default 15)")
     parser.add_argument("--every", type=float, default=0.2, help="seconds between two results (default 0.2)")
     parser.add_argument("--processes", type=int, default=1, help="spread the calls over so many (default 1)")
+    parser.add_argument(
+        "--cache", type=Path, default=CACHE, help="where the peers are installed (default: %(default)s)"
+    )
     args = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     print(f"{len(cores)} cores, Python {sys.version.split()[0]}, load {os.getloadavg()[0]:.1f} at the start\n")
     print(f"| kind | {' | '.join(_COLUMNS)} | kB a call |\n|{'---|' * (len(_COLUMNS) + 2)}")
     with _server(args.every, None if args.processes >= len(cores) else cores[-1]) as url:
         for kind in args.kinds:
-            run = Runs(kind, url, args.seconds, cores[: args.processes])
+            run = Runs(kind, _command(kind, args.cache), url, args.seconds, cores[: args.processes])
             if args.calls:
                 for calls in args.calls:
                     run(calls)
             else:
                 print(f"\n{kind}: {run.search()} calls\n", flush=True)
+
+
+def _command(kind: str, cache: Path) -> list[str]:
+    if kind in _KINDS:
+        return [sys.executable, "-m", *_KINDS[kind]]
+    requires, settings = _PEERS[kind]
+    peer = kind.partition("-")[0]
+    pcm = cache / "capacity.s16"
+    cache.mkdir(parents=True, exist_ok=True)
+    write_pcm(pcm)
+    module = f"benchmarks.capacity.load_{peer}"
+    return [python_in(cache / peer, requires), "-m", module, "--pcm", str(pcm), "--settings", settings]
 
 
 @contextmanager
@@ -76,8 +105,9 @@ def _server(every: float, core: int | None) -> Iterator[str]:
 class Runs:
     """Runs of one kind."""
 
-    def __init__(self, kind: str, url: str, seconds: float, cores: list[int]) -> None:
+    def __init__(self, kind: str, command: list[str], url: str, seconds: float, cores: list[int]) -> None:
         self._kind = kind
+        self._command = command
         self._url = url
         self._seconds = seconds
         self._cores = cores
@@ -85,8 +115,7 @@ class Runs:
 
     def __call__(self, calls: int) -> Result:
         share = calls // len(self._cores)
-        command = [sys.executable, "-m", *_KINDS[self._kind], self._url]
-        command += ["--calls", str(share), "--seconds", str(self._seconds)]
+        command = [*self._command, self._url, "--calls", str(share), "--seconds", str(self._seconds)]
         processes = [
             subprocess.Popen([*command, "--core", str(core)], stdout=subprocess.PIPE, text=True) for core in self._cores
         ]
@@ -102,8 +131,8 @@ class Runs:
 
     def search(self) -> int:
         """The largest number of calls that is carried, to 5 %."""
-        few = self(10)
-        good, calls = 10, 100
+        few = self(2)
+        good, calls = 2, 100 if self._kind in _KINDS else 8
         bad: int | None = None
         while bad is None or bad > good * 1.05:
             if self._carried(self(calls), few):

@@ -7,9 +7,29 @@ import resource
 import statistics
 import time
 
-from benchmarks.capacity.script import Talk
+from benchmarks.capacity.script import FRAME, Talk
 
-__all__ = ["Meter"]
+__all__ = ["Meter", "Pace"]
+
+
+class Pace:
+    """The frames of one call, each at the moment its last sample has been said."""
+
+    def __init__(self, talk: Talk, meter: Meter) -> None:
+        self.began = time.monotonic()
+        self._talk = talk
+        self._meter = meter
+        self._given = 0
+
+    def wait(self) -> float:
+        """Seconds until the next frame."""
+        return self.began + (self._given + 1) * FRAME - time.monotonic()
+
+    def frame(self) -> bytes:
+        """The next frame, after `wait`."""
+        self._meter.frame(-self.wait())
+        self._given += 1
+        return self._talk.frame(self._given - 1)
 
 
 class Meter:

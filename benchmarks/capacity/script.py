@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
-import numpy as np
-
-__all__ = ["FRAME", "RATE", "Talk", "load_talk"]
+__all__ = ["FRAME", "RATE", "Talk", "load_talk", "write_pcm"]
 
 RATE = 16000
 FRAME = 0.02  # seconds: what a telephone line or a media server delivers at a time
@@ -39,17 +36,29 @@ class Talk:
         return self.pcm[start : start + size]
 
 
-@cache
-def load_talk() -> Talk:
-    import soundfile
+def load_talk(pcm: Path | None = None) -> Talk:
+    """The recording, with 2 s of silence behind it, so that its last turn is over before the next round begins.
 
+    ``pcm`` is a file that `write_pcm` wrote, for environments in which nothing reads FLAC.
+    """
     truth = json.loads((_SAMPLES / "order.json").read_text())
-    samples, rate = soundfile.read(_SAMPLES / truth["file"], dtype="int16")
-    assert rate == RATE
-    step = round(RATE * FRAME)
-    # Room at the end, so that the last turn of one round is over before the next round begins.
-    samples = np.concatenate([samples, np.zeros(2 * RATE, np.int16)])
+    samples = _samples(truth["file"]) if pcm is None else pcm.read_bytes()
+    step = 2 * round(RATE * FRAME)
+    samples += bytes(2 * RATE * 2)
     samples = samples[: len(samples) // step * step]
     words = tuple((word["text"], word["start"], word["end"]) for turn in truth["turns"] for word in turn["words"])
     turns = tuple((turn["end"], turn["text"]) for turn in truth["turns"])
-    return Talk(samples.tobytes(), words, turns, len(samples) / RATE)
+    return Talk(samples, words, turns, len(samples) / 2 / RATE)
+
+
+def write_pcm(path: Path) -> None:
+    """The samples of the recording alone."""
+    path.write_bytes(_samples(json.loads((_SAMPLES / "order.json").read_text())["file"]))
+
+
+def _samples(name: str) -> bytes:
+    import soundfile
+
+    samples, rate = soundfile.read(_SAMPLES / name, dtype="int16")
+    assert rate == RATE
+    return bytes(samples.tobytes())

@@ -24,6 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from benchmarks.peers.environments import CACHE, LIVEKIT, PIPECAT, Failed, python_in
 from benchmarks.peers.feed import WARM_UP
 from benchmarks.peers.scenarios import SCENARIOS, Scenario, Script, build, load_scripts
 from benchmarks.peers.scores import Outcome, read_run, score, table
@@ -47,27 +48,20 @@ class System:
         return self.module.removeprefix("run_")
 
 
-class Failed(Exception):
-    """A system could not be installed or run."""
-
-
-_PIPECAT = ("pipecat-ai[deepgram,silero]==1.14.*",)
-_LIVEKIT = ("livekit-agents==1.8.*", "livekit-plugins-deepgram==1.8.*", "livekit-plugins-silero==1.8.*")
-
 SYSTEMS = {
     "turnwise": System("turnwise balanced", "run_turnwise", "balanced"),
     "turnwise-fast": System("turnwise fast", "run_turnwise", "fast"),
-    "pipecat": System("Pipecat default", "run_pipecat", "default", _PIPECAT),
-    "pipecat-timeout": System("Pipecat timeout", "run_pipecat", "timeout", _PIPECAT),
-    "pipecat-tuned": System("Pipecat tuned", "run_pipecat", "tuned", _PIPECAT),
-    "pipecat-timeout-tuned": System("Pipecat timeout, tuned", "run_pipecat", "timeout-tuned", _PIPECAT),
-    "livekit": System("LiveKit default", "run_livekit", "default", _LIVEKIT),
-    "livekit-flush": System("LiveKit default + flush", "run_livekit", "default-flush", _LIVEKIT),
-    "livekit-vad": System("LiveKit vad", "run_livekit", "vad", _LIVEKIT),
-    "livekit-vad-flush": System("LiveKit vad + flush", "run_livekit", "vad-flush", _LIVEKIT),
-    "livekit-tuned": System("LiveKit tuned", "run_livekit", "default-tuned", _LIVEKIT),
-    "livekit-vad-tuned": System("LiveKit vad, tuned", "run_livekit", "vad-tuned", _LIVEKIT),
-    "livekit-stt": System("LiveKit stt", "run_livekit", "stt", _LIVEKIT),
+    "pipecat": System("Pipecat default", "run_pipecat", "default", PIPECAT),
+    "pipecat-timeout": System("Pipecat timeout", "run_pipecat", "timeout", PIPECAT),
+    "pipecat-tuned": System("Pipecat tuned", "run_pipecat", "tuned", PIPECAT),
+    "pipecat-timeout-tuned": System("Pipecat timeout, tuned", "run_pipecat", "timeout-tuned", PIPECAT),
+    "livekit": System("LiveKit default", "run_livekit", "default", LIVEKIT),
+    "livekit-flush": System("LiveKit default + flush", "run_livekit", "default-flush", LIVEKIT),
+    "livekit-vad": System("LiveKit vad", "run_livekit", "vad", LIVEKIT),
+    "livekit-vad-flush": System("LiveKit vad + flush", "run_livekit", "vad-flush", LIVEKIT),
+    "livekit-tuned": System("LiveKit tuned", "run_livekit", "default-tuned", LIVEKIT),
+    "livekit-vad-tuned": System("LiveKit vad, tuned", "run_livekit", "vad-tuned", LIVEKIT),
+    "livekit-stt": System("LiveKit stt", "run_livekit", "stt", LIVEKIT),
 }
 _USUAL = ("turnwise", "turnwise-fast", "pipecat", "pipecat-timeout-tuned", "livekit", "livekit-tuned")
 
@@ -88,7 +82,10 @@ def _measure(arguments: argparse.Namespace) -> int:
     output: Path = (arguments.output or arguments.cache / "run").resolve()
     output.mkdir(parents=True, exist_ok=True)
     systems = {name: SYSTEMS[name] for name in arguments.systems}
-    pythons = {name: _python(system, arguments.cache) for name, system in systems.items()}
+    pythons = {
+        name: python_in(arguments.cache / system.environment, system.requires) if system.requires else sys.executable
+        for name, system in systems.items()
+    }
     chosen = [scenario for scenario in SCENARIOS if scenario.name in arguments.scenarios]
     scripts = build(output, chosen, arguments.rounds, arguments.seed)
     about: dict[str, Any] = {
@@ -111,26 +108,6 @@ def _measure(arguments: argparse.Namespace) -> int:
         about["load"][name] = load
     (output / "about.json").write_text(json.dumps(about, indent=1))
     return _show(output) or int(len(about["load"]) < len(systems))
-
-
-def _python(system: System, cache: Path) -> str:
-    """The interpreter of a system's environment, which is made when it is not there."""
-    if not system.requires:
-        return sys.executable
-    directory = cache.resolve() / system.environment
-    python = directory / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    done = directory / "installed.txt"
-    if not done.exists():
-        print(f"installing {' '.join(system.requires)} into {directory}", file=sys.stderr, flush=True)
-        commands = (
-            [sys.executable, "-m", "venv", str(directory)],
-            [str(python), "-m", "pip", "install", *system.requires],
-        )
-        for command in commands:
-            if subprocess.run(command, stdout=subprocess.DEVNULL).returncode:
-                raise Failed(f"{system.title} could not be installed: {' '.join(command)}")
-        done.write_text("\n".join(system.requires))
-    return str(python)
 
 
 def _run(system: System, python: str, scripts: Sequence[Script], output: Path, name: str, at_once: int) -> None:
@@ -213,8 +190,9 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=1, help="how often each scenario is run (default: %(default)s)")
     parser.add_argument("--at-once", type=int, default=5, help="calls of a system at a time (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1)
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "turnwise-peers"
-    parser.add_argument("--cache", type=Path, default=base, help="where the peers are installed (default: %(default)s)")
+    parser.add_argument(
+        "--cache", type=Path, default=CACHE, help="where the peers are installed (default: %(default)s)"
+    )
     parser.add_argument("--output", type=Path, help="where what was measured goes (default: CACHE/run)")
     parser.add_argument("--again", type=Path, metavar="DIR", help="only make the table of this run again")
     arguments = parser.parse_args()

@@ -28,7 +28,7 @@ from benchmarks.peers.feed import RATE, WARM_UP, Call, Feed, load_calls, report
 _SETTINGS = ("default", "default-flush", "default-tuned", "vad", "vad-flush", "vad-tuned", "stt")
 
 
-def _session(settings: str, stt: deepgram.STT) -> AgentSession[Any]:
+def agent_session(settings: str, stt: deepgram.STT) -> AgentSession[Any]:
     mode, _, more = settings.partition("-")
     if more:  # Finalize when the voice stops, which the plugin does not announce that it can
         stt.capabilities.manual_flush = True
@@ -74,7 +74,7 @@ async def listen(call: Call, settings: str) -> None:
         if settings.endswith("tuned"):
             # Finals for Finalize, long before this endpoint: the text is there or not at all, and LiveKit waits for it.
             stt.update_options(endpointing_ms=2000)
-        session = _session(settings, stt)
+        session = agent_session(settings, stt)
         session.on("error", lambda event: report(call.name, "error", text=str(event.error)[:200]))
         line = _Line(call)
         session.input.audio = line

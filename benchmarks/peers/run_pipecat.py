@@ -35,7 +35,7 @@ from benchmarks.peers.feed import RATE, WARM_UP, Call, Feed, load_calls, report
 _SETTINGS = ("default", "tuned", "timeout", "timeout-tuned")
 
 
-def _aggregator_params(settings: str) -> LLMUserAggregatorParams:
+def aggregator_params(settings: str) -> LLMUserAggregatorParams:
     vad = SileroVADAnalyzer()
     if not settings.startswith("timeout"):  # Smart Turn v3.2 on Silero's stop after 0.2 s
         return LLMUserAggregatorParams(vad_analyzer=vad)
@@ -77,7 +77,7 @@ class _Line(BaseInputTransport):
 async def listen(call: Call, settings: str) -> None:
     line = _Line(call)
     stt = _transcriber(call, settings)
-    user = LLMContextAggregatorPair(LLMContext(), user_params=_aggregator_params(settings)).user()
+    user = LLMContextAggregatorPair(LLMContext(), user_params=aggregator_params(settings)).user()
 
     @user.event_handler("on_user_turn_stopped")
     async def stopped(aggregator: Any, strategy: Any, message: Any) -> None:
