@@ -28,6 +28,7 @@ import soundfile
 
 RATE = 16_000  # of flite's voices slt, rms and awb
 SPEECH_LEVEL = -22.0  # dBFS, RMS over each turn
+RUMBLE_LEVEL = -28.0  # likewise, over each
 LEAD = 0.5  # seconds before the first turn
 TRAIL = 2.0  # seconds after the last one
 
@@ -54,12 +55,18 @@ class Turn:
 
 @dataclass(frozen=True)
 class Recording:
-    """One file to be made; ``noise`` is the level of the line's white noise in dBFS."""
+    """One file to be made.
+
+    Attributes:
+        noise: level of the line's white noise in dBFS.
+        rumbles: start and end, in seconds, of sounds on all channels that are no speech, as of a lorry that passes.
+    """
 
     file: str
     turns: tuple[Turn, ...]
     noise: float
     channels: int = 1
+    rumbles: tuple[tuple[float, float], ...] = ()
 
 
 # The wording is such that PocketSphinx's full US-English model gets every word of it right.
@@ -93,6 +100,17 @@ RECORDINGS = (
         ),
         noise=-55.0,
         channels=2,
+    ),
+    # One who talks to a bot: its answer to the first turn is not in the recording.
+    Recording(
+        "barge_in.flac",
+        (
+            Turn("slt", "what can i order today", LEAD),
+            Turn("slt", "okay", 2.0),
+            Turn("slt", "thank you, i would like a large coffee", 4.0, (0.4,)),
+        ),
+        noise=-84.0,
+        rumbles=((5.4, 6.4),),
     ),
 )
 
@@ -156,6 +174,16 @@ def say_turn(turn: Turn) -> tuple[Signal, list[dict[str, Any]]]:
     return samples * 10 ** (SPEECH_LEVEL / 20) / np.sqrt(np.mean(samples**2)), words
 
 
+def rumble(seconds: float, random: np.random.RandomState) -> Signal:
+    """Noise below 200 Hz that comes and goes within 50 ms."""
+    samples = np.convolve(random.standard_normal(round(seconds * RATE)), np.hanning(160), "same")
+    samples *= 10 ** (RUMBLE_LEVEL / 20) / np.sqrt(np.mean(samples**2))
+    edge = np.linspace(0.0, 1.0, RATE // 20)
+    samples[: len(edge)] *= edge
+    samples[-len(edge) :] *= edge[::-1]
+    return samples
+
+
 def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
     """The samples, shape (frames, channels), and the truth about them."""
     at = 0.0
@@ -182,8 +210,12 @@ def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
         at = words[-1]["end"]
     frames = round((at + TRAIL) * RATE)
     # RandomState, because its numbers are promised to stay the same in all versions of numpy.
-    noise = np.random.RandomState(1).standard_normal((frames, recording.channels))
+    random = np.random.RandomState(1)
+    noise = random.standard_normal((frames, recording.channels))
     mixed = noise * 10 ** (recording.noise / 20)
+    for begin, end in recording.rumbles:
+        samples = rumble(end - begin, random)
+        mixed[round(begin * RATE) :][: len(samples)] += samples[:, np.newaxis]
     for channel, start, samples in placed:
         mixed[start : start + len(samples), channel] += samples
     version = subprocess.run(["flite", "--version"], capture_output=True, text=True).stdout
@@ -195,6 +227,8 @@ def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
         "duration": frames / RATE,
         "turns": truth,
     }
+    if recording.rumbles:
+        about["rumbles"] = recording.rumbles
     return np.clip(np.rint(mixed * 32768), -32768, 32767).astype(np.int16), about
 
 

@@ -18,8 +18,8 @@ SAMPLES = Path(__file__).parents[1] / "samples"
 TRUTHS = sorted(SAMPLES.glob("*.json"))
 
 
-def test_there_are_three_and_they_are_small():
-    assert [path.stem for path in TRUTHS] == ["order", "phone_number", "two_people"]
+def test_there_are_four_and_they_are_small():
+    assert [path.stem for path in TRUTHS] == ["barge_in", "order", "phone_number", "two_people"]
     assert sum(path.stat().st_size for path in SAMPLES.iterdir() if path.is_file()) < 2_000_000
 
 
