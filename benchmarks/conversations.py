@@ -116,7 +116,7 @@ class Edge:
     """What the local VAD notices, ``at`` which moment, and to which ``audio`` time it dates it."""
 
     at: float
-    kind: Literal["start", "stop"]
+    kind: Literal["start", "stop", "maybe"]
     audio: float
 
 
@@ -326,9 +326,19 @@ def listen(voiced: Sequence[Span], errors: VoiceErrors, length: float, random: R
             merged.append([start, end])
     for start, end in merged:
         noticed = _frame_end(start + errors.onset)
+        if errors.suspicion:
+            edges.append(Edge(_frame_end(start + errors.suspicion), "maybe", round(start, 3)))
         edges.append(Edge(noticed, "start", round(start, 3)))
         edges.append(Edge(max(noticed, _frame_end(end + errors.hangover)), "stop", round(end, 3)))
-    return tuple(edges)
+    silences = list(pairwise([0.0, *(edge.at for edge in edges if edge.kind != "maybe"), length]))[::2]
+    for start, end in silences:
+        at = start
+        while errors.suspicion and errors.suspected:
+            at -= 60 / errors.suspected * math.log(1 - random.random())
+            if at > end - 2 * errors.onset:
+                break
+            edges.append(Edge(_frame_end(at + errors.suspicion), "maybe", round(at, 3)))
+    return tuple(sorted(edges, key=lambda edge: edge.at))
 
 
 def _frame_end(at: float) -> float:

@@ -61,7 +61,8 @@ def voice_errors(conversations: Sequence[Conversation]) -> str:
     onsets, ends = [], []
     missed = false = count = 0
     for one in conversations:
-        heard = list(zip(one.edges[::2], one.edges[1::2], strict=False))
+        edges = [edge for edge in one.edges if edge.kind != "maybe"]
+        heard = list(zip(edges[::2], edges[1::2], strict=False))
         for start, end in one.voiced:
             here = [(on.audio, off.audio) for on, off in heard if on.audio < end and off.audio > start]
             count += 1

@@ -24,7 +24,15 @@ from turnwise import Deepgram
 from turnwise.transcribers.base import Heard
 from turnwise_policies import Finalize, Policy, TurnMachine
 from turnwise_policies.events import Output
-from turnwise_policies.signals import AgentSpeech, EndOfAudio, Signal, SpeechStarted, SpeechStopped, Tick
+from turnwise_policies.signals import (
+    AgentSpeech,
+    EndOfAudio,
+    Signal,
+    SpeechStarted,
+    SpeechStopped,
+    SpeechSuspected,
+    Tick,
+)
 from turnwise_policies.text import Ending, classify, language
 
 __all__ = ["MESSAGE", "Chance", "SimulatedEar", "Way", "converse", "trace"]
@@ -34,6 +42,7 @@ _GRID = 0.1  # seconds; chance is drawn anew for each
 _TAIL = LogNormal(-3.9, 1.0, cap=0.2)  # the transcriber's own VAD outlasts speech a little (assumed)
 _SHOWN = 0.15  # seconds behind a word after which an interim result shows its punctuation (captured: not at once)
 _HELD = 3.0  # seconds of silence for which smart_format withholds digits; documented
+_VOICE = {"start": SpeechStarted, "stop": SpeechStopped, "maybe": SpeechSuspected}
 _RATHER_NEW = 0.1  # less new audio than this since a Finalize, and the next one is not answered
 
 
@@ -304,8 +313,7 @@ class _Run:
                         self.tell(news.signal)
             case "edge":
                 self.record(t=at, vad=what.kind, audio=what.audio, heard=at, channel=0)
-                signal = SpeechStarted if what.kind == "start" else SpeechStopped
-                self.tell(signal(at, what.audio, at))
+                self.tell(_VOICE[what.kind](at, what.audio, at))
             case "agent":
                 self.record(t=at, agent=what)
                 self.tell(AgentSpeech(at, what))

@@ -131,7 +131,7 @@ def make_lines(voices: Iterable[tuple[str, str]], sentences: Sequence[str]) -> l
 def detect(pcm: bytes, mode: int, noise_target: float | None, hangover: float = 0.2) -> list[Span]:
     """The spans of speech, as the turn machine would see them."""
     detector = WebRtcDetector(RATE, mode, noise_target=noise_target)
-    gate = SpeechGate(detector, RATE, hangover=hangover)
+    gate = SpeechGate(detector, RATE, hangover=hangover, suspicion=0)
     times = [edge.audio for edge in (*gate.feed(pcm), *gate.flush())]
     return list(zip(times[::2], times[1::2], strict=True))
 
@@ -225,7 +225,7 @@ def measure_call(directory: Path) -> None:
             false = missed = 0
             for person, spoken in truth.items():
                 samples, rate = soundfile.read(next(directory.glob(f"*_{person}.wav")), dtype="int16")
-                gate = SpeechGate(kind(rate, mode), rate)
+                gate = SpeechGate(kind(rate, mode), rate, suspicion=0)
                 times = [edge.audio for edge in (*gate.feed(samples.tobytes()), *gate.flush())]
                 found = list(zip(times[::2], times[1::2], strict=True))
                 false += sum(not near(span, spoken, 0.15) for span in found)

@@ -9,6 +9,7 @@ import pytest
 
 from turnwise_policies import (
     Finalize,
+    Opinion,
     Output,
     Policy,
     TurnAbandoned,
@@ -33,6 +34,7 @@ from turnwise_policies.signals import (
     Signal,
     SpeechStarted,
     SpeechStopped,
+    SpeechSuspected,
     Tick,
     Transcript,
     UtteranceEnd,
@@ -480,6 +482,104 @@ def test_a_completed_turn_tells_what_every_rule_said() -> None:
     assert said["endpointing"].deadline == pytest.approx(1.75)
     assert said["utterance_end"].deadline is None
     assert said["silence"].hold == pytest.approx(1.9)
+
+
+def due_at_2_6() -> list[Signal]:
+    """A turn that is over 0.6 s after the end of speech at 2.0."""
+    return [starts(0.6), stops(2.2), final(2.45, "book a table", 0.5, 2.0, upto=2.3, ff=True)]
+
+
+def suspects(at: float) -> SpeechSuspected:
+    return SpeechSuspected(at, at - 0.04, at)
+
+
+def test_a_suspicion_puts_an_end_off_until_the_start_that_follows_it() -> None:
+    machine = TurnMachine()
+    for signal in due_at_2_6():
+        machine.handle(signal)
+    assert machine.handle(suspects(2.58)) == []
+    assert machine.deadline == pytest.approx(2.69)
+    assert [type(o) for o in machine.handle(starts(2.64))] == [TurnResumed]
+    assert machine.deadline is not None
+    assert machine.deadline > 5
+
+
+def test_a_suspicion_that_comes_with_the_deadline_is_in_time() -> None:
+    machine = TurnMachine()
+    for signal in due_at_2_6():
+        machine.handle(signal)
+    assert machine.deadline is not None
+    assert machine.handle(suspects(machine.deadline)) == []
+
+
+def test_a_wrong_suspicion_costs_a_moment_and_nothing_else() -> None:
+    turn = one(run(*due_at_2_6(), suspects(2.58)))
+    assert turn.at == pytest.approx(2.69)
+    assert (turn.reason, turn.confirmed, turn.audio_end) == ("finalize_on_silence", True, 2.0)
+    assert turn.opinions[-1] == Opinion("suspicion", None, turn.at)
+    assert one(run(*due_at_2_6(), suspects(2.46))).at == pytest.approx(2.6)  # settled before
+    for settings in ({"suspicion_hold": 0}, {"suspicion_hold": 0.01}):
+        turn = one(run(*due_at_2_6(), suspects(2.58), policy=Policy().replace(settings)))
+        assert turn.at == pytest.approx(2.6)
+        assert len(turn.opinions) == len(Policy().rules)
+
+
+def test_a_chattering_line_does_not_hold_a_turn() -> None:
+    turn = one(run(*due_at_2_6(), *(suspects(2.5 + i * 0.08) for i in range(30))))
+    assert turn.at == pytest.approx(2.6 + 0.3)
+
+
+def test_a_suspicion_does_not_outwait_the_safety_net() -> None:
+    policy = Policy().replace({"max_silence": 0.65})
+    words = interim(1.5, "book a table", 0.5, 1.4)  # later, they would count as a sign of speech
+    start, *rest = due_at_2_6()
+    turn = one(run(start, words, *rest, suspects(2.58), policy=policy))
+    assert (turn.at, turn.reason) == (pytest.approx(2.65), "safety_net")
+
+
+def test_a_suspicion_opens_no_turn_and_is_nothing_while_speech_is_heard() -> None:
+    assert run(suspects(1.0)) == []
+    signals = [starts(0.6), interim(1.5, "yes", 0.5, 1.4), stops(1.8)]
+    assert run(*signals[:2], suspects(1.7), *signals[2:]) == run(*signals)
+
+
+def test_a_forced_end_waits_for_no_suspicion() -> None:
+    outputs = run(*due_at_2_6(), suspects(2.5), AppCommand(2.52, "force_end"))
+    assert one(outputs).at == pytest.approx(2.52)
+
+
+def test_after_the_audio_nobody_is_suspected() -> None:
+    signals = [starts(0.6), interim(1.5, "book a table", 0.5, 1.4), stops(2.2)]
+    answer = final(2.45, "book a table", 0.5, 2.0, upto=2.3, ff=True)
+    expected = run(*signals, EndOfAudio(2.3), answer)
+    assert run(*signals, suspects(2.28), EndOfAudio(2.3), suspects(2.44), answer) == expected
+
+
+def test_no_end_is_predicted_while_speech_is_suspected() -> None:
+    signals = due_at_2_6()
+    outputs = run(*signals[:2], suspects(2.4), *signals[2:])
+    assert [o.at for o in of(TurnPredicted, outputs)] == [pytest.approx(2.51)]
+    assert of(TurnPredicted, run(*signals[:2], suspects(2.4), signals[2], starts(2.46))) == []
+
+
+def test_a_turn_whose_last_finalize_is_unanswered_is_not_confirmed() -> None:
+    """All known words are final, but there was voice behind them."""
+    turn = one(run(starts(0.6), final(1.7, "book a table", 0.5, 1.6), stops(2.2)))
+    assert turn.confirmed is False
+    assert turn.at == pytest.approx(2.2 + 0.9)
+    # No voice behind them: nothing is owed.
+    assert one(run(starts(0.6), final(1.7, "book a table", 0.5, 1.6), stops(1.85))).confirmed is True
+
+
+def test_a_voice_over_the_agent_is_an_interruption_at_the_moment_the_machine_named() -> None:
+    """Whatever the rounding: the sum and the difference of the same times need not agree."""
+    for hundredths in range(200):
+        at = 182 + hundredths / 100
+        machine = TurnMachine()
+        machine.handle(AgentSpeech(0.1, "started"))
+        machine.handle(starts(at))
+        assert machine.deadline is not None
+        assert [type(o) for o in machine.handle(Tick(machine.deadline))] == [TurnUpdated], at
 
 
 def test_words_that_went_down_with_a_connection_are_told_in_audio_order() -> None:

@@ -12,7 +12,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from turnwise_policies import PRESETS, Policy, ProviderEnd, Rule, TurnView, Verdict, preset
+from turnwise_policies import PRESETS, Output, Policy, ProviderEnd, Rule, TurnMachine, TurnView, Verdict, preset
 from turnwise_policies.signals import (
     AgentSpeech,
     AppCommand,
@@ -20,8 +20,10 @@ from turnwise_policies.signals import (
     EndOfAudio,
     LinkLost,
     LinkRestored,
+    Signal,
     SpeechStarted,
     SpeechStopped,
+    SpeechSuspected,
     Tick,
     Transcript,
     UtteranceEnd,
@@ -98,6 +100,18 @@ def test_the_kit_notices_a_turn_that_stays_open() -> None:
         watched.handle(Tick(1.5))
 
 
+def test_the_kit_notices_a_suspicion_that_is_taken_for_speech(monkeypatch: pytest.MonkeyPatch) -> None:
+    take_in = TurnMachine._take_in
+
+    def rash(self: TurnMachine, signal: Signal, out: list[Output]) -> None:
+        sure = SpeechStarted(signal.at, signal.audio) if isinstance(signal, SpeechSuspected) else signal
+        take_in(self, sure, out)
+
+    monkeypatch.setattr(TurnMachine, "_take_in", rash)
+    with pytest.raises(AssertionError, match="a suspicion does what the mere time would not"):
+        Promises(Policy()).handle(SpeechSuspected(1.0, 0.9))
+
+
 class Conversation(RuleBasedStateMachine):
     """Signals as rooms, networks and transcribers make them, in any order."""
 
@@ -122,6 +136,10 @@ class Conversation(RuleBasedStateMachine):
     @rule(lag=st.floats(0, 0.3))
     def speech_starts(self, lag: float) -> None:
         self.watched.handle(SpeechStarted(self.at, max(0.0, self.at - lag), self.at))
+
+    @rule()
+    def speech_is_suspected(self) -> None:
+        self.watched.handle(SpeechSuspected(self.at, max(0.0, self.at - 0.04), self.at))
 
     @rule(lag=st.floats(0, 0.5))
     def speech_stops(self, lag: float) -> None:

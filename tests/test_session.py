@@ -268,7 +268,7 @@ def test_speech_goes_on_after_a_mute(hear: Hear) -> None:
     assert (before.audio_start, before.audio_end) == pytest.approx((1.0, 1.62), abs=0.021)
     assert (after.audio_start, after.audio_end) == pytest.approx((1.62, 2.1), abs=0.021)
     assert after.at == pytest.approx(2.1 + 3.0 + 0.5, abs=0.2)
-    edges = [(r["vad"], r["t"]) for r in result.trace.records if "vad" in r]
+    edges = [(r["vad"], r["t"]) for r in result.trace.records if r.get("vad") in ("start", "stop")]
     assert edges[1] == ("start", pytest.approx(1.62 + 3.0 + 0.1, abs=0.021))
     assert not result.of("turn_amended")
 

@@ -42,6 +42,7 @@ def test_every_kind_of_record() -> None:
             '{"t": 0.5, "vad": "start", "audio": 0.4, "channel": 1, "heard": 0.48}',
             "",
             '{"t": 1, "vad": "stop"}',
+            '{"t": 1, "vad": "maybe", "audio": 0.96}',
             '{"t": 1.5, "stt": {"type": "Results"}}',
             '{"t": 1.5, "sent": {"type": "Finalize"}}',
             '{"on": "finalize", "after": 0.25, "stt": {"a": 1}}',
@@ -61,6 +62,7 @@ def test_every_kind_of_record() -> None:
     assert trace.records == (
         VoiceChange(0.5, "start", 0.4, channel=1, heard=0.48),
         VoiceChange(1.0, "stop", 1.0),  # audio time is the session clock's unless said otherwise
+        VoiceChange(1.0, "maybe", 0.96),
         Received(1.5, {"type": "Results"}),
         Sent(1.5, {"type": "Finalize"}),
         LinkChange(5.0, "lost"),
@@ -70,7 +72,7 @@ def test_every_kind_of_record() -> None:
         AppCall(8.0, "force_end", channel=1),
         AudioEnd(12.0),
     )
-    assert [record.line for record in trace.records] == [2, 4, 5, 6, 8, 9, 10, 11, 12, 13]
+    assert [record.line for record in trace.records] == [2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14]
     assert trace.answers == (Answer(0.25, {"a": 1}),)
     assert trace.expect == (
         Expected("turn_completed", 1.0, 2.0, {"text": "yes", "confirmed": True}),
@@ -96,7 +98,7 @@ def test_every_kind_of_record() -> None:
         ('{"t": 1}', 'unknown kind of record; a record has "t" and one of "vad", "stt"'),
         ('{"t": 1, "wad": "start"}', "unknown kind of record"),
         ('{"t": 0.1, "agent": "started"}', "t goes backwards: 0.1 after 0.5"),
-        ('{"t": 1, "vad": "begin"}', '"vad" must be "start" or "stop", not "begin"'),
+        ('{"t": 1, "vad": "begin"}', '"vad" must be "start" or "stop" or "maybe", not "begin"'),
         ('{"t": 1, "vad": "stop", "channel": 2}', '"channel" 2 does not exist; the header says "channels": 2'),
         ('{"t": 1, "vad": "stop", "channel": 1.0}', '"channel" must be a whole number'),
         ('{"t": 1, "vad": "stop", "chanel": 1}', 'unknown key "chanel"; a record of kind "vad" has t, vad, '),

@@ -42,6 +42,11 @@ def frames(pattern):
 
 
 def edges(pattern, tail=0.0, **settings):
+    """Starts and stops."""
+    return [(kind, audio) for kind, audio in every_edge(pattern, tail, **settings) if kind != "maybe"]
+
+
+def every_edge(pattern, tail=0.0, **settings):
     gate = SpeechGate(Obvious(tail), RATE, **settings)
     return [(edge.kind, round(edge.audio, 6)) for edge in gate.feed(frames(pattern))]
 
@@ -77,6 +82,23 @@ def test_a_start_needs_enough_speech_within_the_window():
     assert edges("....###.##....") == [("start", 0.08)]
     assert edges("....###..##....") == []
     assert edges("....##", onset=0.04, onset_window=0.04) == [("start", 0.08)]
+
+
+def test_a_suspicion_comes_before_a_start_and_once_for_each_sound():
+    speech = "....##########..........."
+    assert every_edge(speech) == [("maybe", 0.08), ("start", 0.08), ("stop", 0.28)]
+    assert every_edge("....#.#.#.##....") == [("maybe", 0.08)]
+    assert every_edge("....##......##..") == [("maybe", 0.08), ("maybe", 0.24)]
+    assert every_edge("....#.....#.....#") == []
+    assert every_edge("....##", suspicion=0.06) == []
+    assert every_edge(speech, suspicion=0) == [("start", 0.08), ("stop", 0.28)]
+    assert every_edge("....#####", onset=0.04) == [("start", 0.08)]  # as long as the onset: the start says it all
+
+
+def test_a_suspicion_is_noticed_with_its_last_frame():
+    gate = SpeechGate(Obvious(), RATE)
+    noticed = [(edge.kind, gate.heard) for mark in "....#####" for edge in gate.feed(frames(mark))]
+    assert noticed == [("maybe", pytest.approx(0.12)), ("start", pytest.approx(0.18))]
 
 
 def test_speech_that_the_audio_ends_in_can_be_flushed():
@@ -122,9 +144,15 @@ def test_edges_alternate_in_order_of_time_and_never_lie_ahead(pattern, tail, han
     gate = SpeechGate(Obvious(tail), RATE, hangover=hangover, onset=onset, onset_window=window)
     found = []
     for mark in pattern:
+        speaking = gate.speaking
         for edge in gate.feed(frames(mark)):
             assert edge.audio <= gate.heard
-            found.append(edge)
+            if edge.kind == "maybe":
+                assert mark == "#"
+                assert not speaking
+                assert not gate.speaking
+            else:
+                found.append(edge)
         assert gate.speaking == (len(found) % 2 == 1)
     found += gate.flush()
     assert [edge.kind for edge in found] == ["start", "stop"] * (len(found) // 2)
@@ -156,7 +184,7 @@ def recording(file):
 
 def detect(data, rate=RATE, **options):
     """The spans of speech."""
-    gate = SpeechGate(WebRtcDetector(rate, **options), rate)
+    gate = SpeechGate(WebRtcDetector(rate, **options), rate, suspicion=0)
     times = [edge.audio for edge in (*gate.feed(data), *gate.flush())]
     return list(zip(times[::2], times[1::2], strict=True))
 
@@ -197,6 +225,8 @@ def test_every_stretch_of_speech_in_the_samples_is_found(file):
 
 def test_the_edges_of_a_known_recording(order):
     # Golden: a change here is a change of what every user hears. See `python -m benchmarks.vad` before.
+    every = SpeechGate(WebRtcDetector(RATE), RATE).feed(pcm(order[0]))
+    assert [edge.kind for edge in every] == ["maybe", "start", "stop"] * 4  # every suspicion is right
     found = [(round(start, 3), round(end, 3)) for start, end in detect(pcm(order[0]))]
     assert found == [(0.5, 2.1), (2.9, 3.94), (6.02, 7.56), (9.54, 10.4)]
 

@@ -57,10 +57,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class VoiceChange:
-    """The local VAD noticed at ``t`` that speech began or ended at ``audio``."""
+    """The local VAD noticed at ``t`` that speech began or ended at ``audio``, or that it may have begun ("maybe")."""
 
     t: float
-    kind: Literal["start", "stop"]
+    kind: Literal["start", "stop", "maybe"]
     audio: float
     channel: int = 0
     heard: float | None = None

@@ -138,6 +138,8 @@ class _Replay:
                 self._receive(at, message, item.line)
             case VoiceChange(kind="start"):
                 self._tell(item.channel, signals.SpeechStarted(at, item.audio, item.heard))
+            case VoiceChange(kind="maybe"):
+                self._tell(item.channel, signals.SpeechSuspected(at, item.audio, item.heard))
             case VoiceChange():
                 self._tell(item.channel, signals.SpeechStopped(at, item.audio, item.heard))
             case LinkChange(state="lost"):

@@ -46,6 +46,7 @@ from turnwise_policies.signals import (
     Signal,
     SpeechStarted,
     SpeechStopped,
+    SpeechSuspected,
     Tick,
 )
 
@@ -55,6 +56,12 @@ SessionEvent = Output | Notice
 
 _BLOCK = 0.02  # seconds; larger chunks of audio are cut, so that what is noticed in them has its own time
 _STEP = 0.1  # seconds of audio between two looks at the transcriber when not in real time
+#: What the machine hears, by the kind of the edge.
+_VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected]] = {
+    "start": SpeechStarted,
+    "stop": SpeechStopped,
+    "maybe": SpeechSuspected,
+}
 _HOPS = 4  # task switches from the socket to the machine: reader, its queue, receiver, and one to spare
 
 
@@ -305,8 +312,7 @@ class SessionCore:
     def _voice(self, channel: int, edge: SpeechEdge, at: float) -> None:
         audio, heard = round(edge.audio, 6), self.heard
         self._record(t=at, vad=edge.kind, audio=audio, heard=heard, channel=channel)
-        signal = SpeechStarted if edge.kind == "start" else SpeechStopped
-        self.dispatch(channel, signal(at, audio, heard))
+        self.dispatch(channel, _VOICE[edge.kind](at, audio, heard))
 
     def _end_audio(self) -> None:
         self._ended = True

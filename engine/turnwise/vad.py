@@ -159,18 +159,18 @@ class WebRtcDetector:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEdge:
-    """Speech begins or ends.
+    """Speech begins or ends; or, between a stop and a start, a sound may be the beginning of speech ("maybe").
 
     Attributes:
         audio: audio time in seconds, dated back to the real onset or end.
     """
 
-    kind: Literal["start", "stop"]
+    kind: Literal["start", "stop", "maybe"]
     audio: float
 
 
 class SpeechGate:
-    """One channel's edges of speech: starts and stops, strictly in turn, in order of time.
+    """One channel's edges of speech: starts and stops, strictly in turn, in order of time; suspicions before starts.
 
     Args:
         detector: judges the frames; one of its own for each gate.
@@ -180,6 +180,9 @@ class SpeechGate:
         onset_window: seconds.
         hangover: seconds after the end of speech (so dated) at which its stop is noticed. Pauses shorter than
             this do not show. It costs nothing while it is below the Finalize delay of the policy.
+        suspicion: seconds of speech within ``onset_window`` that make a suspicion ("maybe"), once for each such sound;
+            0: none. On the samples, a telephone call and other recordings a start followed 200 of 240 of them, 0.06 s
+            later, and 198 of 201 starts had one; in the silences of the call 7 a minute were wrong.
     """
 
     def __init__(
@@ -190,6 +193,7 @@ class SpeechGate:
         onset: float = 0.1,
         onset_window: float = 0.12,
         hangover: float = 0.2,
+        suspicion: float = 0.04,
     ) -> None:
         frame = detector.frame_ms / 1000
         self._detector = detector
@@ -197,11 +201,13 @@ class SpeechGate:
         self._frame_size = sample_rate * detector.frame_ms // 1000  # samples
         self._onset_frames = max(1, round(onset / frame))
         self._window_frames = max(self._onset_frames, round(onset_window / frame))
+        self._suspicion_frames = max(1, round(suspicion / frame)) if suspicion > 0 else self._onset_frames
         self._hangover = hangover
         self._rest = b""  # fed, but less than a frame
         self._frame = b""
         self._frames = 0
         self._hits: deque[int] = deque()  # speech frames within the onset window, while not speaking
+        self._suspected = False  # they were told of
         self._start = 0.0
         self._last = 0.0  # end of the last speech frame
         self._end = 0.0  # the same, without the tail
@@ -249,15 +255,20 @@ class SpeechGate:
                     return self._stop()
         elif speech:
             hits = self._hits
-            hits.append(index)
-            while hits[0] <= index - self._window_frames:
+            while hits and hits[0] <= index - self._window_frames:
                 hits.popleft()
+            if len(hits) < self._suspicion_frames:
+                self._suspected = False
+            hits.append(index)
             if len(hits) == self._onset_frames:
                 self.speaking = True
                 self._start = hits[0] * self._frame_size / self._sample_rate
                 self._last = self._end = now
                 hits.clear()
                 return SpeechEdge("start", self._start)
+            if len(hits) >= self._suspicion_frames and not self._suspected:
+                self._suspected = True
+                return SpeechEdge("maybe", hits[0] * self._frame_size / self._sample_rate)
         return None
 
     def _stop(self) -> SpeechEdge:

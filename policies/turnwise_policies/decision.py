@@ -13,6 +13,7 @@ from turnwise_policies.turn import TurnView
 __all__ = ["Decision", "combine", "forced_verdict", "opinions"]
 
 _FINALIZE_WAIT = 1.2  # seconds a forced end waits for words, in a policy without finalize_on_silence
+_MOST_SUSPICION = 0.3  # seconds by which suspicions may put off one end: a line that chatters must not hold a turn
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,20 +24,25 @@ class Decision:
         when: it is over then.
         reason: the rule that says so.
         evident: the first rule would have ended it then; what lies between is hold.
+        suspicion: a sound that may be speech puts the end off until ``when``.
     """
 
     when: float
     reason: str
     evident: float
+    suspicion: bool = False
 
 
-def combine(verdicts: Sequence[tuple[str, Verdict]], cap: float, *, held: bool) -> Decision:
+def combine(
+    verdicts: Sequence[tuple[str, Verdict]], cap: float, *, held: bool, suspected: float = -math.inf
+) -> Decision:
     """Combine the verdicts of all rules.
 
     Args:
         verdicts: with the names of their rules; of equal deadlines the first one counts.
         cap: the safety net: not later than this, whatever the rules say.
         held: the application holds the turn.
+        suspected: what would be over before this may yet prove to go on.
     """
     evident, reason = math.inf, "safety_net"
     hold = math.inf if held else -math.inf
@@ -45,8 +51,9 @@ def combine(verdicts: Sequence[tuple[str, Verdict]], cap: float, *, held: bool) 
             evident, reason = verdict.deadline, name
         if verdict.hold is not None:
             hold = max(hold, verdict.hold)
-    when = max(evident, hold)
-    return Decision(cap, "safety_net", evident) if cap < when else Decision(when, reason, evident)
+    due = max(evident, hold)
+    when = max(due, min(suspected, due + _MOST_SUSPICION))
+    return Decision(cap, "safety_net", evident) if cap < when else Decision(when, reason, evident, when > due)
 
 
 def forced_verdict(view: TurnView, forced: float, wait: float | None) -> Verdict:
@@ -67,6 +74,9 @@ def forced_verdict(view: TurnView, forced: float, wait: float | None) -> Verdict
     return Verdict(deadline=max(request.sent, forced) + wait + request.backlog)
 
 
-def opinions(verdicts: Sequence[tuple[str, Verdict]]) -> tuple[Opinion, ...]:
-    """The verdicts in the form in which an event tells them."""
-    return tuple(Opinion(name, verdict.deadline, verdict.hold) for name, verdict in verdicts)
+def opinions(verdicts: Sequence[tuple[str, Verdict]], decision: Decision) -> tuple[Opinion, ...]:
+    """The verdicts in the form in which an event tells them; and the suspicion that put off the end, if one did."""
+    said = [Opinion(name, verdict.deadline, verdict.hold) for name, verdict in verdicts]
+    if decision.suspicion:
+        said.append(Opinion("suspicion", None, decision.when))
+    return tuple(said)

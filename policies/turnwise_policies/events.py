@@ -131,11 +131,13 @@ class TurnCompleted:
     Attributes:
         audio_start, audio_end: audio time of the turn's first and last speech.
         reason: name of the rule that decided.
-        confirmed: False when some of the words were still interim, or the transcriber could not be asked.
+        confirmed: False when some of the words were still interim, or the transcriber could not be asked about the
+            last of the voice, or has not answered.
         agent_speaking: the agent was speaking when the turn started.
         backchannel: a short "uh-huh" while the agent spoke: not meant as a turn of its own.
         continues: as in `TurnStarted`.
-        opinions: what each rule said, in the policy's order.
+        opinions: what each rule said, in the policy's order; then ``suspicion``, when a sound that may have been speech
+            put off the end.
     """
 
     type: ClassVar[str] = "turn_completed"

@@ -19,7 +19,7 @@ from collections import deque
 
 from turnwise_policies.bargein import is_backchannel, is_interruption
 from turnwise_policies.clock import AudioClock
-from turnwise_policies.decision import combine, forced_verdict, opinions
+from turnwise_policies.decision import Decision, combine, forced_verdict, opinions
 from turnwise_policies.events import (
     Finalize,
     Output,
@@ -48,6 +48,7 @@ from turnwise_policies.signals import (
     Signal,
     SpeechStarted,
     SpeechStopped,
+    SpeechSuspected,
     Tick,
     Transcript,
     UtteranceEnd,
@@ -131,12 +132,17 @@ class TurnMachine:
                 else:
                     self._clock.heard(self._now, heard)
                 self._speech_stopped(min(audio, self._audio_now), out)
+            case SpeechSuspected():
+                if self._turn and not self._speaking and self._ended is None:
+                    self._turn.suspected = self._now + self.policy.suspicion_hold
             case AudioStalled(heard=heard):
                 self._clock.stall(self._now, heard)
                 self._speech_stopped(self._audio_now, out)
             case EndOfAudio():
                 self._ended = self._now
                 self._speech_stopped(self._audio_now, out)
+                if self._turn:
+                    self._turn.suspected = -math.inf
             case Transcript():
                 self._transcript(signal, out)
             case UtteranceEnd():
@@ -358,13 +364,16 @@ class TurnMachine:
             self._finalize(out)
             view, verdicts = self._judge(turn)
             ask = None
-        decision = combine(verdicts, self._cap(turn), held=self._held and turn.forced is None)
+        forced = turn.forced is not None
+        suspected = -math.inf if forced else turn.suspected
+        decision = combine(verdicts, self._cap(turn), held=self._held and not forced, suspected=suspected)
         if decision.when <= self._now:
-            self._end(turn, view, decision.reason, verdicts, out)
+            self._end(turn, view, decision, verdicts, out)
             return
-        self._predict(turn, view, decision.evident, out)
+        if suspected <= self._now:
+            self._predict(turn, view, decision.evident, out)
         interruption = self._interrupt(turn, out)
-        pending = (decision.when, decision.evident, ask, interruption)
+        pending = (decision.when, decision.evident, suspected, ask, interruption)
         self._deadline = min(at for at in pending if at is not None and at > self._now)
 
     def _judge(self, turn: Turn) -> tuple[TurnView, list[tuple[str, Verdict]]]:
@@ -406,17 +415,16 @@ class TurnMachine:
         """Tell once that the turn cuts into the agent's speech; when it will, if its user just speaks on."""
         if turn.interrupts or not turn.agent_speaking:
             return None
-        lasted = self._now - turn.opened
         due = turn.opened + self.policy.interrupt_after
         if not turn.speaking or due > self._now:
             return due if turn.speaking else None
-        if is_interruption(turn.words.text, lasted, self.policy):
+        if is_interruption(turn.words.text, self.policy.interrupt_after, self.policy):
             turn.interrupts = True
             out.append(TurnUpdated(turn.number, self.channel, self._now, turn.words.text, interrupts=True))
         return None
 
     def _end(
-        self, turn: Turn, view: TurnView, reason: str, verdicts: list[tuple[str, Verdict]], out: list[Output]
+        self, turn: Turn, view: TurnView, decision: Decision, verdicts: list[tuple[str, Verdict]], out: list[Output]
     ) -> None:
         self._turn = None
         self._deadline = None
@@ -444,17 +452,17 @@ class TurnMachine:
                 max(end, turn.audio_start),
                 text,
                 tuple(turn.words.all),
-                reason,
-                confirmed=turn.words.confirmed and (self._link or not view.unfinalised),
+                decision.reason,
+                confirmed=turn.words.confirmed and not view.unanswered and (self._link or not view.unfinalised),
                 timings=timings,
                 agent_speaking=turn.agent_speaking,
                 backchannel=turn.agent_speaking and is_backchannel(text, self.policy),
                 continues=turn.continues,
-                opinions=opinions(verdicts),
+                opinions=opinions(verdicts, decision),
             )
         )
         until = self._audio_now
         if turn.forced is not None and request and request.sent >= turn.forced:
             until = request.audio  # what is said after the command is not meant
-        cut = reason in ("force_end", "safety_net")
+        cut = decision.reason in ("force_end", "safety_net")
         self._ledger.close(turn.number, turn.words, min(end, until), until, vad=turn.vad, cut=cut)

@@ -59,6 +59,12 @@ class Policy:
     predict_above: float = param(
         0.4, 0.0, 1.0, "predict an end only where the odds of the text's ending reach this; 1 never predicts", unit=""
     )
+    suspicion_hold: float = param(
+        0.11,
+        0.0,
+        0.3,
+        "a sound that may be speech puts off an end so long: a start follows in 0.08 s and frames jitter; 0: never",
+    )
     interrupt_words: float = param(2, 1, 20, "over the agent's speech, so many words are an interruption", unit="words")
     interrupt_after: float = param(
         0.7, 0.1, 10.0, "over the agent's speech, a voice for so long is an interruption, words or not"
@@ -212,7 +218,7 @@ def _dictation() -> Policy:
 
 def _provider() -> Policy:
     # No hold and no silence of ours: Flux, Soniox or Deepgram decides, with its own options.
-    return Policy(name="provider", rules=(ProviderEnd(), UtteranceEnd()), max_silence=8.0)
+    return Policy(name="provider", rules=(ProviderEnd(), UtteranceEnd()), max_silence=8.0, suspicion_hold=0.0)
 
 
 def _push_to_talk() -> Policy:

@@ -23,6 +23,7 @@ __all__ = [
     "Signal",
     "SpeechStarted",
     "SpeechStopped",
+    "SpeechSuspected",
     "Tick",
     "Transcript",
     "UtteranceEnd",
@@ -67,6 +68,22 @@ class SpeechStopped:
 
     Attributes:
         audio: where the speech ended, back-dated to the real end (hang-over and tail taken off).
+        heard: how much audio had been heard when this was noticed; None when not known.
+    """
+
+    at: float
+    audio: float
+    heard: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechSuspected:
+    """The local VAD hears a sound that is too short yet to call it speech; `SpeechStarted` follows within 0.1 s or not.
+
+    It may put off an end of turn so long, and does nothing else.
+
+    Attributes:
+        audio: where the sound began.
         heard: how much audio had been heard when this was noticed; None when not known.
     """
 
@@ -196,6 +213,7 @@ class Tick:
 Signal = (
     SpeechStarted
     | SpeechStopped
+    | SpeechSuspected
     | Transcript
     | UtteranceEnd
     | ProviderSpeechStarted

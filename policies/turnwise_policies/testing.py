@@ -10,6 +10,7 @@ turn, liveness, no cut-in by stale news, no ghost turns, determinism.
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import math
 import random
@@ -43,6 +44,7 @@ from turnwise_policies.signals import (
     Signal,
     SpeechStarted,
     SpeechStopped,
+    SpeechSuspected,
     Tick,
     Transcript,
     UtteranceEnd,
@@ -95,7 +97,7 @@ class Promises:
 
     def _handle(self, signal: Signal) -> list[Output]:
         due = self.machine.deadline
-        outputs = self.machine.handle(signal)
+        outputs = self._suspect(signal) if isinstance(signal, SpeechSuspected) else self.machine.handle(signal)
         self.outputs += outputs
         self._expect(signal)
         for output in outputs:
@@ -105,6 +107,14 @@ class Promises:
         if due is None or due > signal.at:
             self._check_stale(signal, outputs)
         self._check_liveness()
+        return outputs
+
+    def _suspect(self, signal: SpeechSuspected) -> list[Output]:
+        """A suspicion may put something off; it opens, changes and ends nothing."""
+        untold = copy.deepcopy(self.machine, {id(self.policy): self.policy})
+        outputs = self.machine.handle(signal)
+        anyway = untold.handle(Tick(signal.at))
+        assert all(output in anyway for output in outputs), "a suspicion does what the mere time would not"
         return outputs
 
     def settle(self) -> list[Output]:
@@ -156,7 +166,7 @@ class Promises:
                 pass
         if isinstance(signal, Transcript) and signal.is_final:
             self._covered = max([self._covered, signal.end, *(w.end for w in signal.words)])
-        if not isinstance(signal, Tick):
+        if not isinstance(signal, (Tick, SpeechSuspected)):
             self._last_sign = signal.at
             self._asked_since_news = False
 
@@ -230,7 +240,7 @@ class Promises:
 # What a step can be; the commonest twice.
 _KINDS = (
     *("start", "stop", "interim", "interim", "final", "final", "again", "utterance_end", "tick", "tick"),
-    *("provider_start", "provider_turn", "link", "stall", "agent", "app", "end"),
+    *("maybe", "provider_start", "provider_turn", "link", "stall", "agent", "app", "end"),
 )
 
 
@@ -277,6 +287,8 @@ def _signals(steps: list[tuple[str, float, float, int, bool, bool, int]]) -> lis
                 signals.append(SpeechStarted(at, audio, heard=at if flag else None))
             case "stop":
                 signals.append(SpeechStopped(at, audio, heard=at if flag else None))
+            case "maybe":
+                signals.append(SpeechSuspected(at, audio, heard=at if flag else None))
             case "interim" | "final":
                 words = []
                 for i in range(count):

@@ -92,6 +92,11 @@ class TurnView:
     ended: float | None
     backlog: float
 
+    @property
+    def unanswered(self) -> bool:
+        """There was voice that no final result covers, and the Finalize that asked for it has no answer."""
+        return self.owed > 0 and self.unfinalised and self.request is not None and self.request.answered is None
+
 
 @dataclass(slots=True)
 class Turn:
@@ -122,6 +127,7 @@ class Turn:
     news: bool = True  # speech or words since then
     ending: tuple[str, Ending] = ("", Ending.NOTHING)  # of the text it was last worked out for
     interrupts: bool = False  # it cuts into the agent's speech, and is more than a backchannel
+    suspected: float = float("-inf")  # session clock: by then it shows whether a sound is speech
 
     @property
     def vad(self) -> bool:
@@ -225,6 +231,7 @@ class Turn:
         """A stretch of speech, noticed ``at`` this moment. What spoke for an end before it is stale now."""
         self.speech_start, self.speech_stop, self.onset_noticed, self.news = audio, None, at, True
         self.endpoint = self.utterance_end = None
+        self.suspected = float("-inf")
 
     def speech_stopped(self, audio: float, at: float) -> None:
         self.speech_stop, self.noticed, self.news = max(audio, self.speech_start or audio), at, True

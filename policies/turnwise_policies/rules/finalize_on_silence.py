@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from turnwise_policies.finalizes import Request
 from turnwise_policies.rules.base import NEVER, Verdict, param
 from turnwise_policies.turn import TurnView
 
@@ -30,6 +31,12 @@ class FinalizeOnSilence:
     short_sound: float = param(
         0.6, 0.0, 10.0, "of voice without a word: no more than this may be a breath or a click, more owes words"
     )
+    short_timeout: float = param(
+        0.9,
+        0.1,
+        10.0,
+        "for the words of so short a sound: answers over a slow network (2 x 0.15 s, stalls) take so long",
+    )
     words_quiet: float = param(
         1.2, 0.2, 10.0, "without a VAD, words that have not grown for this long mean silence; interims come every 1 s"
     )
@@ -53,9 +60,7 @@ class FinalizeOnSilence:
         if request is None:
             return self._ask(turn)
         if request.answered is None:
-            due_words = turn.pending or not turn.words or turn.owed > self.short_sound
-            wait = self.finalize_timeout if due_words else self.quiet_timeout
-            due = request.sent + wait + request.backlog
+            due = self._due(turn, request) + request.backlog
             return Verdict(deadline=max(due, self._silence(turn)), hold=due)
         if request.short:
             # The answer stops before the speech does: the transcriber cut its segment early, the rest is to come.
@@ -66,6 +71,13 @@ class FinalizeOnSilence:
             due = turn.last_growth + self.finalize_timeout
             return Verdict(deadline=due, hold=due)
         return Verdict(deadline=max(request.answered, self._silence(turn)))
+
+    def _due(self, turn: TurnView, request: Request) -> float:
+        """When the answer should have come."""
+        if turn.pending or not turn.words or turn.owed > self.short_sound:
+            return request.sent + self.finalize_timeout
+        # The final of a segment that was under way makes the known words final, but is no answer: it may be one yet.
+        return max(request.sent, turn.last_words) + (self.short_timeout if turn.vad else self.quiet_timeout)
 
     def _silence(self, turn: TurnView) -> float:
         """When the words that do not come tell that nobody speaks, where the VAD does not tell, or cannot be true."""
