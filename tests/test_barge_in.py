@@ -23,6 +23,7 @@ from trio.testing import MockClock
 
 import turnwise as tw
 from turnwise.records import VoiceChange
+from turnwise_policies.signals import AgentSpeech, SpeechStarted, SpeechStopped, Transcript, Word
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples/barge_in.flac"
@@ -208,6 +209,42 @@ def test_words_that_the_agent_spoke_over_say_so_however_late_they_come(run_virtu
         ("coffee tea", True),
         ("how much", False),
     ]
+
+
+def test_updates_carry_what_is_needed_to_decide() -> None:
+    machine = tw.TurnMachine()
+    outputs: list[tw.Event | tw.Finalize] = []
+    for signal in (
+        AgentSpeech(0.1, "started"),
+        SpeechStarted(3.1, 3.0),
+        Transcript(3.4, (Word("okay", 3.0, 3.3),), 0.0, 3.3, is_final=False),
+        SpeechStopped(3.6, 3.4),
+        SpeechStarted(3.8, 3.7),
+        Transcript(4.4, (Word("okay", 3.0, 3.3), Word("so", 3.7, 4.2)), 0.0, 4.3, is_final=False),
+    ):
+        outputs += machine.handle(signal)
+    updates = [output for output in outputs if isinstance(output, tw.TurnUpdated)]
+    assert [(u.text, u.agent_speaking, u.backchannel, u.interrupts) for u in updates] == [
+        ("okay", True, True, False),
+        ("okay so", True, False, True),
+    ]
+    # 0.4 s from 3.0 to 3.4; then 0.3 s of pause that do not count, and what was spoken from 3.7 on.
+    assert [u.speech for u in updates] == pytest.approx([0.4, 0.4 + 0.7])
+
+
+def test_without_voice_detection_speech_lasts_from_the_first_word_to_the_newest() -> None:
+    machine = tw.TurnMachine()
+    words = (Word("no", 3.0, 3.3), Word("wait", 3.5, 3.9))
+    (_, update) = machine.handle(Transcript(4.4, words, 0.0, 4.3, is_final=False))
+    assert isinstance(update, tw.TurnUpdated)
+    assert update.speech == pytest.approx(0.9)
+    assert not update.agent_speaking
+    assert not update.backchannel
+
+
+def test_sounds_in_one_turn_do_not_add_up_to_an_interruption(talk: Callable[..., Lines]) -> None:
+    lines = talk((4.0, 4.1), (4.3, 4.7), (4.9, 5.2))
+    assert [line for _, line in lines if line.startswith("agent")] == ["agent speaks, 13.3 s", "agent is silent, 0.0 s"]
 
 
 def test_a_loudspeaker_is_stopped_and_gets_the_rest(

@@ -93,6 +93,10 @@ class TurnUpdated:
         text: all finals, then the latest interim.
         interrupts: the agent was speaking when the turn started, and this is no backchannel any more: enough words,
             or speech for long enough. Stays true once it is.
+        agent_speaking: as in `TurnStarted`.
+        backchannel: the agent was speaking when the turn started, and so far this is an "uh-huh".
+        speech: seconds of speech in this turn so far, pauses left out; without a VAD, from its first word to the
+            newest.
     """
 
     type: ClassVar[str] = "turn_updated"
@@ -101,6 +105,9 @@ class TurnUpdated:
     at: float
     text: str
     interrupts: bool = False
+    agent_speaking: bool = False
+    backchannel: bool = False
+    speech: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -244,7 +244,7 @@ class TurnMachine:
             turn.interrupts = True
         if text != turn.shown:
             turn.shown = text
-            out.append(TurnUpdated(turn.number, self.channel, self._now, text, turn.interrupts))
+            out.append(self._updated(turn))
 
     def _amend(self, closed: Closed, words: list[Word], end: float, out: list[Output]) -> None:
         if closed.words is None:
@@ -415,13 +415,27 @@ class TurnMachine:
         """Tell once that the turn cuts into the agent's speech; when it will, if its user just speaks on."""
         if turn.interrupts or not turn.agent_speaking:
             return None
-        due = turn.opened + self.policy.interrupt_after
+        # Counted from this stretch of speech: coughs do not add up.
+        due = max(turn.opened, turn.onset_noticed) + self.policy.interrupt_after
         if not turn.speaking or due > self._now:
             return due if turn.speaking else None
         if is_interruption(turn.words.text, self.policy.interrupt_after, self.policy):
             turn.interrupts = True
-            out.append(TurnUpdated(turn.number, self.channel, self._now, turn.words.text, interrupts=True))
+            out.append(self._updated(turn))
         return None
+
+    def _updated(self, turn: Turn) -> TurnUpdated:
+        text = turn.words.text
+        return TurnUpdated(
+            turn.number,
+            self.channel,
+            self._now,
+            text,
+            turn.interrupts,
+            agent_speaking=turn.agent_speaking,
+            backchannel=turn.agent_speaking and is_backchannel(text, self.policy),
+            speech=turn.speech(self._audio_now),
+        )
 
     def _end(
         self, turn: Turn, view: TurnView, decision: Decision, verdicts: list[tuple[str, Verdict]], out: list[Output]

@@ -110,6 +110,7 @@ class Turn:
     words: Words = field(default_factory=Words)
     speech_start: float | None = None  # of the current, or latest, stretch of speech the VAD heard
     speech_stop: float | None = None  # ... and where it stopped; None while it goes on
+    speech_before: float = 0.0  # seconds of speech before that stretch
     onset_noticed: float = float("-inf")  # session clock: when it was known that it had started
     noticed: float | None = None  # session clock: when the engine knew that the user had ceased to speak
     last_growth: float = 0.0  # session clock
@@ -157,6 +158,13 @@ class Turn:
         if self.vad and (self.speech_stop is None or newest is None or newest <= self.speech_stop + _UNHEARD_WORDS):
             return self.speech_stop
         return newest
+
+    def speech(self, audio: float) -> float:
+        """Seconds of speech in this turn up to ``audio``, pauses left out."""
+        if self.speech_start is None:
+            return max(0.0, (self.newest_end or self.audio_start) - self.audio_start)
+        end = audio if self.speech_stop is None else self.speech_stop
+        return self.speech_before + max(0.0, end - self.speech_start)
 
     @property
     def heard_out(self) -> bool:
@@ -229,6 +237,7 @@ class Turn:
 
     def speech_started(self, audio: float, at: float = float("-inf")) -> None:
         """A stretch of speech, noticed ``at`` this moment. What spoke for an end before it is stale now."""
+        self.speech_before = self.speech(audio) if self.vad else 0.0
         self.speech_start, self.speech_stop, self.onset_noticed, self.news = audio, None, at, True
         self.endpoint = self.utterance_end = None
         self.suspected = float("-inf")
