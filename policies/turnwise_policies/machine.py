@@ -17,20 +17,17 @@ import dataclasses
 import math
 from collections import deque
 
-from turnwise_policies.bargein import is_backchannel, is_interruption
+from turnwise_policies.bargein import is_interruption
 from turnwise_policies.clock import AudioClock
-from turnwise_policies.decision import Decision, combine, forced_verdict, opinions
+from turnwise_policies.decision import Decision, combine, forced_verdict
 from turnwise_policies.events import (
     Finalize,
     Output,
-    Timings,
     TurnAbandoned,
     TurnAmended,
-    TurnCompleted,
     TurnPredicted,
     TurnResumed,
     TurnStarted,
-    TurnUpdated,
 )
 from turnwise_policies.finalizes import Finalizes, Request
 from turnwise_policies.ledger import Closed, Ledger, split
@@ -54,6 +51,7 @@ from turnwise_policies.signals import (
     UtteranceEnd,
     Word,
 )
+from turnwise_policies.telling import completed, updated
 from turnwise_policies.transcript import middle, spoken
 from turnwise_policies.turn import Evidence, Turn, TurnView
 
@@ -244,7 +242,7 @@ class TurnMachine:
             turn.interrupts = True
         if text != turn.shown:
             turn.shown = text
-            out.append(self._updated(turn))
+            out.append(updated(turn, self.policy, self.channel, self._now, self._audio_now))
 
     def _amend(self, closed: Closed, words: list[Word], end: float, out: list[Output]) -> None:
         if closed.words is None:
@@ -421,21 +419,8 @@ class TurnMachine:
             return due if turn.speaking else None
         if is_interruption(turn.words.text, self.policy.interrupt_after, self.policy):
             turn.interrupts = True
-            out.append(self._updated(turn))
+            out.append(updated(turn, self.policy, self.channel, self._now, self._audio_now))
         return None
-
-    def _updated(self, turn: Turn) -> TurnUpdated:
-        text = turn.words.text
-        return TurnUpdated(
-            turn.number,
-            self.channel,
-            self._now,
-            text,
-            turn.interrupts,
-            agent_speaking=turn.agent_speaking,
-            backchannel=turn.agent_speaking and is_backchannel(text, self.policy),
-            speech=turn.speech(self._audio_now),
-        )
 
     def _end(
         self, turn: Turn, view: TurnView, decision: Decision, verdicts: list[tuple[str, Verdict]], out: list[Output]
@@ -446,35 +431,11 @@ class TurnMachine:
             out.append(TurnAbandoned(turn.number, self.channel, self._now, "no_words" if turn.heard_out else "unheard"))
             return
         end = self._audio_now if turn.speech_end is None else turn.speech_end
-        request = turn.finalize
-        timings = Timings(
-            speech_end=view.speech_end,
-            noticed=turn.noticed,
-            finalize_sent=request.sent if request else None,
-            answered=request.answered if request else None,
-            decided=self._now,
-        )
-        text = turn.words.text
-        if turn.predicted is not None and turn.predicted != text:
+        if turn.predicted is not None and turn.predicted != turn.words.text:
             out.append(TurnResumed(turn.number, self.channel, self._now))
-        out.append(
-            TurnCompleted(
-                turn.number,
-                self.channel,
-                self._now,
-                turn.audio_start,
-                max(end, turn.audio_start),
-                text,
-                tuple(turn.words.all),
-                decision.reason,
-                confirmed=turn.words.confirmed and not view.unanswered and (self._link or not view.unfinalised),
-                timings=timings,
-                agent_speaking=turn.agent_speaking,
-                backchannel=turn.agent_speaking and is_backchannel(text, self.policy),
-                continues=turn.continues,
-                opinions=opinions(verdicts, decision),
-            )
-        )
+        told = completed(turn, view, decision, verdicts, self.policy, self.channel, self._now, end, link=self._link)
+        out.append(told)
+        request = turn.finalize
         until = self._audio_now
         if turn.forced is not None and request and request.sent >= turn.forced:
             until = request.audio  # what is said after the command is not meant
