@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Everything on a bare machine: python3 dev.py demo, or python3 dev.py test.
+"""Everything on a bare machine: python3 dev.py demo, test, lint or docs.
 
 Needs Python 3.11 or newer and its standard library only. Makes .venv beside this file, installs what is needed
 there (again when pyproject.toml has changed), and runs the command in it.
@@ -19,11 +19,13 @@ COMMANDS = {
         "local,plot",
         [["-m", "turnwise", "listen", f"samples/{name}"] for name in ("order.flac", "two_people.flac")],
     ),
-    "test": ("dev", [["-m", "pytest"]]),
+    "test": ("dev", [["-m", "pytest", "-n", "auto", "--dist", "worksteal"]]),
     "lint": (
         "dev",
         [["-m", "ruff", "format", "--check"], ["-m", "ruff", "check"], ["-m", "mypy"]],
     ),
+    # Into build/site.
+    "docs": ("docs", [["-m", "zensical", "build", "--clean", "--strict"]]),
 }
 
 
