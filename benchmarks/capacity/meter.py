@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import statistics
@@ -48,6 +49,9 @@ class Meter:
         self._wall = self._cpu = 0.0
 
     def start(self) -> None:
+        # As a server does once its calls are up; otherwise a full collection stops all of them for 30 ms and more.
+        gc.collect()
+        gc.freeze()
         self.on = True
         self._wall, self._cpu = time.monotonic(), _cpu()
 

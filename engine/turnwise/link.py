@@ -95,9 +95,10 @@ class Link:
         """Audio for the transcriber: whole frames. Never blocks; what cannot be sent yet is kept."""
         if pcm:
             self._buffer.append(pcm)
-            if self._sender.outbox.overrun and self.connected:
-                self._drop("the transcriber does not take the audio")
-            self._sender.fed()
+            if self._buffer.end >= self._sender.wake_at:
+                self._sender.wake()
+                if self._sender.outbox.overrun and self.connected:
+                    self._drop("the transcriber does not take the audio")
 
     def finalize(self, channel: int | None = None) -> None:
         """Ask for final results of all audio fed so far, on one channel or (None) on all."""

@@ -60,9 +60,9 @@ class Outbox:
         return self._buffer.end - self.cursor
 
     @property
-    def ready(self) -> bool:
-        """There is a mark, or enough audio for a message."""
-        return bool(self._marks) or self.waiting >= self._message
+    def whole(self) -> int:
+        """Number of the frame at which the next message will be whole."""
+        return self.cursor + self._message
 
     @property
     def overrun(self) -> bool:

@@ -33,6 +33,7 @@ class Sender:
         outbox: audio and marks that wait.
         clock: takes the silence that was sent out of the provider's times again.
         pacing: of this connection: what may be sent when.
+        wake_at: number of the frame from which on it wants to be woken, when that is fed.
         close_sent: the request to close went out on this connection.
     """
 
@@ -48,8 +49,8 @@ class Sender:
         self._settings = settings
         self._owner = owner
         self._watchdog = Watchdog(settings, None, 0.0, 0.0)
+        self.wake_at = 0
         self._wake = trio.Event()
-        self._idle = True  # it waits for any audio, not for a whole message
 
     @property
     def sent_until(self) -> float:
@@ -62,11 +63,6 @@ class Sender:
         self.clock.restart()
         self.pacing = Pacing(self._settings, self._rate, now, frame)
         self._watchdog = watchdog
-
-    def fed(self) -> None:
-        """There is more audio in the buffer."""
-        if self._idle or self.outbox.ready:
-            self._wake.set()
 
     def wake(self) -> None:
         """Look again what is to be sent."""
@@ -132,8 +128,9 @@ class Sender:
                 elif now >= keepalive and (message := self._dialect.keepalive()) is not None:
                     await connection.send(message)
                 else:
-                    self._idle = now >= max(due, partial)
-                    more = math.inf if self._idle else due if due > now else partial
+                    idle = now >= max(due, partial)  # it waits for any audio, not for a whole message
+                    self.wake_at = 0 if idle else outbox.whole
+                    more = math.inf if idle else due if due > now else partial
                     flowing = more == partial and self._dialect.silence_after is None
                     await self._wait(math.inf if flowing else min(more, silence, keepalive))
                     return

@@ -35,11 +35,10 @@ class ReplayBuffer:
 
     def append(self, pcm: bytes) -> None:
         """Add whole frames; the oldest go when there are more than ``most``."""
-        count, rest = divmod(len(pcm), self._frame_bytes)
-        if rest:
+        if len(pcm) % self._frame_bytes:
             raise ValueError(f"{len(pcm)} bytes are no whole frames of {self._frame_bytes} bytes")
         self._data += pcm
-        self.end += count
+        self.end += len(pcm) // self._frame_bytes
         if self.end - self.first > self._most:
             self.release(self.end - self._most)
 

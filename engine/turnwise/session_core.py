@@ -108,6 +108,7 @@ class SessionCore:
         self._stall_after = stall_after
         self._clock = SessionClock(source.sample_rate, realtime=realtime, patience=stall_after)
         self._frame_bytes = 2 * source.channels
+        self._block_bytes = round(_BLOCK * source.sample_rate) * self._frame_bytes
         self._stalled = False
         self._ended = False
         self._connected = True
@@ -293,10 +294,8 @@ class SessionCore:
             self._hear(block)
 
     def _blocks(self, chunk: bytes) -> Sequence[bytes]:
-        size = round(_BLOCK * self._source.sample_rate) * self._frame_bytes
-        if len(chunk) <= size:
-            return (chunk,)
-        return [chunk[start : start + size] for start in range(0, len(chunk), size)]
+        size = self._block_bytes
+        return (chunk,) if len(chunk) <= size else [chunk[at : at + size] for at in range(0, len(chunk), size)]
 
     def _hear(self, block: bytes) -> None:
         self._clock.hear(len(block) // self._frame_bytes)

@@ -78,7 +78,7 @@ class PushSource:
                 f"{self.waiting:.1f} s of pushed audio wait to be heard already: nobody listens, or not in real time; "
                 "push slower, or raise the limit of PushSource"
             )
-        self._hold(self._convert(bytes(data)))
+        self._hold(self._convert(data))
 
     def close(self, error: Exception | None = None) -> None:
         """There is no more audio. ``error``: why; the session raises it when the last words are in."""
@@ -93,11 +93,11 @@ class PushSource:
         self._closed, self._error = True, error
         self._more.set()
 
-    def _convert(self, data: bytes) -> bytes:
+    def _convert(self, data: bytes | bytearray | memoryview) -> bytes:
         if self._as_is and not self._cut and not len(data) % self._frame_bytes:
-            return data
+            return bytes(data)
         self._cut = True
-        return self._resampler.feed(self._decoder.feed(data)).tobytes()
+        return self._resampler.feed(self._decoder.feed(bytes(data))).tobytes()
 
     def pour_into(self, sink: Callable[[bytes], None]) -> None:
         """For the session: from now on ``sink`` gets the audio from within `push`, and iterating gives none.
@@ -106,19 +106,23 @@ class PushSource:
         """
         self._thread = threading.get_ident()
         self._sink = sink
-        while self._chunks:
-            self._hold(self._chunks.popleft())
+        while self._chunks and self._sink is not None:
+            self._pour(self._chunks.popleft())
         self._held = 0
         if self.on_taken is not None:
             self.on_taken()
 
+    def _pour(self, pcm: bytes) -> None:
+        assert self._sink is not None
+        try:
+            self._sink(pcm)
+        except Exception as error:  # the session's own; it is no business of whoever has the audio
+            self._sink = None
+            self.close(error)
+
     def _hold(self, pcm: bytes) -> None:
         if pcm and self._sink is not None:
-            try:
-                self._sink(pcm)
-            except Exception as error:  # the session's own; it is no business of whoever has the audio
-                self._sink = None
-                self.close(error)
+            self._pour(pcm)
         elif pcm:
             self._chunks.append(pcm)
             self._held += len(pcm)
