@@ -6,6 +6,7 @@ One process, pinned to one core, carries N calls in real time; the transcriber r
 and is reached over real loopback websockets. Kinds:
 
     pushed      turnwise; frames of 20 ms handed over by callbacks, as media servers do (`PushSource`)
+    pushed-200  the same with `LinkSettings(message=0.2)`: half as many messages to the transcriber
     iterated    turnwise; frames of 20 ms from an iterator: a task wakes up for each
     chunks      turnwise; 100 ms at a time from an iterator: voice is noticed up to 80 ms later
     floor       no framework: WebRTC's voice detection, frames on sockets, JSON (benchmarks/capacity/floor.py)
@@ -35,6 +36,7 @@ from benchmarks.peers.environments import CACHE, LIVEKIT, PIPECAT, python_in
 
 _KINDS = {
     "pushed": ["benchmarks.capacity.load"],
+    "pushed-200": ["benchmarks.capacity.load", "--message", "0.2"],
     "iterated": ["benchmarks.capacity.load", "--chunk", "0.02"],
     "chunks": ["benchmarks.capacity.load", "--chunk", "0.1"],
     "floor": ["benchmarks.capacity.floor"],

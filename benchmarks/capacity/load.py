@@ -15,7 +15,7 @@ import trio
 
 from benchmarks.capacity.meter import Meter
 from benchmarks.capacity.script import FRAME, RATE, Talk, load_talk
-from turnwise import Deepgram, PushSource, TurnCompleted, open_session
+from turnwise import Deepgram, LinkSettings, PushSource, TurnCompleted, open_session
 
 _OFFSETS = 10  # moments of the 20 ms at which frames come
 _WARM_UP = 5.0  # seconds
@@ -73,17 +73,17 @@ async def tick(lines: list[Pushed], offset: float, meter: Meter) -> None:
         meter.frame(trio.current_time() - due)  # of the last of them
 
 
-async def call(line: Pushed | Iterated, talk: Talk, url: str, meter: Meter) -> None:
+async def call(line: Pushed | Iterated, talk: Talk, url: str, message: float, meter: Meter) -> None:
     transcriber = Deepgram("key", url, RATE, extra={"first": str(line.first)})
     whole = False  # calls begin anywhere, also within a turn
-    async with open_session(line.source, transcriber) as session:
+    async with open_session(line.source, transcriber, link=LinkSettings(message=message)) as session:
         async for event in session:
             if isinstance(event, TurnCompleted) and whole:
                 meter.turn(talk, trio.current_time() - line.began + line.first * FRAME, event.text)
             whole = whole or isinstance(event, TurnCompleted)
 
 
-async def main(url: str, calls: int, chunk: float | None, seconds: float) -> None:
+async def main(url: str, calls: int, chunk: float | None, message: float, seconds: float) -> None:
     talk, meter = load_talk(), Meter(calls)
     async with trio.open_nursery() as nursery:
         groups: list[list[Pushed]] = [[] for _ in range(_OFFSETS)]
@@ -98,7 +98,7 @@ async def main(url: str, calls: int, chunk: float | None, seconds: float) -> Non
                 groups[number % _OFFSETS].append(line)
             else:
                 line = Iterated(talk, first, chunk, meter)
-            nursery.start_soon(call, line, talk, url, meter)
+            nursery.start_soon(call, line, talk, url, message, meter)
             await trio.sleep(0.0203)
         await trio.sleep(_WARM_UP)
         meter.start()
@@ -113,9 +113,10 @@ if __name__ == "__main__":
     parser.add_argument("url")
     parser.add_argument("--calls", type=int, default=60)
     parser.add_argument("--chunk", type=float, help="seconds of audio an iterator gives at a time; without: pushed")
+    parser.add_argument("--message", type=float, default=0.1, help="seconds of audio in a message")
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--core", type=int)
     args = parser.parse_args()
     if args.core is not None:
         os.sched_setaffinity(0, {args.core})
-    trio.run(main, args.url, args.calls, args.chunk, args.seconds)
+    trio.run(main, args.url, args.calls, args.chunk, args.message, args.seconds)
