@@ -100,6 +100,7 @@ async def main(url: str, calls: int, chunk: float | None, message: float, second
                 line = Iterated(talk, first, chunk, meter)
             nursery.start_soon(call, line, talk, url, message, meter)
             await trio.sleep(0.0203)
+        meter.settle()
         await trio.sleep(_WARM_UP)
         meter.start()
         await trio.sleep(seconds)

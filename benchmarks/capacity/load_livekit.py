@@ -61,6 +61,7 @@ async def main(url: str, calls: int, seconds: float, pcm: Path, settings: str) -
         for _ in range(calls):
             running.append(asyncio.create_task(call(talk, url.replace("ws://", "http://"), settings, http, meter)))
             await asyncio.sleep(0.137)
+        meter.settle()
         await asyncio.sleep(5)
         meter.start()
         await asyncio.sleep(seconds)
