@@ -290,13 +290,13 @@ def test_an_end_without_audio_has_no_result_and_no_channels() -> None:
 def test_a_quiet_client_is_sent_away() -> None:
     client = Driver(stream())
     client.receive(pcm(1.0))
+    assert 10 <= client.stream.idle_timeout <= 12
     client.perform(client.stream.wait(client.stream.idle_timeout))
     assert (client.sent[-1]["type"], client.sent[-1]["sha256"]) == ("Metadata", "incomplete")
     assert client.close is not None
     assert client.close.code == 1011
     assert client.close.reason.endswith("net0001")
     assert len(client.close.reason.encode()) <= 123  # all that a close frame holds
-    assert 10 <= client.stream.idle_timeout <= 12
 
 
 @pytest.mark.parametrize(

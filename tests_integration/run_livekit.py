@@ -16,12 +16,14 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests_integration" / "livekit"
-# LiveKit's Deepgram plugin is to compare with. The tests wait more than they work, so two files run at a time.
+# LiveKit's Deepgram plugin is to compare with, and both plugins are to test the local server with
+# (tests_integration/servers). The tests wait more than they work, so two files run at a time.
 NEEDED = (
     "-e",
-    f"{ROOT}[cli]",
+    f"{ROOT}[local]",
     "livekit-agents==1.8.*",
     "livekit-plugins-deepgram==1.8.*",
+    "livekit-plugins-soniox==1.8.*",
     "pytest>=8.3",
     "pytest-xdist",
 )

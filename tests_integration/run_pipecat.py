@@ -16,8 +16,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 TESTS = ROOT / "tests_integration" / "pipecat"
-# The extras are for the service and the voice detection to compare with.
-NEEDED = ("-e", f"{ROOT}[cli]", "pipecat-ai[deepgram,silero]==1.14.*", "pytest>=8.3")
+# The extras are for the service and the voice detection to compare with, and for the services that the local server
+# is tested with (tests_integration/servers).
+NEEDED = ("-e", f"{ROOT}[local]", "pipecat-ai[deepgram,silero,soniox]==1.14.*", "pytest>=8.3")
 
 
 def main() -> int:

@@ -21,7 +21,8 @@ from turnwise.sttserver.steps import Ask, Close, Drop, HeardWord, Refused, Send,
 
 __all__ = ["FluxScript", "FluxStream", "confidence"]
 
-_IDLE_TIMEOUT = 12.0  # as on v1; what Flux does is not documented
+# Seconds without a sign of life: https://github.com/deepgram/deepgram-python-sdk/issues/618
+_IDLE_TIMEOUT = 60.0
 _ROUNDING = 1e-6
 _EVERY = 0.24  # seconds of audio between updates; Flux: about 0.25
 _SURENESS = 0.5  # seconds of silence: 0.7, the usual threshold, is reached after 0.6 s
@@ -38,7 +39,7 @@ class _Connection(ABC):
     Args:
         options: from the query of the handshake.
         request_id: as in the ``dg-request-id`` header.
-        idle_timeout: seconds; None: 12.
+        idle_timeout: seconds without a message or a ping; None: Flux's 60.
     """
 
     channels: int
@@ -46,9 +47,10 @@ class _Connection(ABC):
     def __init__(self, options: FluxOptions, request_id: str, *, idle_timeout: float | None = None) -> None:
         self._options = options
         self._thresholds = options.thresholds
+        self._keyterms: Sequence[str] = options.keyterms
         self._request_id = request_id
         self._idle_timeout = _IDLE_TIMEOUT if idle_timeout is None else idle_timeout
-        self._quiet = 0.0  # seconds since the last message of the client
+        self._quiet = 0.0  # seconds since the client was last heard of
         self._sequence = 0
         self._bytes = 0
 
@@ -101,7 +103,8 @@ class _Connection(ABC):
             self._thresholds = changed(self._thresholds, message.get("thresholds", {}))
         except Refused as refused:
             return self._send("ConfigureFailure", code=refused.code, description=refused.detail)
-        return self._send("ConfigureSuccess", thresholds=self._thresholds.as_dict(), keyterms=[])
+        self._keyterms = message.get("keyterms", self._keyterms)
+        return self._send("ConfigureSuccess", thresholds=self._thresholds.as_dict(), keyterms=self._keyterms)
 
     def _close_stream(self) -> list[Step]:
         steps = self._tail()
@@ -111,7 +114,10 @@ class _Connection(ABC):
         self._quiet += seconds
         if self._quiet < self._idle_timeout - _ROUNDING:
             return []
-        return [self._send("Error", code="NET-0001", description="no audio and no message came"), Close(1011)]
+        return [self._send("Error", code="NET-0001", description="no audio, no message and no ping came"), Close(1011)]
+
+    def alive(self) -> None:
+        self._quiet = 0.0  # there is no KeepAlive here; Flux wants pings
 
     def failed(self) -> Close:
         return Close(1011, "the recogniser of this server stopped; connect again")

@@ -39,10 +39,11 @@ class FluxThresholds:
 
 @dataclass(frozen=True, slots=True)
 class FluxOptions:
-    """What the client asked for."""
+    """What the client asked for; the keyterms only to be told again."""
 
     audio: AudioFormat
     thresholds: FluxThresholds
+    keyterms: tuple[str, ...] = ()
 
 
 def parse_flux_options(query: str) -> FluxOptions:
@@ -51,7 +52,8 @@ def parse_flux_options(query: str) -> FluxOptions:
     Raises:
         Refused: with status 400 and one line that names the parameter.
     """
-    params = dict(parse_qsl(query, keep_blank_values=True))
+    pairs = parse_qsl(query, keep_blank_values=True)
+    params = dict(pairs)
     if not params.get("model", "").startswith("flux"):
         raise _bad(f"model {params.get('model')!r} is not served under /v2/listen, flux-general-en is")
     for name in _NOT_HERE:
@@ -70,11 +72,12 @@ def parse_flux_options(query: str) -> FluxOptions:
                 given[name] = float(params[name])
             except ValueError:
                 raise _bad(f"{name}={params[name]!r} is not a number") from None
-    return FluxOptions(AudioFormat(encoding, int(rate)), changed(FluxThresholds(), given))
+    keyterms = tuple(value for name, value in pairs if name == "keyterm")
+    return FluxOptions(AudioFormat(encoding, int(rate)), changed(FluxThresholds(), given), keyterms)
 
 
 def changed(thresholds: FluxThresholds, given: Any) -> FluxThresholds:
-    """The thresholds with those that are ``given``.
+    """The thresholds with those that are ``given``; None: not given.
 
     Raises:
         Refused: one is out of range.
@@ -85,6 +88,8 @@ def changed(thresholds: FluxThresholds, given: Any) -> FluxThresholds:
     for name, value in given.items():
         if name not in _RANGES:
             raise _bad(f"{name} is no threshold, those are {', '.join(_RANGES)}")
+        if value is None:  # sent by Pipecat when its user takes a threshold back, for which the schema has no word
+            continue
         low, high = _RANGES[name]
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
             raise _bad(f"{name} must be a number from {low:g} to {high:g}")

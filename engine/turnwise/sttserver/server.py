@@ -87,15 +87,17 @@ class SttServer:
                 with trio.fail_after(_HANDSHAKE_TIMEOUT):
                     # A client that hears the answer to a ping must know that the audio before it was taken, so
                     # nothing may queue up here.
-                    request = await wrap_server_stream(nursery, transport, message_queue_size=0)
-                await self._answer(request)
+                    line = _Line(transport)
+                    stream = trio.StapledStream(transport, line)
+                    request = await wrap_server_stream(nursery, stream, message_queue_size=0)
+                await self._answer(request, line)
                 nursery.cancel_scope.cancel()
         except* (ConnectionClosed, trio.BrokenResourceError, trio.TooSlowError):
             pass  # the client went away
         except* Exception as group:
             print(f"turnwise stt-server: connection failed: {group.exceptions[0]!r}", file=sys.stderr, flush=True)
 
-    async def _answer(self, request: WebSocketRequest) -> None:
+    async def _answer(self, request: WebSocketRequest, line: _Line) -> None:
         created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         path, _, query = request.path.partition("?")
         handshake = Handshake(query, str(uuid.uuid4()), created, _key(request), self._accepts, self._idle_timeout)
@@ -109,7 +111,7 @@ class SttServer:
             async with self._pool.lend(stream.channels) as recognisers:
                 headers = [(b"dg-request-id", handshake.request_id.encode())]
                 websocket = await request.accept(extra_headers=headers)
-                await _Conversation(websocket, stream, recognisers).run()
+                await _Conversation(websocket, line, stream, recognisers).run()
         except Refused as refused:
             await _reject(request, refused, protocol or PROTOCOLS["deepgram"], handshake.request_id)
         except (UsageError, RecogniserFailed) as error:  # something is not installed, or does not start any more
@@ -140,11 +142,34 @@ async def _reject(request: WebSocketRequest, refused: Refused, protocol: Protoco
     )
 
 
+class _Line(trio.abc.ReceiveStream):
+    """What comes from a client. trio-websocket answers pings by itself and tells nobody; here they are seen.
+
+    Attributes:
+        heard_at: when the last of it came, on trio's clock.
+    """
+
+    def __init__(self, transport: trio.abc.ReceiveStream) -> None:
+        self.heard_at = trio.current_time()
+        self._transport = transport
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        data = await self._transport.receive_some(max_bytes)
+        self.heard_at = trio.current_time()
+        return data
+
+    async def aclose(self) -> None:
+        await self._transport.aclose()
+
+
 class _Conversation:
     """Carries out the steps of one stream. Strictly in order: the next message is read when the last is done."""
 
-    def __init__(self, websocket: WebSocketConnection, stream: Stream, recognisers: Sequence[Recogniser]) -> None:
+    def __init__(
+        self, websocket: WebSocketConnection, line: _Line, stream: Stream, recognisers: Sequence[Recogniser]
+    ) -> None:
         self._websocket = websocket
+        self._line = line
         self._stream = stream
         self._recognisers = recognisers
 
@@ -155,7 +180,11 @@ class _Conversation:
             began = trio.current_time()
             with trio.move_on_after(self._stream.idle_timeout):
                 message = await self._websocket.get_message()
-            open_ = await self._perform(self._stream.wait(trio.current_time() - began))
+            if (heard := self._line.heard_at) >= began:
+                open_ = await self._perform(self._stream.wait(heard - began))
+                self._stream.alive()
+                began = heard
+            open_ = open_ and await self._perform(self._stream.wait(trio.current_time() - began))
             for part in _parts(message):
                 if open_:
                     open_ = await self._perform(self._stream.receive(part))

@@ -122,6 +122,9 @@ class _Connection(ABC):
         what = "Start request timeout." if self._options is None else "Request timeout."
         return self._fail(SonioxError(408, "request_timeout", what))
 
+    def alive(self) -> None:
+        return  # Soniox wants a keepalive
+
     def failed(self) -> Close:
         return Close(1011, "the recogniser of this server stopped; connect again")
 
@@ -160,6 +163,7 @@ class SonioxStream(_Connection):
         self._reader = PcmReader(options.audio, mix=True)
         self._listener = Listener(self._due)
         self._endpoint_after = options.endpoint_after
+        self._language = {"language": "en"} if options.tells_language else {}  # the recogniser knows no other
         self._told = 0.0  # audio time of the last frame
         self._endpoint_owed = False  # for speech whose utterance is over
         self._final = 0.0  # audio time up to which tokens are final
@@ -233,7 +237,7 @@ class SonioxStream(_Connection):
             "end_ms": round(max(start, ask.utterance + word.end) * 1000),
             "confidence": round(word.confidence, 4),
             "is_final": ask.ends,
-        }
+        } | self._language
 
 
 class SonioxScript(_Connection):

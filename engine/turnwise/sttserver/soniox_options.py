@@ -34,11 +34,13 @@ class SonioxOptions:
     Attributes:
         key: from the start message, where it used to stand.
         endpoint_after: seconds of silence after which ``<end>`` is due; None: never.
+        tells_language: words have a ``language``.
     """
 
     audio: AudioFormat
     key: str | None = None
     endpoint_after: float | None = None
+    tells_language: bool = False
 
 
 def parse_start(text: str) -> SonioxOptions:
@@ -53,6 +55,8 @@ def parse_start(text: str) -> SonioxOptions:
         start = None
     if not isinstance(start, dict):
         raise _bad("Start request is malformed.")
+    # Pipecat's service, which works with Soniox, sends null for whatever its user did not set.
+    start = {name: value for name, value in start.items() if value is not None}
     if not isinstance(start.get("model"), str):
         raise _bad("model is missing.")
     if not start["model"].startswith("stt-rt"):
@@ -65,18 +69,28 @@ def parse_start(text: str) -> SonioxOptions:
     key = start.get("api_key")
     if key is not None and not isinstance(key, str):
         raise _bad("api_key must be a string.")
-    return SonioxOptions(AudioFormat(encoding, int(rate), int(channels)), key, _endpoint_after(start))
+    return SonioxOptions(
+        AudioFormat(encoding, int(rate), int(channels)),
+        key,
+        _endpoint_after(start),
+        tells_language=_boolean(start, "enable_language_identification"),
+    )
 
 
 def _endpoint_after(start: dict[str, Any]) -> float | None:
     most = _number(start, "max_endpoint_delay_ms", 2000, 500, 3000) / 1000
     sensitivity = _number(start, "endpoint_sensitivity", 0, -1, 1)
     level = _number(start, "endpoint_latency_adjustment_level", 0, 0, 3)
-    enabled = start.get("enable_endpoint_detection", False)
-    if not isinstance(enabled, bool):
-        raise _bad("enable_endpoint_detection must be true or false.")
+    enabled = _boolean(start, "enable_endpoint_detection")
     # Soniox weighs words and voice; here silence alone must do, and the knobs turn in their direction.
     return min(most, 0.8 - 0.1 * level - 0.2 * sensitivity) if enabled else None
+
+
+def _boolean(start: dict[str, Any], name: str) -> bool:
+    value = start.get(name, False)
+    if not isinstance(value, bool):
+        raise _bad(f"{name} must be true or false.")
+    return value
 
 
 def _number(start: dict[str, Any], name: str, default: float | None, low: float, high: float) -> float:

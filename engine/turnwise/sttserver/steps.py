@@ -108,6 +108,9 @@ class Stream(Protocol):
     def wait(self, seconds: float) -> list[Step]:
         """What to do about so much quiet from the client; called before each `receive`, too."""
 
+    def alive(self) -> None:
+        """The client was heard of, be it with a websocket ping only."""
+
     def report(self, ask: Ask, words: Sequence[HeardWord]) -> list[str]:
         """The messages to send now that the answer is here."""
 

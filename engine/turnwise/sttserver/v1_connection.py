@@ -42,12 +42,13 @@ class V1Connection(ABC):
         self._request_id = request_id
         self._created = created
         self._idle_timeout = _IDLE_TIMEOUT if idle_timeout is None else idle_timeout
+        self._quiet = 0.0  # seconds since the last message of the client
         self._sha256 = hashlib.sha256()
         self._bytes = 0
 
     @property
     def idle_timeout(self) -> float:
-        return self._idle_timeout
+        return max(0.0, self._idle_timeout - self._quiet)
 
     @property
     def _time(self) -> float:
@@ -71,6 +72,7 @@ class V1Connection(ABC):
         return []
 
     def receive(self, message: str | bytes) -> list[Step]:
+        self._quiet = 0.0
         if isinstance(message, str):
             return self._command(message)
         if not message:  # the old way to say CloseStream
@@ -114,9 +116,13 @@ class V1Connection(ABC):
         return [*steps, self._metadata(self._sha256.hexdigest()), Close(1000)]
 
     def wait(self, seconds: float) -> list[Step]:
-        if seconds < self._idle_timeout - _ROUNDING:
+        self._quiet += seconds
+        if self._quiet < self._idle_timeout - _ROUNDING:
             return []
         return [self._metadata("incomplete"), Close(1011, _NO_MESSAGE)]
+
+    def alive(self) -> None:
+        return  # Deepgram wants a KeepAlive
 
     def failed(self) -> Close:
         return Close(1011, "the recogniser of this server stopped; connect again")

@@ -35,19 +35,13 @@ class V1Script(V1Connection):
             wanted = "multichannel=false" if script.channels == 1 else f"channels={script.channels}&multichannel=true"
             raise Refused(400, "INVALID_QUERY_PARAMETER", f"the script has {script.channels} channel(s): use {wanted}")
         self._play = script.open()
-        self._quiet = 0.0  # seconds since the last message of the client
 
     @property
     def idle_timeout(self) -> float:
-        return max(0.0, min(self._play.patience, self._idle_timeout - self._quiet))
-
-    def receive(self, message: str | bytes) -> list[Step]:
-        self._quiet = 0.0
-        return super().receive(message)
+        return min(self._play.patience, super().idle_timeout)
 
     def wait(self, seconds: float) -> list[Step]:
-        self._quiet += seconds
-        return self._play.wait(seconds) + super().wait(self._quiet)
+        return self._play.wait(seconds) + super().wait(seconds)
 
     def _hear(self, audio: bytes) -> list[Step]:
         return self._play.hear(self._time)
