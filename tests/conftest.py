@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -9,6 +10,10 @@ import pytest
 import trio
 from hypothesis import settings
 from trio.testing import MockClock
+
+# A shell that starts the suite in the background ignores SIGINT for it, and so would all processes of the tests.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # pytest --hypothesis-profile=nightly tests/test_promises.py
 settings.register_profile("fast", max_examples=100)

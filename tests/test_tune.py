@@ -312,6 +312,9 @@ def test_interrupted(files: list[str], tmp_path: Path) -> None:
         while process.poll() is None and children.exists() and len(children.read_text().split()) < 2:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
-        _, err = process.communicate(timeout=60)
+        try:
+            _, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert (process.returncode, err) == (130, "turnwise: interrupted\n")
     assert list(tmp_path.iterdir()) == []
