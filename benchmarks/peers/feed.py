@@ -5,15 +5,17 @@ Nothing but the standard library, because each system runs in an environment of 
 
 from __future__ import annotations
 
+import asyncio
 import json
+import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["RATE", "WARM_UP", "Call", "Feed", "load_calls", "report"]
+__all__ = ["RATE", "WARM_UP", "Call", "Feed", "load_calls", "play", "report"]
 
 RATE = 16_000  # Hz, linear16 mono
 WARM_UP = "warm-up"  # the call that comes first and is not counted
@@ -81,3 +83,23 @@ def report(call: str, event: str, **more: Any) -> None:
     """One line of JSON on standard output; ``t`` is CLOCK_MONOTONIC, which all processes share."""
     line = {"t": round(time.monotonic(), 4), "call": call, "event": event, **more}
     print(json.dumps(line, ensure_ascii=False), file=sys.stdout, flush=True)
+
+
+async def play(plan: str, listen: Callable[[Call], Awaitable[None]], at_once: int) -> None:
+    """Let a system on asyncio ``listen`` to the calls of a plan, ``at_once`` at a time, behind one to warm up."""
+    calls = load_calls(plan)
+    limit = asyncio.Semaphore(at_once)
+
+    async def one(call: Call) -> None:
+        async with limit:
+            await listen(call)
+
+    await listen(calls[0])
+    assert calls[0].name == WARM_UP
+    before = resource.getrusage(resource.RUSAGE_SELF)
+    async with asyncio.TaskGroup() as group:
+        for call in calls[1:]:
+            group.create_task(one(call))
+            await asyncio.sleep(0.137)  # calls do not begin in step
+    after = resource.getrusage(resource.RUSAGE_SELF)
+    report("", "done", cpu=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)

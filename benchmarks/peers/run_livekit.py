@@ -13,8 +13,8 @@ import asyncio
 import importlib.metadata
 import logging
 import os
-import resource
 import sys
+from functools import partial
 from typing import Any
 
 import aiohttp
@@ -23,7 +23,7 @@ from livekit.agents import Agent, AgentSession, StopResponse
 from livekit.agents.voice import io
 from livekit.plugins import deepgram, silero
 
-from benchmarks.peers.feed import RATE, WARM_UP, Call, Feed, load_calls, report
+from benchmarks.peers.feed import RATE, Call, Feed, play, report
 
 _SETTINGS = ("default", "default-flush", "default-tuned", "vad", "vad-flush", "vad-tuned", "stt")
 
@@ -83,25 +83,6 @@ async def listen(call: Call, settings: str) -> None:
         await session.aclose()
 
 
-async def main(plan: str, settings: str, at_once: int) -> None:
-    calls = load_calls(plan)
-    limit = asyncio.Semaphore(at_once)
-
-    async def one(call: Call) -> None:
-        async with limit:
-            await listen(call, settings)
-
-    await listen(calls[0], settings)
-    assert calls[0].name == WARM_UP
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    async with asyncio.TaskGroup() as group:
-        for call in calls[1:]:
-            group.create_task(one(call))
-            await asyncio.sleep(0.137)  # calls do not begin in step
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    report("", "done", cpu=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="LiveKit Agents listens to the calls of a plan.")
     parser.add_argument("plan")
@@ -111,6 +92,6 @@ if __name__ == "__main__":
     logging.basicConfig(level=os.environ.get("PEERS_LOG", "WARNING"), stream=sys.stderr)
     packages = ("livekit-agents", "livekit-plugins-deepgram", "livekit-plugins-silero", "livekit-local-inference")
     report("", "version", versions={name: importlib.metadata.version(name) for name in packages})
-    asyncio.run(main(args.plan, args.settings, args.at_once))
+    asyncio.run(play(args.plan, partial(listen, settings=args.settings), args.at_once))
     sys.stdout.flush()
     os._exit(0)  # its threads of native code do not always end

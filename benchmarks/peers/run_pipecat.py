@@ -12,8 +12,8 @@ import argparse
 import asyncio
 import importlib.metadata
 import os
-import resource
 import sys
+from functools import partial
 from typing import Any
 
 from loguru import logger
@@ -30,7 +30,7 @@ from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.workers.runner import WorkerRunner
 
-from benchmarks.peers.feed import RATE, WARM_UP, Call, Feed, load_calls, report
+from benchmarks.peers.feed import RATE, Call, Feed, play, report
 
 _SETTINGS = ("default", "tuned", "timeout", "timeout-tuned")
 
@@ -94,25 +94,6 @@ async def listen(call: Call, settings: str) -> None:
     await asyncio.wait([running])
 
 
-async def main(plan: str, settings: str, at_once: int) -> None:
-    calls = load_calls(plan)
-    limit = asyncio.Semaphore(at_once)
-
-    async def one(call: Call) -> None:
-        async with limit:
-            await listen(call, settings)
-
-    await listen(calls[0], settings)
-    assert calls[0].name == WARM_UP
-    before = resource.getrusage(resource.RUSAGE_SELF)
-    async with asyncio.TaskGroup() as group:
-        for call in calls[1:]:
-            group.create_task(one(call))
-            await asyncio.sleep(0.137)  # calls do not begin in step
-    after = resource.getrusage(resource.RUSAGE_SELF)
-    report("", "done", cpu=after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
-
-
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="Pipecat listens to the calls of a plan.")
     parser.add_argument("plan")
@@ -123,4 +104,4 @@ if __name__ == "__main__":
     logger.add(sys.stderr, level=os.environ.get("PEERS_LOG", "WARNING"))
     packages = ("pipecat-ai", "deepgram-sdk", "onnxruntime")
     report("", "version", versions={name: importlib.metadata.version(name) for name in packages})
-    asyncio.run(main(args.plan, args.settings, args.at_once))
+    asyncio.run(play(args.plan, partial(listen, settings=args.settings), args.at_once))

@@ -24,7 +24,6 @@ from turnwise.sources.base import AudioSource
 from turnwise.sources.push import PushSource
 from turnwise.transcribers.base import Dialect
 from turnwise.vad import SpeechGate
-from turnwise_policies.events import TurnUpdated
 from turnwise_policies.policy import Policy
 
 __all__ = ["PushSource", "Session", "feed", "local_server", "open_session"]
@@ -99,11 +98,7 @@ class Session:
     async def _collect(self) -> None:
         try:
             async for event in self._session:
-                last = self._queue[-1] if self._queue else None
-                if isinstance(event, TurnUpdated) and isinstance(last, TurnUpdated) and last.channel == event.channel:
-                    self._queue[-1] = event  # as the session itself does with those that nobody has read yet
-                else:
-                    self._queue.append(event)
+                turnwise.session.enqueue(self._queue, event)
                 notify(self._more)
         except Exception as error:
             self._error = error

@@ -103,35 +103,30 @@ class Link:
     def finalize(self, channel: int | None = None) -> None:
         """Ask for final results of all audio fed so far, on one channel or (None) on all."""
         if not self._closing:
-            self._sender.outbox.mark("finalize", channel)
-            self._sender.wake()
+            self._sender.mark("finalize", channel)
 
     def send(self, message: str) -> None:
         """Send a control message of the provider's behind all audio fed so far. A lost connection takes it along."""
         if not self._closing:
-            self._sender.outbox.mark("message", message=message)
-            self._sender.wake()
+            self._sender.mark("message", message=message)
 
     def flush(self) -> None:
         """No audio comes for now: send what there is, without waiting for a whole message."""
         if not self._closing:
-            self._sender.outbox.mark("flush")
-            self._sender.wake()
+            self._sender.mark("flush")
 
     async def settle(self) -> None:
         """Wait until the server has read all audio fed so far, and all it said before that was handed on."""
         if self._finished.is_set():
             return
         self._settled = trio.Event()
-        self._sender.outbox.mark("settle")
-        self._sender.wake()
+        self._sender.mark("settle")
         await self._settled.wait()
 
     async def finish(self) -> None:
         """No audio comes any more: wait for the last results, at most `LinkSettings.tail` for each message."""
         self._closing = True
-        self._sender.outbox.mark("close")
-        self._sender.wake()
+        self._sender.mark("close")
         await self._finished.wait()
 
     async def run(self) -> None:

@@ -12,7 +12,7 @@ from typing import Literal
 
 from turnwise.replay_buffer import ReplayBuffer
 
-__all__ = ["Mark", "Outbox"]
+__all__ = ["Mark", "MarkKind", "Outbox"]
 
 MarkKind = Literal["finalize", "settle", "flush", "close", "message"]
 

@@ -14,7 +14,7 @@ from wsproto.utilities import LocalProtocolError
 
 from turnwise.link_base import LinkOwner, LinkSettings, silence_record
 from turnwise.link_connection import Connection
-from turnwise.link_outbox import Mark, Outbox
+from turnwise.link_outbox import Mark, MarkKind, Outbox
 from turnwise.link_pacing import Pacing
 from turnwise.link_watchdog import Watchdog
 from turnwise.provider_clock import ProviderClock
@@ -63,6 +63,11 @@ class Sender:
         self.clock.restart()
         self.pacing = Pacing(self._settings, self._rate, now, frame)
         self._watchdog = watchdog
+
+    def mark(self, kind: MarkKind, channel: int | None = None, message: str = "") -> None:
+        """Put a mark behind all audio there is now, and see to it."""
+        self.outbox.mark(kind, channel, message)
+        self._wake.set()
 
     def wake(self) -> None:
         """Look again what is to be sent."""

@@ -174,11 +174,7 @@ class Session:
         return self._core.link.stats
 
     def _emit(self, event: SessionEvent) -> None:
-        last = self._queue[-1] if self._queue else None
-        if isinstance(event, TurnUpdated) and isinstance(last, TurnUpdated) and last.channel == event.channel:
-            self._queue[-1] = event
-        else:
-            self._queue.append(event)
+        enqueue(self._queue, event)
         self._more.set()
 
     async def _run(self) -> None:
@@ -193,3 +189,12 @@ class Session:
     def _raise_unseen(self) -> None:
         if self._error is not None:
             raise self._error
+
+
+def enqueue(queue: deque[SessionEvent], event: SessionEvent) -> None:
+    """Append ``event``; a `TurnUpdated` takes the place of one that nobody has read yet."""
+    last = queue[-1] if queue else None
+    if isinstance(event, TurnUpdated) and isinstance(last, TurnUpdated) and last.channel == event.channel:
+        queue[-1] = event
+    else:
+        queue.append(event)
