@@ -27,7 +27,7 @@ from trio.testing import MockClock
 from word_count import Count
 
 from turnwise.link_base import LinkSettings, LinkStats
-from turnwise.link_connection import open_stream
+from turnwise.link_socket import open_stream
 from turnwise.session import open_session
 from turnwise.transcribers.base import Dialect
 from turnwise.transcribers.deepgram import Deepgram

@@ -17,7 +17,7 @@ from provider import Plan, Provider, audio
 from turnwise.errors import SessionError
 from turnwise.link import Link
 from turnwise.link_base import LinkSettings
-from turnwise.link_connection import open_stream
+from turnwise.link_socket import open_stream
 from turnwise.nursery import open_background
 from turnwise.replay_buffer import Coverage, ReplayBuffer
 from turnwise.transcribers.base import WireMessage
@@ -172,7 +172,7 @@ def test_finalize_per_channel(converse: Callable[..., Any]) -> None:
 def test_a_rest_of_audio_does_not_wait_for_more(converse: Callable[..., Any]) -> None:
     async def script(link: Link, provider: Provider, owner: Owner) -> None:
         await speak(link, 0.0, 0.34)
-        await trio.sleep(0.2)
+        await trio.sleep(0.51)
         assert provider.of("audio")[-1][3] == 0.34
         await trio.sleep(1)
         await speak(link, 0.34, 0.4)

@@ -29,7 +29,8 @@ from trio_websocket import ConnectionClosed, wrap_server_stream
 from turnwise.errors import SessionError, UsageError
 from turnwise.link import Link
 from turnwise.link_base import LinkSettings
-from turnwise.link_connection import Connector, open_connection, open_stream
+from turnwise.link_connection import Connector, open_connection
+from turnwise.link_socket import open_stream
 from turnwise.recorder import Recorder
 from turnwise.records import Header
 from turnwise.session import open_session
@@ -250,7 +251,7 @@ def names_in(tree: ast.AST) -> set[str]:
 
 
 def test_nothing_in_the_source_weakens_tls() -> None:
-    weak = {"CERT_NONE", "verify_mode", "check_hostname", "_create_unverified_context", "wrap_socket"}
+    weak = {"CERT_NONE", "verify_mode", "check_hostname", "_create_unverified_context"}
     weak |= {"set_ciphers", "minimum_version", "verify_flags", "load_verify_locations"}
     made = {}
     for path, tree in sources():
@@ -258,6 +259,9 @@ def test_nothing_in_the_source_weakens_tls() -> None:
         for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("create_default_context", "SSLContext")):
                 made[path.name] = ast.unparse(node)
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("wrap_socket"):
+                assert ast.unparse(node.func) == "context.wrap_socket"  # not ssl's own, which does not verify
+                assert "server_hostname" in [keyword.arg for keyword in node.keywords]
     assert set(made.values()) == {"ssl.create_default_context()"}  # which verifies
 
 

@@ -83,14 +83,16 @@ class Call(asyncio.Protocol):
         return next((s + zero for _, s, e in self._talk.words if s + zero < until < e + zero), until)
 
     def _words(self, until: float) -> list[tuple[str, float, float]]:
-        """The words that are not final yet and end before ``until``."""
+        """The words that are not final yet and end before ``until``; not one in whose middle the call began."""
         talk, words = self._talk, []
         round_start = (self._final + self._phase) // talk.length * talk.length - self._phase
         while round_start < until:
             words += [
                 (text, start + round_start, end + round_start)
                 for text, start, end in talk.words
-                if end + round_start <= until and (start + end) / 2 + round_start >= self._final
+                if end + round_start <= until
+                and (start + end) / 2 + round_start >= self._final
+                and start + round_start >= 0
             ]
             round_start += talk.length
         return words

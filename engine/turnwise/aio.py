@@ -16,7 +16,8 @@ import turnwise.session
 import turnwise.sttserver.local
 from turnwise.aio_host import in_trio, notify
 from turnwise.link_base import LinkSettings, LinkStats
-from turnwise.link_connection import Connector, open_stream
+from turnwise.link_connection import Connector
+from turnwise.link_socket import open_stream
 from turnwise.nursery import open_background
 from turnwise.session import SessionEvent, webrtc_gate
 from turnwise.session_core import TraceWriter

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection
+from trio_websocket import ConnectionClosed
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, RejectConnection, Request
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
@@ -23,7 +23,8 @@ from turnwise.audio import deinterleave
 from turnwise.doctor_checks import SPEECH_CHECKS, Arrival, Conversation, Finding, differs, ok, punctuation, skipped
 from turnwise.errors import UsageError
 from turnwise.link_base import LinkSettings
-from turnwise.link_connection import Connector, LinkFailure, open_connection, open_stream, redact
+from turnwise.link_connection import Connection, Connector, LinkFailure, open_connection, redact
+from turnwise.link_socket import open_stream
 from turnwise.nursery import open_background
 from turnwise.session import webrtc_gate
 from turnwise.sources import FileSource
@@ -153,7 +154,7 @@ class _Patient:
     async def speak(self) -> None:
         """The whole recording, silence, and a regular end."""
         asked = trio.current_time()
-        async with self._connected() as websocket:
+        async with self._connected() as connection:
             took = trio.current_time() - asked
             if self._talk.request_id:
                 detail = f"open after {took:.2f} s, dg-request-id {self._talk.request_id}"
@@ -161,9 +162,9 @@ class _Patient:
             else:
                 self._report(differs("connect", f"open after {took:.2f} s, but without the header dg-request-id"))
             with suppress(ConnectionClosed, LocalProtocolError):  # then the checks below have something to say
-                self._report(await self._ping(websocket))
-                await self._play(websocket, len(self._recording.pcm) / self._byte_rate + _SILENCE)
-                await self._close(websocket)
+                self._report(await self._ping(connection))
+                await self._play(connection, len(self._recording.pcm) / self._byte_rate + _SILENCE)
+                await self._close(connection)
         for check in SPEECH_CHECKS:
             finding = check(self._talk)
             if check is punctuation and finding.verdict == "differs" and on_this_machine(self._dialect):
@@ -172,34 +173,34 @@ class _Patient:
 
     async def finalize(self) -> None:
         """Finalize in the middle of speech, and once more when there is nothing left."""
-        async with self._connected() as websocket:
-            await self._play(websocket, self._recording.cut)
-            took, answer = await self._finalized(websocket, 5.0)
+        async with self._connected() as connection:
+            await self._play(connection, self._recording.cut)
+            took, answer = await self._finalized(connection, 5.0)
             timeout = FinalizeOnSilence().finalize_timeout
             if answer is None:
                 self._report(differs("Finalize", "no result with from_finalize within 5 s"))
             else:
                 detail = f"answered after {took:.2f} s; turnwise waits for {timeout:g} s"
                 self._report((ok if took <= timeout else differs)("Finalize", detail, after=took))
-            took, answer = await self._finalized(websocket, _NO_ANSWER / self._speed)
+            took, answer = await self._finalized(connection, _NO_ANSWER / self._speed)
             if answer is None:
                 self._report(ok("second Finalize", "not answered, as there was no more audio"))
             elif _text(answer):
                 self._report(differs("second Finalize", "answered with words, though there was no more audio"))
             else:
                 self._report(ok("second Finalize", "answered empty, as there was no more audio", after=took))
-            await self._close(websocket)
+            await self._close(connection)
 
     async def stay_idle(self) -> None:
         """Nothing but KeepAlive for a while, after a little audio."""
-        async with self._connected() as websocket:
-            await self._play(websocket, self._recording.cut)
+        async with self._connected() as connection:
+            await self._play(connection, self._recording.cut)
             until = trio.current_time() + _IDLE
             with suppress(ConnectionClosed, LocalProtocolError):
                 while (left := until - trio.current_time()) > 0:
-                    await websocket.send_message(self._dialect.keepalive())
+                    await connection.send(self._dialect.keepalive())
                     await trio.sleep(min(self._dialect.keepalive_after or _IDLE, left))
-                await self._close(websocket)
+                await self._close(connection)
         if self._talk.code == 1000:
             self._report(ok("KeepAlive", f"keeps a connection open for {_IDLE:g} s without audio"))
         else:
@@ -226,11 +227,10 @@ class _Patient:
     # What these are made of
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[WebSocketConnection]:
+    async def _connected(self) -> AsyncIterator[Connection]:
         dialect = self._dialect
         async with open_connection(dialect, self._connect, _LIMITS.handshake) as connection:
-            websocket = connection.websocket
-            headers = self._named(websocket.handshake_headers)
+            headers = self._named(connection.websocket.handshake_headers)
             self._talk = Conversation(
                 request_id=headers.get("dg-request-id", ""),
                 channels=dialect.channels,
@@ -238,23 +238,25 @@ class _Patient:
             )
             self._began = trio.current_time()
             async with open_background() as nursery:
-                nursery.start_soon(self._receive, websocket)
-                yield websocket
+                nursery.start_soon(self._receive, connection)
+                yield connection
 
-    async def _receive(self, websocket: WebSocketConnection) -> None:
+    async def _receive(self, connection: Connection) -> None:
         talk = self._talk
         try:
-            while True:
-                talk.arrivals.append(self._understand(await websocket.get_message()))
-                self._news.set()
+            await connection.receive(self._hear)
         except ConnectionClosed:
             pass
         finally:
             # Also when the sender has noticed first, and this is cancelled.
-            if websocket.closed is not None:
+            if (closed := connection.websocket.closed) is not None:
                 talk.ended = self._now()
-                talk.code, talk.reason = websocket.closed.code, redact(websocket.closed.reason or "", self._dialect)
+                talk.code, talk.reason = closed.code, redact(closed.reason or "", self._dialect)
             self._news.set()
+
+    def _hear(self, message: WireMessage) -> None:
+        self._talk.arrivals.append(self._understand(message))
+        self._news.set()
 
     def _understand(self, message: WireMessage) -> Arrival:
         at, dialect, trouble = self._now(), self._dialect, ""
@@ -273,7 +275,7 @@ class _Patient:
             trouble = f"unknown type {str(data.get('type'))[:40]}"
         return Arrival(at, data, news, redact(trouble, dialect))
 
-    async def _play(self, websocket: WebSocketConnection, end: float) -> None:
+    async def _play(self, connection: Connection, end: float) -> None:
         """The first ``end`` seconds, in messages that go out when a microphone would have heard them."""
         pcm = self._recording.piece(end)
         size = round(_MESSAGE * self._recording.sample_rate) * self._recording.frame_bytes
@@ -282,22 +284,22 @@ class _Patient:
             piece = pcm[start : start + size]
             heard = (start + len(piece)) / self._byte_rate
             await trio.sleep_until(self._began + heard / self._speed)
-            await websocket.send_message(self._dialect.audio(piece))
+            await connection.send(self._dialect.audio(piece))
             self._talk.audio = heard
 
-    async def _ping(self, websocket: WebSocketConnection) -> Finding:
+    async def _ping(self, connection: Connection) -> Finding:
         asked = trio.current_time()
         with trio.move_on_after(_LIMITS.ping_timeout) as patience:
-            await websocket.ping()
+            await connection.websocket.ping()
         if patience.cancelled_caught:
             return differs("ping", f"not answered within {_LIMITS.ping_timeout:g} s; turnwise would hang up")
         took = trio.current_time() - asked
         return ok("ping", f"answered after {took:.3f} s", after=took)
 
-    async def _finalized(self, websocket: WebSocketConnection, patience: float) -> tuple[float, Arrival | None]:
+    async def _finalized(self, connection: Connection, patience: float) -> tuple[float, Arrival | None]:
         """Send Finalize; how long its answer took, and the answer."""
         asked, seen = self._now(), len(self._talk.arrivals)
-        await websocket.send_message(self._dialect.finalize())
+        await connection.send(self._dialect.finalize())
         with trio.move_on_after(patience):
             while self._talk.ended is None:
                 for arrival in self._talk.arrivals[seen:]:
@@ -306,11 +308,11 @@ class _Patient:
                 await self._something()
         return 0.0, None
 
-    async def _close(self, websocket: WebSocketConnection) -> None:
+    async def _close(self, connection: Connection) -> None:
         if self._talk.ended is not None:
             return
         self._talk.closing = self._now()
-        await websocket.send_message(self._dialect.closing())
+        await connection.send(self._dialect.closing())
         patience = trio.CancelScope()
         while self._talk.ended is None and not patience.cancelled_caught:
             with trio.move_on_after(_LIMITS.tail) as patience:

@@ -2,10 +2,10 @@
 
 `Link.run` connects, and connects again whenever the connection is lost. Audio that no final result covers yet
 is kept, and a new connection is fed from there on; provider times, which start again at 0, are mapped to audio
-time of the session by one offset a connection. Three tasks serve a connection: one sends (nobody else writes,
-pings aside), one receives and hands on synchronously (it never stops reading, or pings would go unanswered),
-one watches for signs of life. No send ever has a timeout of its own: a cancelled send leaves half a frame on
-the wire. A stuck connection is dropped as a whole.
+time of the session by one offset a connection. What can be sent at once is sent by whoever brings it, and what
+comes is handed on from within the reading, which never stops, or pings would go unanswered. One task sends what
+takes time, one watches for signs of life. No send ever has a timeout of its own: a cancelled send leaves half a
+frame on the wire. A stuck connection is dropped as a whole.
 
 A connection that the provider would soon end is left in time, in a moment without speech if there is one. Providers
 that end turns by the audio they get are fed silence when the audio stops; it is in no buffer, and its time is taken
@@ -24,13 +24,14 @@ from trio_websocket import ConnectionClosed, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
 from turnwise.link_base import LinkOwner, LinkSettings, LinkStats
-from turnwise.link_connection import Connection, Connector, LinkFailure, open_connection, open_stream, redact
+from turnwise.link_connection import Connection, Connector, LinkFailure, open_connection, redact
 from turnwise.link_retry import Retry
 from turnwise.link_sender import Sender
+from turnwise.link_socket import open_stream
 from turnwise.link_watchdog import Watchdog
 from turnwise.nursery import open_background
 from turnwise.replay_buffer import Coverage, ReplayBuffer
-from turnwise.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished, WireMessage
+from turnwise.transcribers.base import Dialect, Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from turnwise_policies.signals import Signal
 
 __all__ = ["Link"]
@@ -87,7 +88,7 @@ class Link:
         self._failed: str | None = None  # the last thing that was said was this failure
         self._unread = False  # a message of this connection made no sense
         self._reread: tuple[float, float] | None = None  # a span that was asked for again because of that
-        self._received = 0
+        self._complaints = 0  # of the transcriber on this connection
 
     # What the session calls
 
@@ -95,8 +96,8 @@ class Link:
         """Audio for the transcriber: whole frames. Never blocks; what cannot be sent yet is kept."""
         if pcm:
             self._buffer.append(pcm)
-            if self._buffer.end >= self._sender.wake_at:
-                self._sender.wake()
+            if self._buffer.end >= self._sender.pump_at:
+                self._sender.pump()
                 if self._sender.outbox.overrun and self.connected:
                     self._drop("the transcriber does not take the audio")
 
@@ -171,9 +172,8 @@ class Link:
                 async with open_background() as nursery:
                     self._scope = nursery.cancel_scope
                     nursery.start_soon(self._send, connection, opening)
-                    nursery.start_soon(self._sender.nudge)
                     nursery.start_soon(self._watch, connection.websocket)
-                    await self._receive(connection.websocket)
+                    await self._receive(connection)
             finally:
                 self._leave()
             if self._finished.is_set() or (self._end and self._end.planned):
@@ -193,7 +193,7 @@ class Link:
         now = self._started = self._last_received = trio.current_time()
         self._watchdog = Watchdog(self._settings, self._dialect.longest, now, self._origin)
         self._sender.begin(now, start, self._watchdog)
-        self._unread, self._failed = False, None
+        self._unread, self._failed, self._complaints = False, None, 0
         self.connected = True
         self.stats.connections += 1
         if self._told_lost:
@@ -226,13 +226,10 @@ class Link:
         # Else the receiver hears of the end too, after the messages that came before.
 
     async def _settle(self, connection: Connection) -> None:
+        # What was said before a pong is handed on before it. But a server answers a ping as soon as it reads it, when
+        # it may not have come to the audio before it; at the second it has.
         await connection.websocket.ping()
-        # A pong wakes its waiter even while messages from before it are still queued for the receiver.
-        seen = -1
-        while seen != self._received:
-            seen = self._received
-            for _ in range(3):
-                await trio.lowlevel.checkpoint()
+        await connection.websocket.ping()
         if self._settled is not None:
             self._settled.set()
 
@@ -250,43 +247,47 @@ class Link:
 
     # Receiving
 
-    async def _receive(self, websocket: WebSocketConnection) -> None:
-        understood, complaints = True, 0
-        while not self._scope.cancel_called:
-            try:
-                message = await websocket.get_message()
-            except ConnectionClosed:
-                reason = websocket.closed
-                self._closed(*(reason.code, reason.reason) if reason else (1006, None))
-                return
-            self._last_received = trio.current_time()
-            self._received += 1
-            at = self._owner.now()
-            self._owner.received(at, message)
-            try:
-                news = self._dialect.decode(message, at, self._origin)
-            except ValueError as error:
-                self.stats.not_understood += 1
+    async def _receive(self, connection: Connection) -> None:
+        try:
+            await connection.receive(self._take)
+        except ConnectionClosed:
+            reason = connection.websocket.closed
+            self._closed(*(reason.code, reason.reason) if reason else (1006, None))
+
+    def _take(self, message: WireMessage) -> None:
+        if self._scope.cancel_called:  # what comes behind the end is not heard
+            return
+        self._last_received = trio.current_time()
+        at = self._owner.now()
+        self._owner.received(at, message)
+        try:
+            news = self._dialect.decode(message, at, self._origin)
+        except ValueError as error:
+            self.stats.not_understood += 1
+            if not self._unread:  # once a connection; a server that talks nonsense does so often
                 self._unread = True
-                if understood:  # once a connection; a server that talks nonsense does so often
-                    understood = False
-                    self._owner.warn(redact(f"a message of the transcriber makes no sense: {error}", self._dialect))
-                continue
-            for item in news:
-                self._failed = item.detail if isinstance(item, ProviderFailed) else None
-                match item:
-                    case Heard(channel, signal):
-                        self._heard(channel, signal)
-                    case ProviderFailed(detail, permanent=True):
-                        self._drop(f"the transcriber failed: {detail}", permanent=True)
-                    case ProviderFailed(detail) if (complaints := complaints + 1) <= _COMPLAINTS:
-                        self._owner.warn(redact(f"the transcriber reports: {detail}", self._dialect))
-                    case StreamFinished() if self._sender.close_sent:
-                        self._finished.set()
-                        self._scope.cancel()
-            self._renew_in_time()
-            if self._dialect.silence_after is not None:
-                self._sender.wake()
+                self._owner.warn(redact(f"a message of the transcriber makes no sense: {error}", self._dialect))
+            return
+        for item in news:
+            self._learn(item)
+        self._renew_in_time()
+        if self._dialect.silence_after is not None:
+            self._sender.wake()
+
+    def _learn(self, news: ProviderNews) -> None:
+        self._failed = news.detail if isinstance(news, ProviderFailed) else None
+        match news:
+            case Heard(channel, signal):
+                self._heard(channel, signal)
+            case ProviderFailed(detail, permanent=True):
+                self._drop(f"the transcriber failed: {detail}", permanent=True)
+            case ProviderFailed(detail):
+                self._complaints += 1
+                if self._complaints <= _COMPLAINTS:
+                    self._owner.warn(redact(f"the transcriber reports: {detail}", self._dialect))
+            case StreamFinished() if self._sender.close_sent:
+                self._finished.set()
+                self._scope.cancel()
 
     def _heard(self, channel: int, signal: Signal) -> None:
         signal = self._sender.clock.place(signal)
@@ -349,7 +350,9 @@ class Link:
             await trio.sleep_forever()
 
     def _renew_in_time(self) -> None:
+        if self._dialect.longest is None:
+            return
         now, sent, finished = trio.current_time(), self._sender.sent_until, self._coverage.finished
         if not self._closing and self._watchdog.outlived(now, sent, finished):
-            minutes = f"{(self._dialect.longest or 0) / 60:g} min"
+            minutes = f"{self._dialect.longest / 60:g} min"
             self._drop(f"planned: {self._dialect.name} ends a connection after {minutes}", planned=True)

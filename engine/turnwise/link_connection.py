@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import json
 import math
-import os
-import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -19,14 +16,14 @@ from trio_websocket import CloseReason, ConnectionClosed, ConnectionRejected, We
 from wsproto.frame_protocol import FrameProtocol
 
 from turnwise.link_stream import WatchedStream
-from turnwise.nursery import leaves_of, open_background
+from turnwise.nursery import open_background
+from turnwise.reasons import reason_of, untrusted
 from turnwise.transcribers.base import Dialect, WireMessage
 
-__all__ = ["Connection", "Connector", "LinkFailure", "masked", "open_connection", "open_stream", "redact"]
+__all__ = ["Connection", "Connector", "LinkFailure", "masked", "open_connection", "redact"]
 
 Connector = Callable[[str, int, bool], Awaitable[trio.abc.Stream]]
 
-_MOST_MESSAGE = 2**20  # bytes; a result with a minute of words has about 20 kB
 _READ = 2**16
 _SECRET = 12  # characters; a shorter key is none, but may well be a word that was said
 
@@ -73,54 +70,64 @@ class LinkFailure(Exception):
 
 
 class Connection:
-    """A websocket of trio-websocket, with a shorter way for the audio.
+    """A websocket of trio-websocket's, whose messages go to and come from its stream directly.
 
-    Nine messages of ten are audio, and to send one through trio-websocket takes three trips through trio's scheduler
-    instead of one. So audio is framed by wsproto, which does it for trio-websocket too, and goes to the same stream.
-    Frames of a client do not depend on one another, so one more framer disturbs nothing; the stream sends one at a
-    time. All the rest (handshake, reading, pings, closing) is trio-websocket's.
+    Frames of a client do not depend on one another, and the stream sends one at a time, so whatever trio-websocket
+    sends by itself goes in between.
     """
 
     def __init__(self, websocket: WebSocketConnection, stream: WatchedStream) -> None:
         self.websocket = websocket
         self._stream = stream
         self._framer = FrameProtocol(client=True, extensions=[])
+        self._rest = bytearray()  # of the frame that did not go at once
 
-    async def send(self, message: WireMessage) -> None:
-        """Send a whole message.
+    @property
+    def blocked(self) -> bool:
+        """No message can be put before `flush` is through."""
+        return bool(self._rest)
+
+    def put(self, message: WireMessage) -> None:
+        """Send a message, as far as that goes without waiting. Not while `blocked`."""
+        frame = self._framer.send_data(message, fin=True)
+        sent = 0 if self.websocket.closed is not None else self._stream.send_now(frame)
+        if sent < len(frame):
+            self._rest = frame[sent:]
+
+    async def flush(self) -> None:
+        """Send what is left of the last message.
 
         Raises:
-            ConnectionClosed, wsproto.utilities.LocalProtocolError: there is no connection any more.
+            ConnectionClosed: there is no connection any more.
         """
-        if isinstance(message, str):
-            await self.websocket.send_message(message)
-            return
         if self.websocket.closed is not None:
             raise ConnectionClosed(self.websocket.closed)
         try:
-            await self._stream.send_all(self._framer.send_data(message, fin=True))
+            await self._stream.send_all(self._rest)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.aclose_forcefully(self._stream)  # so that whoever reads hears of it
             raise ConnectionClosed(self.websocket.closed or CloseReason(1006, None)) from None
+        self._rest = bytearray()
 
+    async def send(self, message: WireMessage) -> None:
+        """Send a whole message; raises what `flush` does."""
+        self.put(message)
+        if self.blocked:
+            await self.flush()
 
-async def open_stream(host: str, port: int, tls: bool) -> trio.abc.Stream:
-    """Connect by TCP, with TLS when asked; certificates are verified, always.
+    async def receive(self, receiver: Callable[[WireMessage], None]) -> None:
+        """Give ``receiver`` what comes, as it comes, until the connection ends.
 
-    Raises:
-        OSError, trio.BrokenResourceError: no connection, or no TLS on it.
-    """
-    if not tls:
-        return await trio.open_tcp_stream(host, port)
-    context = ssl.create_default_context()
-    stream = await trio.open_ssl_over_tcp_stream(host, port, ssl_context=context, https_compatible=True)
-    try:
-        # Otherwise it happens inside trio-websocket, which does not say what failed.
-        await stream.do_handshake()
-    except BaseException:
-        await trio.aclose_forcefully(stream)
-        raise
-    return stream
+        Raises:
+            ConnectionClosed: it has ended.
+            Exception: whatever the receiver raises.
+        """
+        self._stream.pour_into(receiver)
+        try:
+            await self.websocket.get_message()  # there are none for it to give
+        finally:
+            if self._stream.error is not None:
+                raise self._stream.error
 
 
 @asynccontextmanager
@@ -151,8 +158,6 @@ async def open_connection(dialect: Dialect, connect: Connector, patience: float)
                     address.netloc,
                     resource,
                     extra_headers=headers,
-                    message_queue_size=64,
-                    max_message_size=_MOST_MESSAGE,
                     receive_buffer_size=_READ,
                 )
             if stream is None or (websocket is None and not stream.ended.is_set()):
@@ -161,7 +166,6 @@ async def open_connection(dialect: Dialect, connect: Connector, patience: float)
                 if refusal := stream.refusal():
                     raise refusal
                 raise LinkFailure(f"cannot connect to {host}:{port}: it hung up in the handshake")
-            stream.head = None
             try:
                 yield Connection(websocket, stream)
             except Exception:
@@ -172,18 +176,18 @@ async def open_connection(dialect: Dialect, connect: Connector, patience: float)
     except (OSError, trio.BrokenResourceError) as error:
         if block_failed:
             raise
-        if (untrusted := _untrusted(error)) is not None:
+        if (refused := untrusted(error)) is not None:
             # Another attempt would meet the same certificate, and nothing may be sent to whoever holds it.
             raise LinkFailure(
-                f"cannot connect to {host}:{port}: its certificate is not to be trusted: {untrusted.verify_message}",
+                f"cannot connect to {host}:{port}: its certificate is not to be trusted: {refused.verify_message}",
                 permanent=True,
             ) from None
-        raise LinkFailure(f"cannot connect to {host}:{port}: {_reason(error)}", remedy=_REACH) from None
+        raise LinkFailure(f"cannot connect to {host}:{port}: {reason_of(error)}", remedy=_REACH) from None
     except Exception as error:
         if isinstance(error, LinkFailure) or block_failed:
             raise
         what = "broke the rules of the websocket" if websocket else "cannot be connected to"
-        raise LinkFailure(f"{host} {what}: {_reason(error)}") from None
+        raise LinkFailure(f"{host} {what}: {reason_of(error)}") from None
     finally:
         if stream is not None:
             await trio.aclose_forcefully(stream)
@@ -242,26 +246,3 @@ def _body_text(body: bytes) -> str:
         return ": ".join(str(data[key]) for key in ("err_code", "err_msg", "error_message") if key in data)
     except (ValueError, TypeError, RecursionError):
         return text[:200]
-
-
-def _untrusted(error: BaseException | None) -> ssl.SSLCertVerificationError | None:
-    """The refusal of a certificate, if that is why."""
-    while error is not None and not isinstance(error, ssl.SSLCertVerificationError):
-        error = error.__cause__
-    return error
-
-
-def _reason(error: BaseException) -> str:
-    """The innermost cause has the text worth reading: trio's own says only that all attempts failed."""
-    inner: BaseException | None = error
-    while inner is not None:
-        error = next(leaves_of(inner))
-        inner = error.__cause__
-    if (
-        isinstance(error, OSError)
-        and not isinstance(error, ssl.SSLError)
-        and error.errno
-        and error.errno in errno.errorcode
-    ):
-        return os.strerror(error.errno)  # trio's text repeats the address
-    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,13 +1,34 @@
-"""The stream below the websocket of a connection."""
+"""The stream below the websocket of a connection, with a shorter way for messages.
+
+trio-websocket makes the handshake, answers pings and closes. But a message that goes through it takes three trips
+through trio's scheduler, either way, and there are fifteen a second and call. So behind the handshake the messages
+are taken out of the stream here; trio-websocket reads the rest.
+"""
 
 from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
 
 import trio
 from trio_websocket import ConnectionRejected
 
-__all__ = ["WatchedStream"]
+from turnwise.link_messages import Messages
+from turnwise.transcribers.base import WireMessage
+
+__all__ = ["SendsNow", "WatchedStream"]
 
 _MOST_ANSWER = 2**20  # bytes of an answer to the handshake
+_HEAD_END = re.compile(rb"\n\r?\n")
+
+
+@runtime_checkable
+class SendsNow(Protocol):
+    """A stream that need not wait, as `turnwise.link_socket.SocketStream`. Others do, but cost more."""
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """Send as much of ``data`` as goes at once; how many bytes. Never raises."""
 
 
 class WatchedStream(trio.abc.Stream):
@@ -15,19 +36,24 @@ class WatchedStream(trio.abc.Stream):
 
     Attributes:
         ended: nothing more comes out of it.
-        head: the first bytes received, of which at most 4 kB are kept; None: not collected any more.
+        error: what the receiver of the messages raised; the stream has ended with it.
     """
 
     def __init__(self, stream: trio.abc.Stream) -> None:
         self.ended = trio.Event()
-        self.head: bytes | None = b""
+        self.error: Exception | None = None
         self._stream = stream
-        self._read = 0
+        self._willing = stream if isinstance(stream, SendsNow) else None
         self._sending = trio.Lock()
+        self._answer = bytearray()  # to the handshake, until it is accepted
+        self._messages: Messages | None = None  # once it is
+        self._unread = b""
+        self._receiver: Callable[[WireMessage], None] | None = None
+        self._wanted = trio.Event()
 
     def refusal(self) -> ConnectionRejected | None:
         """The HTTP response whose body ends with the connection; trio-websocket waits for a length."""
-        start, _, body = (self.head or b"").partition(b"\r\n\r\n")
+        start, _, body = bytes(self._answer).partition(b"\r\n\r\n")
         try:
             version, status = start.split()[:2]
             if version.startswith(b"HTTP/1.") and int(status) >= 300:
@@ -42,33 +68,62 @@ class WatchedStream(trio.abc.Stream):
         await self.ended.wait()
         scope.cancel()
 
+    def pour_into(self, receiver: Callable[[WireMessage], None]) -> None:
+        """``receiver`` gets all messages, from within the reading. Before, nothing is read behind the handshake."""
+        self._receiver = receiver
+        self._wanted.set()
+
     async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        """For trio-websocket: the handshake, and what is no message."""
+        if self._messages is None:
+            return self._shake_hands(await self._receive(max_bytes))
+        if self._receiver is None:
+            await self._wanted.wait()
+            assert self._receiver is not None
+        while True:
+            data, self._unread = self._unread or await self._receive(max_bytes), b""
+            try:
+                rest = self._messages.take(data, self._receiver)
+            except Exception as error:
+                self.error = error
+                return b""
+            if rest or not data:
+                return rest
+
+    async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
         try:
             data = await self._stream.receive_some(max_bytes)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             self.ended.set()
             raise
-        if self.head is not None:
-            self.head = (self.head + data)[:4096]
-            self._read += len(data)
-            if self._read > _MOST_ANSWER:
-                data = b""  # trio-websocket would collect it for ever
         if not data:
             self.ended.set()
         return data
 
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        try:
-            self._sending.acquire_nowait()  # the usual case, without a trip through the scheduler
-        except trio.WouldBlock:
-            await self._sending.acquire()
-        try:
-            await self._stream.send_all(data)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
+    def _shake_hands(self, data: bytes | bytearray) -> bytes | bytearray:
+        known = len(self._answer)
+        self._answer += data
+        if known + len(data) > _MOST_ANSWER:  # trio-websocket would collect it for ever
             self.ended.set()
-            raise
-        finally:
-            self._sending.release()
+            return b""
+        end = _HEAD_END.search(self._answer, max(known - 2, 0))
+        if end is None or bytes(self._answer[:20]).split()[1:2] != [b"101"]:
+            return data
+        self._messages, self._unread = Messages(), bytes(self._answer[end.end() :])
+        self._answer.clear()
+        return data[: len(data) - len(self._unread)]
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """Send as much of ``data`` as goes without waiting; how many bytes."""
+        return 0 if self._willing is None or self._sending.locked() else self._willing.send_now(data)
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        async with self._sending:
+            try:
+                await self._stream.send_all(data)
+            except (trio.BrokenResourceError, trio.ClosedResourceError):
+                self.ended.set()
+                raise
 
     async def wait_send_all_might_not_block(self) -> None:
         await self._stream.wait_send_all_might_not_block()

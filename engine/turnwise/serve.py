@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 import trio
 
 from turnwise.errors import UsageError
-from turnwise.link_connection import Connector, open_stream
+from turnwise.link_connection import Connector
+from turnwise.link_socket import open_stream
 from turnwise.listen import _LOCAL_KEY, _PROVIDERS, _transcriber
 from turnwise.nursery import open_background
 from turnwise.policy_options import add_policy_arguments, chosen_policy

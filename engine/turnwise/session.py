@@ -11,7 +11,8 @@ import trio
 
 from turnwise.errors import UsageError
 from turnwise.link_base import LinkSettings, LinkStats
-from turnwise.link_connection import Connector, open_stream
+from turnwise.link_connection import Connector
+from turnwise.link_socket import open_stream
 from turnwise.nursery import open_background
 from turnwise.session_core import SessionCore, SessionEvent, TraceWriter
 from turnwise.sources.base import AudioSource
@@ -114,7 +115,8 @@ class Session:
         return self
 
     async def __anext__(self) -> SessionEvent:
-        await trio.lowlevel.checkpoint()
+        if self._queue or self._closed:
+            await trio.lowlevel.checkpoint()
         while not self._queue:
             if self._error is not None:
                 error, self._error = self._error, None

@@ -62,7 +62,7 @@ _VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected]] = {
     "stop": SpeechStopped,
     "maybe": SpeechSuspected,
 }
-_HOPS = 4  # task switches from the socket to the machine: reader, its queue, receiver, and one to spare
+_HOPS = 2  # task switches from the socket to the machine: the reader, and one to spare
 
 
 class TraceWriter(Protocol):

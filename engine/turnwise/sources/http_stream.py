@@ -14,7 +14,7 @@ import httpx
 import trio
 
 from turnwise.errors import SessionError, TurnwiseError, UsageError
-from turnwise.link_connection import _reason, _untrusted
+from turnwise.reasons import reason_of, untrusted
 from turnwise.sources.address import shown
 
 __all__ = ["HttpSettings", "HttpStream", "Pauses", "open_http_stream"]
@@ -223,9 +223,9 @@ class HttpStream:
         except (httpx.InvalidURL, httpx.UnsupportedProtocol):
             raise UsageError(f"{self.name}: not a valid address, or it redirects to one that is none") from None
         except httpx.RequestError as error:
-            if (untrusted := _untrusted(_cause(error))) is not None:
+            if (refused := untrusted(_cause(error))) is not None:
                 raise UsageError(
-                    f"{self.name}: its certificate is not to be trusted: {untrusted.verify_message}"
+                    f"{self.name}: its certificate is not to be trusted: {refused.verify_message}"
                 ) from None
             raise SessionError(f"{self.name}: cannot be reached: {self._explain(error)}") from None
         raise UsageError(f"{self.name}: redirected more than {self._settings.redirects} times")
@@ -265,7 +265,7 @@ class HttpStream:
             if "ICY" in str(error):
                 return "an old SHOUTcast server, which does not speak HTTP"
             return "it broke off" if self._position or self._response else "the server broke the rules of HTTP"
-        return _reason(_cause(error))
+        return reason_of(_cause(error))
 
 
 class IcyFilter:

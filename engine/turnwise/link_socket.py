@@ -1,0 +1,113 @@
+"""A TCP connection, with TLS or without, that can also send without waiting.
+
+trio's own streams make a task of every send: it is woken for it, and takes another turn of the loop afterwards. With
+ten messages a second and call, that costs more than all they are sent for. Python's sockets do not block when told
+so, those with TLS included; what they cannot take at once is left to `SocketStream.send_all`, as everywhere in trio.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from collections.abc import Awaitable, Callable
+
+import trio
+
+__all__ = ["SocketStream", "open_stream"]
+
+_READ = 2**16  # bytes
+
+
+class SocketStream(trio.abc.Stream):
+    """A stream over a connected socket, which is the stream's from now on."""
+
+    def __init__(self, connected: socket.socket) -> None:
+        connected.setblocking(False)
+        self._socket = connected
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        """Send as much of ``data`` as goes at once; how many bytes. What is wrong, if anything, `send_all` tells."""
+        try:
+            return self._socket.send(data)
+        except OSError:  # most often: it would block
+            return 0
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        await trio.lowlevel.checkpoint()
+        with memoryview(data) as rest:
+            sent = 0
+            while sent < len(rest):
+                try:
+                    sent += self._socket.send(rest[sent:])
+                except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    await self._wait(trio.lowlevel.wait_writable)
+                except OSError as error:
+                    raise self._broken(error) from error
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._wait(trio.lowlevel.wait_writable)
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        while True:
+            if not (isinstance(self._socket, ssl.SSLSocket) and self._socket.pending()):
+                await self._wait(trio.lowlevel.wait_readable)
+            try:
+                return self._socket.recv(max_bytes or _READ)
+            except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                pass
+            except OSError as error:
+                raise self._broken(error) from error
+
+    async def start_tls(self, context: ssl.SSLContext, host: str) -> None:
+        """Agree upon TLS with ``host``.
+
+        Raises:
+            trio.BrokenResourceError: that failed; its cause says how.
+        """
+        secured = context.wrap_socket(self._socket, server_hostname=host, do_handshake_on_connect=False)
+        self._socket = secured
+        while True:
+            try:
+                return secured.do_handshake()
+            except ssl.SSLWantReadError:
+                await self._wait(trio.lowlevel.wait_readable)
+            except ssl.SSLWantWriteError:
+                await self._wait(trio.lowlevel.wait_writable)
+            except OSError as error:
+                raise self._broken(error) from error
+
+    async def aclose(self) -> None:
+        """Close it at once. As with HTTPS, TLS is not told: what is said on top of it has an end of its own."""
+        if self._socket.fileno() >= 0:
+            trio.lowlevel.notify_closing(self._socket)
+            self._socket.close()
+        await trio.lowlevel.checkpoint()
+
+    async def _wait(self, wait: Callable[[socket.socket], Awaitable[None]]) -> None:
+        if self._socket.fileno() < 0:
+            raise trio.ClosedResourceError("this end has been closed")
+        await wait(self._socket)
+
+    def _broken(self, error: OSError) -> Exception:
+        if self._socket.fileno() < 0:
+            return trio.ClosedResourceError("this end has been closed")
+        return trio.BrokenResourceError(f"the connection is broken: {error}")
+
+
+async def open_stream(host: str, port: int, tls: bool) -> trio.abc.Stream:
+    """Connect by TCP, with TLS when asked; certificates are verified, always.
+
+    Raises:
+        OSError, trio.BrokenResourceError: no connection, or no TLS on it.
+    """
+    connected = await trio.open_tcp_stream(host, port)
+    stream = SocketStream(socket.socket(fileno=connected.socket.detach()))
+    if tls:
+        context = ssl.create_default_context()
+        context.options |= ssl.OP_NO_RENEGOTIATION  # else sending might have to wait for something to read
+        try:
+            await stream.start_tls(context, host)
+        except BaseException:
+            await trio.aclose_forcefully(stream)
+            raise
+    return stream
