@@ -6,7 +6,6 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
-from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -127,9 +126,8 @@ def serve(nursery: trio.Nursery, *records: dict[str, Any], channels: int = 1, **
     """What ``turnwise serve`` runs, with a transcriber that plays these records."""
     connect = transcriber(nursery, *records, channels=channels)
 
-    @asynccontextmanager
-    async def transcribers(call: Any) -> Any:
-        yield Deepgram("any", sample_rate=call.sample_rate, channels=call.channels)
+    def transcribers(call: Any) -> Deepgram:
+        return Deepgram("any", sample_rate=call.sample_rate, channels=call.channels)
 
     return websocket_server(partial(converse, transcribers=transcribers, policy="balanced", connect=connect), **options)
 

@@ -1,6 +1,6 @@
 """How many calls does a core carry?
 
-    python -m benchmarks.capacity [--calls N ...] [--seconds S] [--kinds KIND ...] [--processes P] [--cache DIR]
+    python -m benchmarks.capacity [--calls N ...] [--seconds S] [--kinds KIND ...] [--tls] [--processes P] [--cache DIR]
 
 One process, pinned to one core, carries N calls in real time; the transcriber runs in a process on another core
 and is reached over real loopback websockets. Kinds:
@@ -10,6 +10,7 @@ and is reached over real loopback websockets. Kinds:
     iterated    turnwise; frames of 20 ms from an iterator: a task wakes up for each
     chunks      turnwise; 100 ms at a time from an iterator: voice is noticed up to 80 ms later
     floor       no framework: WebRTC's voice detection, frames on sockets, JSON (benchmarks/capacity/floor.py)
+    parts       the same loop with turnwise's own voice detection, clock, dialect and turn machine; no tasks, no link
     pipecat, pipecat-timeout, livekit, livekit-vad, livekit-stt
                 the peers as in `benchmarks.peers`: their defaults; without a turn model; LiveKit with speech_final
                 and Silero, which `livekit-stt` still loads; installed on demand below ``--cache``
@@ -26,10 +27,13 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import trustme
 
 from benchmarks.capacity.script import write_pcm
 from benchmarks.peers.environments import CACHE, LIVEKIT, PIPECAT, python_in
@@ -40,6 +44,7 @@ _KINDS = {
     "iterated": ["benchmarks.capacity.load", "--chunk", "0.02"],
     "chunks": ["benchmarks.capacity.load", "--chunk", "0.1"],
     "floor": ["benchmarks.capacity.floor"],
+    "parts": ["benchmarks.capacity.floor", "--parts"],
 }
 _PEERS = {
     "pipecat": (PIPECAT, "default"),
@@ -61,6 +66,7 @@ def main() -> None:
     parser.add_argument("--kinds", nargs="+", choices=[*_KINDS, *_PEERS], default=list(_KINDS))
     parser.add_argument("--seconds", type=float, default=15, help="measured in each run (default 15)")
     parser.add_argument("--every", type=float, default=0.2, help="seconds between two results (default 0.2)")
+    parser.add_argument("--tls", action="store_true", help="talk to the transcriber with TLS (not the peers)")
     parser.add_argument("--processes", type=int, default=1, help="spread the calls over so many (default 1)")
     parser.add_argument(
         "--cache", type=Path, default=CACHE, help="where the peers are installed (default: %(default)s)"
@@ -69,7 +75,7 @@ def main() -> None:
     cores = sorted(os.sched_getaffinity(0))
     print(f"{len(cores)} cores, Python {sys.version.split()[0]}, load {os.getloadavg()[0]:.1f} at the start\n")
     print(f"| kind | {' | '.join(_COLUMNS)} | kB a call |\n|{'---|' * (len(_COLUMNS) + 2)}")
-    with _server(args.every, None if args.processes >= len(cores) else cores[-1]) as url:
+    with _server(args.every, args.tls, None if args.processes >= len(cores) else cores[-1]) as url:
         for kind in args.kinds:
             run = Runs(kind, _command(kind, args.cache), url, args.seconds, cores[: args.processes])
             if args.calls:
@@ -92,16 +98,29 @@ def _command(kind: str, cache: Path) -> list[str]:
 
 
 @contextmanager
-def _server(every: float, core: int | None) -> Iterator[str]:
+def _server(every: float, tls: bool, core: int | None) -> Iterator[str]:
     command = [sys.executable, "-m", "benchmarks.capacity.server", "--every", str(every)]
     if core is not None:
         command = ["taskset", "-c", str(core), *command]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield f"ws://127.0.0.1:{int(process.stdout.readline())}/v1/listen"
-        finally:
-            process.terminate()
+    with tempfile.TemporaryDirectory() as folder:
+        if tls:
+            command += ["--certificate", _certificate(Path(folder))]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            try:
+                yield f"{'wss' if tls else 'ws'}://127.0.0.1:{int(process.stdout.readline())}/v1/listen"
+            finally:
+                process.terminate()
+
+
+def _certificate(folder: Path) -> str:
+    """Of an authority that the processes of this run trust."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(str(folder / "authority.pem"))
+    os.environ["SSL_CERT_FILE"] = str(folder / "authority.pem")
+    path = str(folder / "server.pem")
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(path)
+    return path
 
 
 class Runs:

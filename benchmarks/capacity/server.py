@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import ssl
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -132,10 +133,14 @@ class Call(asyncio.Protocol):
             self._transport.write(self._websocket.send(event))
 
 
-async def serve(every: float) -> None:
+async def serve(every: float, certificate: str | None) -> None:
     talk = load_talk()
     loop = asyncio.get_running_loop()
-    server = await loop.create_server(lambda: Call(talk, every), "127.0.0.1", 0, backlog=2000)
+    context = None
+    if certificate is not None:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(certificate)
+    server = await loop.create_server(lambda: Call(talk, every), "127.0.0.1", 0, backlog=2000, ssl=context)
     print(server.sockets[0].getsockname()[1], flush=True)
     await server.serve_forever()
 
@@ -143,4 +148,6 @@ async def serve(every: float) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--every", type=float, default=0.2)
-    asyncio.run(serve(parser.parse_args().every))
+    parser.add_argument("--certificate", help="file with a certificate and its key: serve with TLS")
+    args = parser.parse_args()
+    asyncio.run(serve(args.every, args.certificate))

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-from dataclasses import replace
 from pathlib import Path
 
 import trio
 
 from turnwise.doctor_checks import Finding
-from turnwise.doctor_examine import Recording, examine, on_this_machine, read_recording
+from turnwise.doctor_examine import examine, read_recording
 from turnwise.errors import UsageError
+from turnwise.stt_options import provider
 from turnwise.transcribers.deepgram import Deepgram
 
 __all__ = ["register"]
@@ -56,19 +55,6 @@ async def _examine_all(args: argparse.Namespace) -> int:
         else:
             print(f"{finding.verdict:8} {finding.check:16} {finding.detail}", flush=True)
 
-    await examine(_dialect(args.url, recording), recording, report, slow=args.slow)
+    dialect = provider(Deepgram, args.url, recording.sample_rate, recording.channels)
+    await examine(dialect, recording, report, slow=args.slow)
     return 1 if different else 0
-
-
-def _dialect(url: str | None, recording: Recording) -> Deepgram:
-    # The key is in no variable, so that no traceback with locals shows it.
-    dialect = Deepgram(
-        os.environ.get("DEEPGRAM_API_KEY") or "any-key",
-        sample_rate=recording.sample_rate,
-        channels=recording.channels,
-    )
-    if url is not None:
-        dialect = replace(dialect, url=url)
-    if not os.environ.get("DEEPGRAM_API_KEY") and not on_this_machine(dialect):
-        raise UsageError("no key for Deepgram: put it into the environment variable DEEPGRAM_API_KEY")
-    return dialect

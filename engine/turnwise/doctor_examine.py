@@ -28,11 +28,12 @@ from turnwise.link_socket import open_stream
 from turnwise.nursery import open_background
 from turnwise.session import webrtc_gate
 from turnwise.sources import FileSource
+from turnwise.stt_options import on_this_machine
 from turnwise.transcribers.base import WireMessage
 from turnwise.transcribers.deepgram import Deepgram
 from turnwise_policies.rules import FinalizeOnSilence
 
-__all__ = ["Recording", "examine", "on_this_machine", "read_recording"]
+__all__ = ["Recording", "examine", "read_recording"]
 
 _LONGEST = 30.0  # seconds played of the recording
 _SILENCE = 3.0  # seconds played after it: enough for UtteranceEnd
@@ -374,7 +375,3 @@ def _refused(check: str, expected: int, status: int, headers: dict[str, str]) ->
 def _text(arrival: Arrival) -> str:
     signals = (getattr(item, "signal", None) for item in arrival.news)
     return " ".join(word.text for signal in signals for word in getattr(signal, "words", ()))
-
-
-def on_this_machine(dialect: Deepgram) -> bool:
-    return urlsplit(dialect.address()).hostname in ("127.0.0.1", "localhost", "::1")

@@ -7,20 +7,18 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     ExitStack,
     aclosing,
-    asynccontextmanager,
     contextmanager,
     nullcontext,
 )
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import trio
 
@@ -39,12 +37,9 @@ from turnwise.sources import AudioSource, paced, stdin_source
 from turnwise.sources.address import is_web_address, shown
 from turnwise.sources.encoded import audio_file
 from turnwise.sources.microphone import Microphone, device_list
-from turnwise.sttserver.local import local_server
+from turnwise.stt_options import add_stt_arguments, open_transcribers
 from turnwise.token_listing import Tee, TokenListing
 from turnwise.trace import read_trace
-from turnwise.transcribers.deepgram import Deepgram
-from turnwise.transcribers.flux import Flux
-from turnwise.transcribers.soniox import Soniox
 from turnwise_policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -54,14 +49,6 @@ __all__ = ["register"]
 
 #: A source that is open, or will be, for the length of a block.
 OpenSource = AbstractAsyncContextManager[AudioSource]
-
-_LOCAL_KEY = "local"  # what a server on this machine is told; it takes any
-# By the name for --stt: the dialect, whose key, and the environment variable that has it.
-_PROVIDERS: Mapping[str, tuple[Callable[..., Deepgram | Soniox | Flux], str, str]] = {
-    "deepgram": (Deepgram, "Deepgram", "DEEPGRAM_API_KEY"),
-    "soniox": (Soniox, "Soniox", "SONIOX_API_KEY"),
-    "flux": (Flux, "Deepgram", "DEEPGRAM_API_KEY"),
-}
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -79,20 +66,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "raw PCM on standard input",
     )
     parser.add_argument("--list-devices", action=_ListDevices, nargs=0, help="list the microphones, and exit")
-    parser.add_argument(
-        "--stt",
-        choices=["local", *_PROVIDERS],
-        default="local",
-        help="the transcriber: the built-in recogniser (default, no key), or a provider: Deepgram and its Flux (key in "
-        "DEEPGRAM_API_KEY), Soniox (SONIOX_API_KEY)",
-    )
-    parser.add_argument("--url", help="the provider's endpoint, if not its usual one (ws://127.0.0.1:8765/v1/listen)")
-    parser.add_argument(
-        "--sentences",
-        type=Path,
-        metavar="FILE",
-        help="--stt local: what may be said, a sentence a line; else any English",
-    )
+    add_stt_arguments(parser)
     add_policy_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print every event as one line of JSON")
     parser.add_argument(
@@ -176,7 +150,8 @@ async def _listen(args: argparse.Namespace, opened: OpenSource, policy: Policy, 
     realtime = args.speed != "max"
     async with AsyncExitStack() as stack:
         source = await stack.enter_async_context(opened)
-        transcriber = await stack.enter_async_context(_transcriber(args, source))
+        transcribers = await stack.enter_async_context(open_transcribers(args))
+        transcriber = transcribers(source)
         writers: list[TraceWriter] = []
         if trace is not None:
             header = Header(
@@ -224,26 +199,6 @@ def _is_microphone(source: str) -> bool:
 
 def _shown(source: str) -> str:
     return shown(source) if is_web_address(source) else source
-
-
-@asynccontextmanager
-async def _transcriber(args: argparse.Namespace, source: AudioSource) -> AsyncIterator[Deepgram | Soniox | Flux]:
-    if args.stt == "local":
-        if args.url is not None:
-            raise UsageError("--url names a provider's endpoint: add --stt deepgram")
-        async with local_server(sentences=args.sentences) as url:
-            yield Deepgram(_LOCAL_KEY, url, source.sample_rate, source.channels)
-        return
-    if args.sentences:
-        raise UsageError("--sentences is for --stt local")
-    make, owner, variable = _PROVIDERS[args.stt]
-    where = {} if args.url is None else {"url": args.url}
-    transcriber = make(_LOCAL_KEY, sample_rate=source.sample_rate, channels=source.channels, **where)
-    if key := os.environ.get(variable, ""):
-        transcriber = replace(transcriber, key=key)
-    elif urlsplit(transcriber.address()).hostname not in ("127.0.0.1", "localhost", "::1"):
-        raise UsageError(f"no key for {owner}: put it into the environment variable {variable}")
-    yield transcriber
 
 
 @contextmanager

@@ -7,10 +7,9 @@ import gc
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AsyncExitStack
 from functools import partial
-from pathlib import Path
 from urllib.parse import urlsplit
 
 import trio
@@ -18,16 +17,14 @@ import trio
 from turnwise.errors import UsageError
 from turnwise.link_connection import Connector
 from turnwise.link_socket import open_stream
-from turnwise.listen import _LOCAL_KEY, _PROVIDERS, _transcriber
 from turnwise.nursery import open_background
 from turnwise.policy_options import add_policy_arguments, chosen_policy
 from turnwise.session import Session, open_session
 from turnwise.sources.base import AudioSource
 from turnwise.sources.serving import Authorise, Limits, Upgrade, address_of, bearer_token, is_loopback, serve_websockets
 from turnwise.sources.websocket import VERSION, Control, SocketCall, websocket_server
-from turnwise.sttserver.local import local_server
+from turnwise.stt_options import add_stt_arguments, open_transcribers
 from turnwise.transcribers.base import Dialect
-from turnwise.transcribers.deepgram import Deepgram
 from turnwise_policies.events import as_dict
 from turnwise_policies.policy import Policy
 
@@ -37,7 +34,7 @@ __all__ = ["Transcribers", "converse", "own_pages_only", "register"]
 TOKEN_VARIABLE = "TURNWISE_TOKEN"
 
 #: Gives the transcriber for some audio.
-Transcribers = Callable[[AudioSource], AbstractAsyncContextManager[Dialect]]
+Transcribers = Callable[[AudioSource], Dialect]
 
 
 async def converse(
@@ -48,12 +45,12 @@ async def converse(
     Raises:
         TurnwiseError: the client or the transcriber failed.
     """
-    async with transcribers(call) as transcriber:
-        await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
-        async with open_session(call, transcriber, policy=policy, connect=connect) as session:
-            call.on_control = partial(_obey, session)
-            async for event in session:
-                await call.send(as_dict(event))
+    transcriber = transcribers(call)
+    await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
+    async with open_session(call, transcriber, policy=policy, connect=connect) as session:
+        call.on_control = partial(_obey, session)
+        async for event in session:
+            await call.send(as_dict(event))
 
 
 def _obey(session: Session, control: Control) -> None:
@@ -97,16 +94,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="N",
         help="at the same time, the rest is refused (default: %(default)s)",
     )
-    parser.add_argument(
-        "--stt",
-        choices=["local", *_PROVIDERS],
-        default="local",
-        help="the transcriber: the built-in recogniser (default, no key), or a provider, as with turnwise listen",
-    )
-    parser.add_argument("--url", help="the provider's endpoint, if not its usual one")
-    parser.add_argument(
-        "--sentences", type=Path, metavar="FILE", help="--stt local: what may be said, a sentence a line"
-    )
+    add_stt_arguments(parser)
     add_policy_arguments(parser)
     parser.set_defaults(run=_run)
 
@@ -128,7 +116,7 @@ def _run(args: argparse.Namespace) -> int:
 async def _serve(args: argparse.Namespace, policy: Policy, authorise: Authorise) -> None:
     """Until SIGINT or SIGTERM."""
     async with AsyncExitStack() as stack:
-        transcribers = await stack.enter_async_context(_transcribers(args))
+        transcribers = await stack.enter_async_context(open_transcribers(args))
         server = websocket_server(
             partial(converse, transcribers=transcribers, policy=policy),
             authorise=authorise,
@@ -141,31 +129,3 @@ async def _serve(args: argparse.Namespace, policy: Policy, authorise: Authorise)
             print(f"listening on ws://{address_of(listener)}", flush=True)
             await anext(signals)
     print("turnwise: terminated", file=sys.stderr)
-
-
-class _Probe:
-    """Telephone audio of no length, to see whether a transcriber can be had at all."""
-
-    sample_rate = 8000
-    channels = 1
-    duration = 0.0
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        for _ in ():
-            yield b""
-
-
-@asynccontextmanager
-async def _transcribers(args: argparse.Namespace) -> AsyncIterator[Transcribers]:
-    """One local server for all connections, or whatever the provider has; a wrong key or url shows at once."""
-    if args.stt != "local" or args.url is not None:
-        async with _transcriber(args, _Probe()):
-            yield partial(_transcriber, args)
-        return
-    async with local_server(sentences=args.sentences) as url:
-
-        @asynccontextmanager
-        async def local(source: AudioSource) -> AsyncIterator[Dialect]:
-            yield Deepgram(_LOCAL_KEY, url, source.sample_rate, source.channels)
-
-        yield local

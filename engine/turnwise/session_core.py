@@ -50,14 +50,14 @@ from turnwise_policies.signals import (
     Tick,
 )
 
-__all__ = ["SessionCore", "SessionEvent", "TraceWriter"]
+__all__ = ["VOICE", "SessionCore", "SessionEvent", "TraceWriter"]
 
 SessionEvent = Output | Notice
 
 _BLOCK = 0.02  # seconds; larger chunks of audio are cut, so that what is noticed in them has its own time
 _STEP = 0.1  # seconds of audio between two looks at the transcriber when not in real time
 #: What the machine hears, by the kind of the edge.
-_VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected]] = {
+VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected]] = {
     "start": SpeechStarted,
     "stop": SpeechStopped,
     "maybe": SpeechSuspected,
@@ -311,7 +311,7 @@ class SessionCore:
     def _voice(self, channel: int, edge: SpeechEdge, at: float) -> None:
         audio, heard = round(edge.audio, 6), self.heard
         self._record(t=at, vad=edge.kind, audio=audio, heard=heard, channel=channel)
-        self.dispatch(channel, _VOICE[edge.kind](at, audio, heard))
+        self.dispatch(channel, VOICE[edge.kind](at, audio, heard))
 
     def _end_audio(self) -> None:
         self._ended = True
