@@ -98,7 +98,7 @@ class BadServer(Server):
         rng = self._rng
         if self._outage:
             self._outage -= 1
-            return self._refusal()
+            return self._outage_plan()
         at = self.heard() + rng.expovariate(1 / _BETWEEN_FAULTS)
         if rng.random() < 0.3:
             self._outage = rng.choice([1, 1, 2, 3, 6])
@@ -124,7 +124,7 @@ class BadServer(Server):
             self.faults[f"no {quirk.replace('_', ' ')}"] += usual[quirk] is not usually
         return Trouble(**usual, **plan)
 
-    def _refusal(self) -> Trouble:
+    def _outage_plan(self) -> Trouble:
         kinds: list[tuple[str, dict[str, Any]]] = [
             ("refused", {"error": ConnectionRefusedError(111, "Connection refused")}),
             ("HTTP 503", {"status": 503}),

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import math
+import random
 import socket
 import ssl
 import struct
@@ -26,7 +27,7 @@ from provider import Broken, Plan, Provider
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
-__all__ = ["RATE", "Server", "Sound", "Trouble", "Words", "frame", "pcm", "position", "say"]
+__all__ = ["RATE", "Line", "Server", "Sound", "Trouble", "Words", "frame", "pcm", "position", "say"]
 
 RATE = 16000
 
@@ -148,6 +149,45 @@ def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
 # The server
 
 
+class Line(trio.abc.Stream):
+    """The client's end of streams in memory, as willing to send at once as `turnwise.link_socket.SocketStream`.
+
+    By chance it takes all, a part, or nothing. As with TLS, what is sent next must begin with what it did not take.
+    """
+
+    def __init__(self, rng: random.Random, clogged: Callable[[], bool] = lambda: False) -> None:
+        self._near, self.far = memory_stream_pair()
+        self._rng = rng
+        self._clogged = clogged
+        self._owed = b""
+
+    def send_now(self, data: bytes | bytearray | memoryview) -> int:
+        size = 0 if self._clogged() else self._rng.choice((len(data), self._rng.randrange(len(data)), 0))
+        with suppress(trio.ClosedResourceError):  # nobody reads any more
+            if size:
+                self.far.receive_stream.put_data(data[:size])
+            self._owed = bytes(data[size:])
+            return size
+        return 0
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        if not bytes(data).startswith(self._owed):
+            raise trio.BrokenResourceError("this is not what did not go at once")
+        self._owed = b""
+        if self._clogged():
+            await trio.sleep_forever()
+        await self._near.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._near.wait_send_all_might_not_block()
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        return await self._near.receive_some(max_bytes)
+
+    async def aclose(self) -> None:
+        await self._near.aclose()
+
+
 class Server(Provider):
     """Serves one connection after another, each by its plan; the last plan stays in force.
 
@@ -185,19 +225,9 @@ class Server(Provider):
         await trio.lowlevel.checkpoint()
         if plan.error is not None:
             raise plan.error
-        client, server = memory_stream_pair()
-        if plan.clog_at < math.inf:
-            client.send_stream.send_all_hook = self._clog(client.send_stream.send_all_hook)
-        self.nursery.start_soon(self._serve, server, plan, self.connections, name=_name(plan))
-        return client
-
-    def _clog(self, deliver: Any) -> Callable[[], Any]:
-        async def hook() -> None:
-            if self.clogged:
-                await trio.sleep_forever()
-            await deliver()
-
-        return hook
+        line = Line(random.Random(f"{self.connections} {plan}"), lambda: self.clogged)
+        self.nursery.start_soon(self._serve, line.far, plan, self.connections, name=_name(plan))
+        return line
 
     async def listen(self, context: ssl.SSLContext | None = None) -> int:
         """Serve on a port of this machine, and give it; `connect` goes there from then on."""
@@ -348,10 +378,11 @@ class Conversation:
             await self.websocket.aclose(*plan.close)
             raise Broken
         if at >= plan.tear_at:
-            await self.stream.send_all(frame(1, b'{"type":"Results"' + b" " * 200)[:40])
-            if isinstance(self.stream, trio.SocketStream):  # close with a reset, not in good order
-                self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self._break()
+            with suppress(trio.BusyResourceError):  # something is just being said; with the next audio, then
+                await self.stream.send_all(frame(1, b'{"type":"Results"' + b" " * 200)[:40])
+                if isinstance(self.stream, trio.SocketStream):  # close with a reset, not in good order
+                    self.stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                self._break()
         if at >= min(plan.drop_at, plan.freeze_at, plan.clog_at):
             self.server.clogged = at >= plan.clog_at
             self._break()

@@ -71,8 +71,11 @@ def test_without_a_key(
     assert f"put it into the environment variable {variable}" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("stt", ["soniox", "flux"])
-def test_channels_are_not_mixed_silently(tmp_path: Path, capsys: pytest.CaptureFixture[str], stt: str) -> None:
+@pytest.mark.parametrize(("stt", "variable"), [("soniox", "SONIOX_API_KEY"), ("flux", "DEEPGRAM_API_KEY")])
+def test_channels_are_not_mixed_silently(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stt: str, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "a-key-that-is-none")
     path = tmp_path / "stereo.wav"
     soundfile.write(path, np.zeros((1600, 2), "<i2"), RATE, subtype="PCM_16")
     assert main(["listen", str(path), "--stt", stt]) == 2

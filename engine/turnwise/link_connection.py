@@ -80,19 +80,16 @@ class Connection:
         self.websocket = websocket
         self._stream = stream
         self._framer = FrameProtocol(client=True, extensions=[])
-        self._rest = bytearray()  # of the frame that did not go at once
 
     @property
     def blocked(self) -> bool:
         """No message can be put before `flush` is through."""
-        return bool(self._rest)
+        return self._stream.blocked
 
     def put(self, message: WireMessage) -> None:
         """Send a message, as far as that goes without waiting. Not while `blocked`."""
-        frame = self._framer.send_data(message, fin=True)
-        sent = 0 if self.websocket.closed is not None else self._stream.send_now(frame)
-        if sent < len(frame):
-            self._rest = frame[sent:]
+        if self.websocket.closed is None:  # else whoever receives is about to hear of it
+            self._stream.send_now(self._framer.send_data(message, fin=True))
 
     async def flush(self) -> None:
         """Send what is left of the last message.
@@ -103,14 +100,15 @@ class Connection:
         if self.websocket.closed is not None:
             raise ConnectionClosed(self.websocket.closed)
         try:
-            await self._stream.send_all(self._rest)
+            await self._stream.send_all(b"")
         except (trio.BrokenResourceError, trio.ClosedResourceError):
             await trio.aclose_forcefully(self._stream)  # so that whoever reads hears of it
             raise ConnectionClosed(self.websocket.closed or CloseReason(1006, None)) from None
-        self._rest = bytearray()
 
     async def send(self, message: WireMessage) -> None:
         """Send a whole message; raises what `flush` does."""
+        if self.websocket.closed is not None:
+            raise ConnectionClosed(self.websocket.closed)
         self.put(message)
         if self.blocked:
             await self.flush()

@@ -53,7 +53,8 @@ class Messages:
             case Opcode.CLOSE:
                 self._over = True
                 return self._outgoing.close(*payload)
-        self._parts.append(payload)
+        if payload or not self._parts:  # empty fragments are allowed, and would add up
+            self._parts.append(payload)
         self._size += len(payload)
         if self._size > _MOST:
             raise ParseFailed(f"Exceeded maximum message size: {_MOST} bytes", CloseReason.MESSAGE_TOO_BIG)

@@ -113,6 +113,8 @@ class Sender:
         if connection.blocked or self._slow is not None:
             self._wake.set()
             return False
+        if self.outbox.overrun:  # it is being noticed
+            return False
         now, outbox, pacing = trio.current_time(), self.outbox, self.pacing
         if now < (due := pacing.audio_due(outbox)):
             return False
@@ -155,8 +157,8 @@ class Sender:
             self._slow = None
         elif self._slow is not None:
             await self._hear_out(connection)
-            self._owner.sent(closing := self._dialect.closing())
-            await connection.send(closing)
+            await connection.send(closing := self._dialect.closing())
+            self._owner.sent(closing)
             pacing.sent = trio.current_time()
             self.close_sent = True
         else:
@@ -180,16 +182,16 @@ class Sender:
             await self._wake.wait()
 
     def _tell(self, connection: Connection, message: WireMessage) -> None:
-        self._owner.sent(message)
         connection.put(message)
+        self._owner.sent(message)  # who may ask for more
 
     def _send_silence(self, connection: Connection) -> None:
         frames = round(self._settings.message * self._rate)
         audio, seconds = round(self.sent_until, 6), round(frames / self._rate, 6)
         self.clock.insert(audio, seconds)
-        self._owner.sent(silence_record(audio, seconds))
         self.pacing.silence = self.pacing.sent = trio.current_time()
         connection.put(self._dialect.audio(bytes(2 * self._dialect.channels * frames)))
+        self._owner.sent(silence_record(audio, seconds))
 
     async def _hear_out(self, connection: Connection) -> None:
         """Before the end: let a provider end its turn that needs silence for it."""

@@ -100,10 +100,10 @@ async def open_stream(host: str, port: int, tls: bool) -> trio.abc.Stream:
     Raises:
         OSError, trio.BrokenResourceError: no connection, or no TLS on it.
     """
+    context = ssl.create_default_context() if tls else None
     connected = await trio.open_tcp_stream(host, port)
     stream = SocketStream(socket.socket(fileno=connected.socket.detach()))
-    if tls:
-        context = ssl.create_default_context()
+    if context is not None:
         context.options |= ssl.OP_NO_RENEGOTIATION  # else sending might have to wait for something to read
         try:
             await stream.start_tls(context, host)

@@ -45,6 +45,7 @@ class WatchedStream(trio.abc.Stream):
         self._stream = stream
         self._willing = stream if isinstance(stream, SendsNow) else None
         self._sending = trio.Lock()
+        self._rest: bytes | bytearray | memoryview = b""
         self._answer = bytearray()  # to the handshake, until it is accepted
         self._messages: Messages | None = None  # once it is
         self._unread = b""
@@ -53,11 +54,12 @@ class WatchedStream(trio.abc.Stream):
 
     def refusal(self) -> ConnectionRejected | None:
         """The HTTP response whose body ends with the connection; trio-websocket waits for a length."""
-        start, _, body = bytes(self._answer).partition(b"\r\n\r\n")
+        start, *rest = _HEAD_END.split(bytes(self._answer), maxsplit=1)
+        body = b"".join(rest)
         try:
             version, status = start.split()[:2]
             if version.startswith(b"HTTP/1.") and int(status) >= 300:
-                lines = [line.partition(b":") for line in start.split(b"\r\n")[1:]]
+                lines = [line.partition(b":") for line in start.splitlines()[1:]]
                 headers = tuple((name.strip(), value.strip()) for name, _, value in lines)
                 return ConnectionRejected(int(status), headers, body)
         except ValueError:
@@ -113,13 +115,27 @@ class WatchedStream(trio.abc.Stream):
         self._answer.clear()
         return data[: len(data) - len(self._unread)]
 
+    @property
+    def blocked(self) -> bool:
+        """`send_now` has left something for `send_all` to send."""
+        return bool(self._rest)
+
     def send_now(self, data: bytes | bytearray | memoryview) -> int:
-        """Send as much of ``data`` as goes without waiting; how many bytes."""
-        return 0 if self._willing is None or self._sending.locked() else self._willing.send_now(data)
+        """Send as much of ``data`` as goes without waiting; how many bytes. Not while `blocked`.
+
+        The rest goes before anything else, whoever sends next: it may be the second half of a frame.
+        """
+        assert not self._rest
+        sent = 0 if self._willing is None or self._sending.locked() else self._willing.send_now(data)
+        self._rest = data[sent:]
+        return sent
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         async with self._sending:
             try:
+                if self._rest:
+                    await self._stream.send_all(self._rest)
+                    self._rest = b""
                 await self._stream.send_all(data)
             except (trio.BrokenResourceError, trio.ClosedResourceError):
                 self.ended.set()

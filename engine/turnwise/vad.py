@@ -10,6 +10,7 @@ Every number below was chosen on the benchmark: ``python -m benchmarks.vad``.
 from __future__ import annotations
 
 import math
+from array import array
 from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass
@@ -101,8 +102,11 @@ class WebRtcDetector:
         self._target = math.inf
         if noise_target is not None:
             self._target = (FULL_SCALE * 10 ** (noise_target / 20)) ** 2 * samples
-        self._recent: deque[float] = deque(maxlen=round(self.FLOOR_WINDOW * 1000 / frame_ms))
-        self._sorted: list[float] = []  # the same, in order
+        self._window = round(self.FLOOR_WINDOW * 1000 / frame_ms)  # frames
+        self._count = 0
+        # Arrays, not lists: hundreds of calls go over these fifty times a second, and must find them in few places.
+        self._recent = array("d", bytes(8 * self._window))  # the levels of the window, each at its number modulo that
+        self._sorted = array("d")  # the same, in order
         self._loudness = 0.0
         self._loudness_step = 10 ** (-self.LOUDNESS_FALL * frame_ms / 1000 / 10)
         self._range = 10 ** (-self.SPEECH_RANGE / 10)
@@ -147,10 +151,11 @@ class WebRtcDetector:
 
     def _follow(self, energy: float) -> float:
         """Take one more frame into the levels of the line; gives the noise floor."""
-        recent, ordered = self._recent, self._sorted
-        if len(recent) == recent.maxlen:
-            del ordered[bisect_left(ordered, recent[0])]
-        recent.append(energy)
+        ordered, place = self._sorted, self._count % self._window
+        if self._count >= self._window:
+            del ordered[bisect_left(ordered, self._recent[place])]
+        self._recent[place] = energy
+        self._count += 1
         insort(ordered, energy)
         loud = ordered[int(len(ordered) * self.LOUDNESS_QUANTILE)]
         self._loudness = max(self._loudness * self._loudness_step, loud)
