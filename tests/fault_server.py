@@ -27,6 +27,8 @@ from provider import Broken, Plan, Provider
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
+from turnwise.link_socket import open_stream
+
 __all__ = ["RATE", "Line", "Server", "Sound", "Trouble", "Words", "frame", "pcm", "position", "say"]
 
 RATE = 16000
@@ -220,7 +222,7 @@ class Server(Provider):
 
     async def connect(self, host: str, port: int, tls: bool) -> trio.abc.Stream:
         if self.address is not None:
-            return await trio.open_tcp_stream(*self.address)
+            return await open_stream(*self.address, False)
         plan = self._next()
         await trio.lowlevel.checkpoint()
         if plan.error is not None:

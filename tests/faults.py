@@ -26,7 +26,7 @@ from fault_kit import (
 from fault_messages import MESSAGES
 from fault_providers import FLUX, SONIOX
 from fault_runs import DIALECTS, END, OTHER, TALK, Row
-from fault_server import Trouble, say
+from fault_server import Trouble, frame, say
 
 from turnwise.link_base import LinkSettings
 
@@ -279,6 +279,15 @@ BROKEN = [
         "the server stops reading",
         "what is sent gets stuck",
         (Trouble(clog_at=3.0), GOOD),
+        BROKE,
+        says="no sign of life from the transcriber for 5 s",
+        recovered=10.3,
+        turns=False,
+    ),
+    Row(
+        "the server closes and stops reading",
+        "the answer to its close gets stuck",
+        (Trouble(raw=[frame(8, b"\x03\xf3bye")], raw_at=3.0, clog_at=3.0), GOOD),
         BROKE,
         says="no sign of life from the transcriber for 5 s",
         recovered=10.3,

@@ -14,7 +14,9 @@ from typing import Any
 import pytest
 import trio
 import trustme
+from streams import PONG, frames, over
 from trio.testing import check_one_way_stream, wait_all_tasks_blocked
+from wsproto.frame_protocol import FrameProtocol
 
 from turnwise import link_socket
 from turnwise.link_socket import SocketStream, open_stream
@@ -165,6 +167,31 @@ def test_with_tls_the_next_to_go_is_what_did_not_go_at_once() -> None:
             fill(stream)
             with pytest.raises(trio.BrokenResourceError, match=r"(?i)bad.length"):
                 await stream.send_all(b"y")
+
+    trio.run(main)
+
+
+@both
+def test_frames_stay_apart_on_a_connection_that_is_full(kind: str) -> None:
+    """Messages, and a pong of trio-websocket after each, to a server that takes its time."""
+    rng = random.Random(3)
+    messages = [rng.randbytes(rng.choice([10, 3200, 40_000])) for _ in range(60)]
+    size = len(messages) * len(PONG) + sum(len(FrameProtocol(True, []).send_data(message)) for message in messages)
+
+    async def main() -> None:
+        async with connected(kind) as (stream, peer), trio.open_nursery() as nursery:
+            connection = over(stream)
+
+            async def talk() -> None:
+                for message in messages:
+                    connection.put(message)
+                    await connection._stream.send_all(PONG)
+                    await connection.flush()
+
+            nursery.start_soon(talk)
+            await wait_all_tasks_blocked(0.01)
+            got = await read(peer, size, lambda: rng.choice([1000, 16_000, 40_000]))
+        assert frames(got) == [payload for message in messages for payload in (message, b"!")]
 
     trio.run(main)
 

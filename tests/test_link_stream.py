@@ -229,6 +229,31 @@ def test_a_stream_that_always_waits_will_do(run_virtual: Run) -> None:
     run_virtual(main)
 
 
+def test_the_streams_of_the_fault_matrix_take_what_they_like(run_virtual: Run) -> None:
+    async def main() -> None:
+        clogged = False
+        line = Line(random.Random(1), lambda: clogged)
+        counts, got = [], bytearray()
+        for _ in range(50):
+            counts.append(line.send_now(b"abcd"))
+            await line.send_all(b"abcd"[counts[-1] :] + b"e")
+            got += await line.far.receive_some()
+        assert set(counts) == {0, 1, 2, 3, 4}
+        assert got == 50 * b"abcde"
+        clogged = True
+        assert line.send_now(b"x") == 0
+        with pytest.raises(trio.BrokenResourceError):
+            await line.send_all(b"y")
+        with trio.move_on_after(1.0) as patience:
+            await line.send_all(b"x")
+        assert patience.cancelled_caught
+        clogged = False
+        await line.far.aclose()
+        assert [line.send_now(b"x") for _ in range(10)] == 10 * [0]
+
+    run_virtual(main)
+
+
 # Connection
 
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Sequence
-from contextlib import suppress
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
@@ -340,11 +339,11 @@ class Link:
 
     async def _ping(self, websocket: WebSocketConnection) -> None:
         """Ask for a sign of life; without one the connection is over."""
-        with (
-            trio.move_on_after(self._settings.ping_timeout) as patience,
-            suppress(ConnectionClosed, LocalProtocolError),
-        ):
-            await websocket.ping()
+        with trio.move_on_after(self._settings.ping_timeout) as patience:
+            try:
+                await websocket.ping()
+            except (ConnectionClosed, LocalProtocolError):  # the receiver hears of it, unless the answer is stuck
+                await trio.sleep_forever()
         if patience.cancelled_caught:
             self._drop(f"no sign of life from the transcriber for {self._settings.ping_timeout:g} s")
             await trio.sleep_forever()
