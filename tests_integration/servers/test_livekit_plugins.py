@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from flux_messages import turn_info
 from kit import Line, result, run, words
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, APIStatusError, StopResponse, llm, stt
@@ -127,22 +128,6 @@ def test_deepgram_finalizes_when_flushed() -> None:
 
     turn = [Type.START_OF_SPEECH, Type.INTERIM_TRANSCRIPT, Type.FINAL_TRANSCRIPT, Type.END_OF_SPEECH]
     assert run(main).kinds() == turn
-
-
-def turn_info(t: float, event: str, text: str, sequence: int) -> dict[str, Any]:
-    message = {
-        "type": "TurnInfo",
-        "request_id": "id",
-        "sequence_id": sequence,
-        "event": event,
-        "turn_index": 0,
-        "audio_window_start": 0.0,
-        "audio_window_end": t,
-        "transcript": text,
-        "words": [{"word": word, "confidence": 0.9} for word in text.split()],
-        "end_of_turn_confidence": 0.5,
-    }
-    return {"t": t, "stt": message}
 
 
 def test_flux_ends_turns_itself() -> None:

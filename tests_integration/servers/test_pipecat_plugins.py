@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from conversation import Conversation, converse
+from flux_messages import turn_info
 from kit import CALL_ME_BACK, LEAD, WORDS, Script, moved, one_turn, run
 from loguru import logger
 from order import RATE, SENTENCES, TURNS, order, order_server, words_wrong
@@ -118,23 +119,6 @@ def test_soniox_is_asked_to_finalize() -> None:
         assert not call.errors
 
     run(main)
-
-
-def turn_info(t: float, event: str, text: str, sequence: int) -> dict[str, Any]:
-    words = [{"word": word, "confidence": 0.9} for word in text.split()]
-    message = {
-        "type": "TurnInfo",
-        "request_id": "id",
-        "sequence_id": sequence,
-        "event": event,
-        "turn_index": 0,
-        "audio_window_start": 0.0,
-        "audio_window_end": t,
-        "transcript": text,
-        "words": words,
-        "end_of_turn_confidence": 0.5,
-    }
-    return {"t": t, "stt": message}
 
 
 def test_flux_ends_turns_itself() -> None:
