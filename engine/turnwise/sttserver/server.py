@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import errno
 import hmac
-import ipaddress
 import json
 import math
 import os
@@ -20,6 +19,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
 
 from turnwise.errors import UsageError
+from turnwise.sources.serving import is_loopback
 from turnwise.sttserver.protocols import PROTOCOLS, REFUSALS, Handshake, Protocol
 from turnwise.sttserver.recogniser import Recogniser, RecogniserFailed, RecogniserPool
 from turnwise.sttserver.script import Script
@@ -325,7 +325,7 @@ async def _main(args: argparse.Namespace) -> Exception | None:
 
 
 async def _listen(args: argparse.Namespace) -> list[trio.SocketListener]:
-    if not _is_loopback(args.host) and not args.token:
+    if not is_loopback(args.host) and not args.token:
         raise UsageError(f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE} or --token")
     if not 0 <= args.port <= 65_535:
         raise UsageError(f"--port {args.port} is not a port: give one from 0 to 65535")
@@ -337,13 +337,6 @@ async def _listen(args: argparse.Namespace) -> list[trio.SocketListener]:
         if error.errno == errno.EADDRINUSE:
             raise UsageError(f"port {args.port} is in use: give another with --port, or 0 for a free one") from None
         raise UsageError(f"cannot listen on {args.host} port {args.port}: {error.strerror or error}") from None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 async def _cancel_at_eof(scope: trio.CancelScope) -> None:
