@@ -17,7 +17,7 @@ PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
 COMMANDS = {
     "demo": (
         "local,plot",
-        [["-m", "turnwise", "listen", f"samples/{name}"] for name in ("order.flac", "two_people.flac")],
+        [["-m", "hearout", "listen", f"samples/{name}"] for name in ("order.flac", "two_people.flac")],
     ),
     "test": ("dev", [["-m", "pytest", "-n", "auto", "--dist", "worksteal"]]),
     "lint": (

@@ -26,8 +26,8 @@ from typing import Any
 
 import trio
 
-from turnwise import Deepgram, FileSource, TurnCompleted, aio, open_session
-from turnwise.sources.push import PushSource
+from hearout import Deepgram, FileSource, TurnCompleted, aio, open_session
+from hearout.sources.push import PushSource
 
 ROOT = Path(__file__).parents[1]
 _FRAME = 0.02  # seconds
@@ -36,7 +36,7 @@ _BYTES = 640  # of a frame
 
 def script(seconds: int) -> str:
     """A trace: an interim result a second, a final one every five."""
-    lines: list[dict[str, Any]] = [{"turnwise_trace": 1, "stt": "deepgram", "channels": 1, "vad": True}]
+    lines: list[dict[str, Any]] = [{"hearout_trace": 1, "stt": "deepgram", "channels": 1, "vad": True}]
     for second in range(1, seconds + 1):
         begin = (second - 1) // 5 * 5
         words = [
@@ -146,7 +146,7 @@ def main() -> None:
     with tempfile.NamedTemporaryFile("w", suffix=".jsonl") as trace:
         trace.write(script(round(options.seconds)))
         trace.flush()
-        command = [sys.executable, "-m", "turnwise.sttserver", "--port", "0", "--until-eof", "--script", trace.name]
+        command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof", "--script", trace.name]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
             assert server.stdout is not None
             assert server.stdin is not None

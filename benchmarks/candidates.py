@@ -7,11 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from benchmarks.evaluation import Candidate
-from turnwise_policies import Policy
-from turnwise_policies.policy import PRESETS
-from turnwise_policies.rules import Endpointing, FinalizeOnSilence, Rule, Silence, UtteranceEnd
-from turnwise_policies.rules.silence import Wait
-from turnwise_policies.text import Ending
+from hearout_policies import Policy
+from hearout_policies.policy import PRESETS
+from hearout_policies.rules import Endpointing, FinalizeOnSilence, Rule, Silence, UtteranceEnd
+from hearout_policies.rules.silence import Wait
+from hearout_policies.text import Ending
 
 __all__ = ["FAMILIES", "PRESET", "families_of", "flat", "timer"]
 

@@ -16,7 +16,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from benchmarks.scenarios import ENDINGS, INTERVIEW_PAUSE, LogNormal, Scenario, VoiceErrors
-from turnwise_policies.text import Ending
+from hearout_policies.text import Ending
 
 __all__ = [
     "FRAME",
@@ -301,7 +301,7 @@ def voiced_in(turn: SpokenTurn) -> list[Span]:
 
 
 def listen(voiced: Sequence[Span], errors: VoiceErrors, length: float, random: Random) -> tuple[Edge, ...]:
-    """What the local VAD tells of true speech: `turnwise.vad.SpeechGate`, with such errors, on frames of 20 ms."""
+    """What the local VAD tells of true speech: `hearout.vad.SpeechGate`, with such errors, on frames of 20 ms."""
     heard: list[Span] = []
     for start, end in voiced:
         missed, stuck = random.random(), random.random()

@@ -29,8 +29,8 @@ from benchmarks.evaluation import Candidate, evaluate_all
 from benchmarks.recorded import load_call, load_samples, measure, voice_errors
 from benchmarks.scenarios import SCENARIOS, Scenario
 from benchmarks.through_engine import compare
-from turnwise.errors import UsageError
-from turnwise_policies.policy import PRESETS, load_policy
+from hearout.errors import UsageError
+from hearout_policies.policy import PRESETS, load_policy
 
 __all__ = ["main"]
 
@@ -198,7 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--verbatim", action="store_true", help='the transcriber writes "um" and cut-off words')
     parser.add_argument("--smart-format", action="store_true", help="the transcriber withholds digits")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves (needs turnwise[plot])")
+    parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves (needs hearout[plot])")
     parser.add_argument("--through", choices=["machine", "engine"], default="machine", help="engine: compare the two")
     parser.add_argument("--recorded", action="store_true", help="recorded speech instead: samples/, real VAD")
     parser.add_argument(

@@ -8,7 +8,7 @@ from typing import Any
 
 from benchmarks.candidates import PRESET
 from benchmarks.curves import EOT_BENCH, Row, front, mean, p50, p90, sound
-from turnwise.errors import UsageError
+from hearout.errors import UsageError
 
 __all__ = ["draw"]
 
@@ -22,7 +22,7 @@ def draw(results: Sequence[tuple[str, Sequence[Row]]], path: Path) -> None:
     try:
         from matplotlib.figure import Figure  # takes a second to import
     except ImportError:
-        raise UsageError("--plot needs matplotlib: pip install 'turnwise[plot]'") from None
+        raise UsageError("--plot needs matplotlib: pip install 'hearout[plot]'") from None
     picture = Figure(figsize=(20, 6.5 * len(results)), layout="constrained")
     grid = picture.subplots(len(results), 3, squeeze=False, sharey=True)
     measures = (("median", p50), ("mean", mean), ("90th percentile", p90))

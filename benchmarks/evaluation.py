@@ -14,7 +14,7 @@ from benchmarks.conversations import TURNS, sample
 from benchmarks.scenarios import SCENARIOS, Ear, Scenario
 from benchmarks.scoring import Figures, Tally, score
 from benchmarks.simulated import converse
-from turnwise_policies import Policy
+from hearout_policies import Policy
 
 __all__ = ["Candidate", "evaluate", "evaluate_all"]
 

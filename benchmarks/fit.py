@@ -17,7 +17,7 @@ from itertools import repeat
 
 from benchmarks.evaluation import evaluate
 from benchmarks.scoring import Figures
-from turnwise_policies import PRESETS, Policy
+from hearout_policies import PRESETS, Policy
 
 # Kinds of text whose hold is fitted. Not digits: how people pause in the numbers they read out is assumed in the
 # simulation, and users have reported it (tests/cases); and no fillers and cut-off words, which the transcriber drops.

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.evaluation import evaluate
-from turnwise_policies.policy import PRESETS
+from hearout_policies.policy import PRESETS
 
 __all__ = ["compare", "main", "measure"]
 

@@ -20,9 +20,9 @@ import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
-from turnwise import parse_trace, replay
-from turnwise_policies import TurnCompleted, TurnMachine
-from turnwise_policies.signals import Signal, SpeechStarted, SpeechStopped, Tick, Transcript, UtteranceEnd, Word
+from hearout import parse_trace, replay
+from hearout_policies import TurnCompleted, TurnMachine
+from hearout_policies.signals import Signal, SpeechStarted, SpeechStopped, Tick, Transcript, UtteranceEnd, Word
 
 _TURN = 10.0  # seconds from one turn to the next
 _WORDS = ("I", "would", "like", "to", "change", "my", "flight", "to", "the", "one", "tomorrow", "morning", "please")
@@ -47,7 +47,7 @@ def conversation(turns: int) -> Iterator[Signal]:
 
 def trace_lines(turns: int) -> Iterator[str]:
     """The same conversation as a trace of a Deepgram session."""
-    yield json.dumps({"turnwise_trace": 1, "stt": "deepgram", "channels": 1, "vad": True})
+    yield json.dumps({"hearout_trace": 1, "stt": "deepgram", "channels": 1, "vad": True})
     for signal in conversation(turns):
         match signal:
             case SpeechStarted(at, audio):
@@ -85,7 +85,7 @@ began, before = time.perf_counter(), resident()
 import {}
 print(time.perf_counter() - began, resident() - before)
 """
-    for name in ("turnwise_policies", "trio, trio_websocket, numpy", "turnwise"):
+    for name in ("hearout_policies", "trio, trio_websocket, numpy", "hearout"):
         runs = []
         for _ in range(5):
             done = subprocess.run([sys.executable, "-c", code.format(name)], capture_output=True, text=True, check=True)

@@ -35,9 +35,9 @@ from benchmarks.evaluation import Candidate
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.scoring import Figures, Tally, score
 from benchmarks.simulated import converse
-from turnwise import webrtc_gate
-from turnwise.errors import UsageError
-from turnwise_policies.text import Ending
+from hearout import webrtc_gate
+from hearout.errors import UsageError
+from hearout_policies.text import Ending
 
 __all__ = ["load_call", "load_samples", "measure", "voice_errors"]
 

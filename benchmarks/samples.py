@@ -17,7 +17,7 @@ from pathlib import Path
 
 import trio
 
-from turnwise import Deepgram, FileSource, TurnCompleted, local_server, open_session, paced
+from hearout import Deepgram, FileSource, TurnCompleted, local_server, open_session, paced
 
 _SAMPLES = Path(__file__).parents[1] / "samples"
 

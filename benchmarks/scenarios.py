@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from turnwise_policies.text import Ending
+from hearout_policies.text import Ending
 
 __all__ = ["ENDINGS", "SCENARIOS", "Ear", "EndingShare", "LogNormal", "Network", "Scenario", "VoiceErrors"]
 

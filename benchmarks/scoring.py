@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.conversations import Conversation
-from turnwise_policies.events import Output, TurnAmended, TurnCompleted, TurnResumed
+from hearout_policies.events import Output, TurnAmended, TurnCompleted, TurnResumed
 
 __all__ = ["COLLAR", "Figures", "Tally", "interval", "score"]
 

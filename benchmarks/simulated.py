@@ -20,11 +20,11 @@ from typing import Any
 
 from benchmarks.conversations import FRAME, Conversation, normal
 from benchmarks.scenarios import Ear, LogNormal, Network
-from turnwise import Deepgram
-from turnwise.transcribers.base import Heard
-from turnwise_policies import Finalize, Policy, TurnMachine
-from turnwise_policies.events import Output
-from turnwise_policies.signals import (
+from hearout import Deepgram
+from hearout.transcribers.base import Heard
+from hearout_policies import Finalize, Policy, TurnMachine
+from hearout_policies.events import Output
+from hearout_policies.signals import (
     AgentSpeech,
     EndOfAudio,
     Signal,
@@ -33,11 +33,11 @@ from turnwise_policies.signals import (
     SpeechSuspected,
     Tick,
 )
-from turnwise_policies.text import Ending, classify, language
+from hearout_policies.text import Ending, classify, language
 
 __all__ = ["MESSAGE", "Chance", "SimulatedEar", "Way", "converse", "trace"]
 
-MESSAGE = 0.1  # seconds of audio in a message to the transcriber, as `turnwise.link_base.LinkSettings` has it
+MESSAGE = 0.1  # seconds of audio in a message to the transcriber, as `hearout.link_base.LinkSettings` has it
 _GRID = 0.1  # seconds; chance is drawn anew for each
 _TAIL = LogNormal(-3.9, 1.0, cap=0.2)  # the transcriber's own VAD outlasts speech a little (assumed)
 _SHOWN = 0.15  # seconds behind a word after which an interim result shows its punctuation (captured: not at once)
@@ -366,8 +366,8 @@ def converse(
 
 
 def trace(conversation: Conversation, policy: Policy, ear: Ear | None = None) -> list[dict[str, Any]]:
-    """The session as a trace, header first: one object a line makes a file that `turnwise replay` takes."""
-    header = {"turnwise_trace": 1, "stt": "deepgram", "channels": 1, "vad": True, "policy": policy.to_dict()}
+    """The session as a trace, header first: one object a line makes a file that `hearout replay` takes."""
+    header = {"hearout_trace": 1, "stt": "deepgram", "channels": 1, "vad": True, "policy": policy.to_dict()}
     records: list[dict[str, Any]] = [header | {"source": f"simulated, {conversation.scenario.name} {conversation.key}"}]
     converse(conversation, policy, ear, records=records)
     return records

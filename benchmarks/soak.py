@@ -33,9 +33,9 @@ import numpy as np
 import trio
 from trio.testing import MockClock
 
-from turnwise import Deepgram, FileSource, TurnCompleted, local_server, open_session, paced
-from turnwise.link_base import LinkSettings
-from turnwise_policies.policy import Policy, preset
+from hearout import Deepgram, FileSource, TurnCompleted, local_server, open_session, paced
+from hearout.link_base import LinkSettings
+from hearout_policies.policy import Policy, preset
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))

@@ -19,8 +19,8 @@ from benchmarks.conversations import TURNS, Conversation, sample
 from benchmarks.scenarios import SCENARIOS, LogNormal, Network
 from benchmarks.scoring import Figures, Tally, score
 from benchmarks.simulated import Said, _Run, chance_of
-from turnwise import Soniox
-from turnwise_policies import Policy, TurnMachine, preset
+from hearout import Soniox
+from hearout_policies import Policy, TurnMachine, preset
 
 __all__ = ["MODES", "Mode", "SonioxEar", "evaluate", "main"]
 

@@ -1,6 +1,6 @@
 """The same simulated conversations through the whole engine: does the fast path measure it?
 
-Here a conversation goes through `turnwise.open_session` in virtual time: audio in blocks, the real link and dialect,
+Here a conversation goes through `hearout.open_session` in virtual time: audio in blocks, the real link and dialect,
 websocket bytes over a stream in memory, and at the other end the same `SimulatedEar` behind the same network. The
 local VAD says what the conversation says it hears: audio that is heard wrongly in just that way cannot be made.
 """
@@ -21,10 +21,10 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_st
 from benchmarks.conversations import FRAME, Conversation, Edge, sample
 from benchmarks.scenarios import Ear, Scenario
 from benchmarks.simulated import SimulatedEar, converse, ways
-from turnwise import Deepgram, Session, open_session
-from turnwise.vad import SpeechEdge, SpeechGate
-from turnwise_policies import Finalize, Policy, TurnAbandoned, TurnCompleted
-from turnwise_policies.events import Output
+from hearout import Deepgram, Session, open_session
+from hearout.vad import SpeechEdge, SpeechGate
+from hearout_policies import Finalize, Policy, TurnAbandoned, TurnCompleted
+from hearout_policies.events import Output
 
 __all__ = ["Agreement", "compare", "converse_through_engine"]
 

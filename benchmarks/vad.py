@@ -29,7 +29,7 @@ import numpy.typing as npt
 import soundfile
 import soxr
 
-from turnwise.vad import SpeechGate, WebRtcDetector
+from hearout.vad import SpeechGate, WebRtcDetector
 
 RATE = 16_000
 LEVEL = -22.0  # dBFS, RMS of the speech

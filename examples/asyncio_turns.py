@@ -14,7 +14,7 @@ import wave
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 
-from turnwise import AudioFormat, Deepgram, TurnCompleted, TurnPredicted, TurnResumed, TurnwiseError, aio
+from hearout import AudioFormat, Deepgram, HearoutError, TurnCompleted, TurnPredicted, TurnResumed, aio
 
 
 class Line:
@@ -70,5 +70,5 @@ if __name__ == "__main__":
     options = parser.parse_args()
     try:
         asyncio.run(main(options.paths, options.url))
-    except* (TurnwiseError, OSError, wave.Error) as group:
+    except* (HearoutError, OSError, wave.Error) as group:
         raise SystemExit("\n".join(str(error) for error in group.exceptions)) from None

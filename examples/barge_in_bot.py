@@ -14,8 +14,8 @@ from typing import Any
 import trio
 from speech import Speech
 
-import turnwise as tw
-from turnwise.sources.microphone import Microphone
+import hearout as tw
+from hearout.sources.microphone import Microphone
 
 MENU = "Coffee, tea and hot chocolate, small or large; cake with apples or with cherries, which my colleague made this "
 MENU += "morning; and until ten o'clock fresh bread with cheese, with honey or with jam. What may I bring you?"
@@ -75,5 +75,5 @@ async def main(path: str) -> None:
 if __name__ == "__main__":
     try:
         trio.run(main, sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__))
-    except (tw.TurnwiseError, KeyboardInterrupt) as error:
+    except (tw.HearoutError, KeyboardInterrupt) as error:
         sys.exit(f"barge_in_bot: {str(error) or 'stopped'}")

@@ -1,4 +1,4 @@
-"""A LiveKit agent with turnwise's turns: plays a WAV file as the user, and prints what the LLM would be asked.
+"""A LiveKit agent with hearout's turns: plays a WAV file as the user, and prints what the LLM would be asked.
 
     python examples/livekit_agent.py samples/phone_number.wav [--url URL]
 
@@ -20,8 +20,8 @@ from livekit import rtc
 from livekit.agents import Agent, AgentSession, ErrorEvent, StopResponse, llm
 from livekit.agents.voice import io
 
-from turnwise import Deepgram, SessionError, TurnwiseError, aio
-from turnwise.integrations.livekit import TurnwiseSTT, session_options
+from hearout import Deepgram, HearoutError, SessionError, aio
+from hearout.integrations.livekit import HearoutSTT, session_options
 
 
 class Line(io.AudioInput):
@@ -57,7 +57,7 @@ class Clerk(Agent):
 
 async def talk(path: str, url: str) -> None:
     line = Line(path)
-    stt = TurnwiseSTT(Deepgram("any-key", url))
+    stt = HearoutSTT(Deepgram("any-key", url))
     session: AgentSession[None] = AgentSession(stt=stt, **session_options())
     stt.watch(session)
 
@@ -94,5 +94,5 @@ if __name__ == "__main__":
     logging.getLogger("livekit").setLevel(logging.CRITICAL)
     try:
         asyncio.run(main(options.path, options.url))
-    except (TurnwiseError, OSError, wave.Error) as error:
+    except (HearoutError, OSError, wave.Error) as error:
         raise SystemExit(f"livekit_agent: {error}") from None

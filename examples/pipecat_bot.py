@@ -1,4 +1,4 @@
-"""A Pipecat bot with turnwise's turns: plays a WAV file as the user, and prints what the LLM would be asked.
+"""A Pipecat bot with hearout's turns: plays a WAV file as the user, and prints what the LLM would be asked.
 
     python examples/pipecat_bot.py samples/phone_number.wav [--url URL]
 
@@ -24,8 +24,8 @@ from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
-from turnwise import Deepgram, SessionError, TurnwiseError, aio
-from turnwise.integrations.pipecat import TurnwiseSTTService
+from hearout import Deepgram, HearoutError, SessionError, aio
+from hearout.integrations.pipecat import HearoutSTTService
 
 
 class Line(BaseInputTransport):
@@ -64,7 +64,7 @@ class Replies(FrameProcessor):
 
 async def talk(path: str, url: str) -> None:
     line = Line(path)
-    stt = TurnwiseSTTService(Deepgram("any-key", url))
+    stt = HearoutSTTService(Deepgram("any-key", url))
     user = LLMContextAggregatorPair(
         LLMContext(), user_params=LLMUserAggregatorParams(user_turn_strategies=stt.user_turn_strategies())
     ).user()
@@ -72,7 +72,7 @@ async def talk(path: str, url: str) -> None:
     errors: list[str] = []
 
     @stt.event_handler("on_error")
-    async def failed(_: TurnwiseSTTService, error: ErrorFrame) -> None:
+    async def failed(_: HearoutSTTService, error: ErrorFrame) -> None:
         errors.append(error.error)
         line.over.set()
 
@@ -102,5 +102,5 @@ if __name__ == "__main__":
     logger.remove()
     try:
         asyncio.run(main(options.path, options.url))
-    except (TurnwiseError, OSError, wave.Error) as error:
+    except (HearoutError, OSError, wave.Error) as error:
         raise SystemExit(f"pipecat_bot: {error}") from None

@@ -1,8 +1,8 @@
-"""Final and non-final tokens as they come: the example of Soniox's older gRPC API, on turnwise.
+"""Final and non-final tokens as they come: the example of Soniox's older gRPC API, on hearout.
 
 python examples/soniox_live.py talk.wav                       # with SONIOX_API_KEY
 arecord -q -f S16_LE -r 16000 | python examples/soniox_live.py -
-turnwise stt-server &                                         # or without a key
+hearout stt-server &                                         # or without a key
 python examples/soniox_live.py talk.wav --url ws://127.0.0.1:8765/transcribe-websocket
 """
 
@@ -12,7 +12,7 @@ import sys
 
 import trio
 
-from turnwise import AudioFormat, FileSource, Soniox, TurnCompleted, TurnwiseError, open_session, paced, stdin_source
+from hearout import AudioFormat, FileSource, HearoutError, Soniox, TurnCompleted, open_session, paced, stdin_source
 
 
 class LiveTranscript:
@@ -47,7 +47,7 @@ def main():
         source = stdin_source(AudioFormat("linear16", 16000, 1)) if args.audio == "-" else FileSource(args.audio)
         key = os.environ.get("SONIOX_API_KEY", "any" if args.url else "")  # the local server takes any
         trio.run(transcribe, source, Soniox(key, args.url, source.sample_rate))
-    except TurnwiseError as error:
+    except HearoutError as error:
         sys.exit(f"soniox_live: {error}")
 
 

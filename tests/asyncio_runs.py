@@ -15,9 +15,9 @@ import trio.lowlevel
 from provider import Plan, Provider, Source
 from trio.testing import MockClock
 
-from turnwise import Deepgram, TurnCompleted, aio, aio_host
-from turnwise.aio_host import in_trio
-from turnwise.nursery import open_background
+from hearout import Deepgram, TurnCompleted, aio, aio_host
+from hearout.aio_host import in_trio
+from hearout.nursery import open_background
 
 WORDS = [("yes", 0.5, 0.8), ("please.", 0.9, 1.2)]
 

@@ -12,13 +12,13 @@ import trio
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from turnwise.link_connection import Connector
-from turnwise.nursery import leaves_of
-from turnwise.sources.serving import WebSocketServer
-from turnwise.sttserver.recogniser import RecogniserPool
-from turnwise.sttserver.script import Script
-from turnwise.sttserver.server import SttServer
-from turnwise.trace import parse_trace
+from hearout.link_connection import Connector
+from hearout.nursery import leaves_of
+from hearout.sources.serving import WebSocketServer
+from hearout.sttserver.recogniser import RecogniserPool
+from hearout.sttserver.script import Script
+from hearout.sttserver.server import SttServer
+from hearout.trace import parse_trace
 
 
 def heard(
@@ -43,7 +43,7 @@ def heard(
 
 def transcriber(nursery: trio.Nursery, *records: dict[str, Any], channels: int = 1) -> Connector:
     """Connects to the local server in memory, which plays these records."""
-    header = {"turnwise_trace": 1, "stt": "deepgram", "channels": channels, "vad": False}
+    header = {"hearout_trace": 1, "stt": "deepgram", "channels": channels, "vad": False}
     script = Script(parse_trace([json.dumps(line) for line in (header, *records)]))
     server = SttServer(RecogniserPool(nursery), script=script)
 

@@ -18,7 +18,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_st
 
 KEY = "dg-secret-key"
 RATE = 16_000
-COMMAND = [sys.executable, "-m", "turnwise"]
+COMMAND = [sys.executable, "-m", "hearout"]
 
 
 class Outcome:
@@ -42,8 +42,8 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def shell(command: str, folder: Path, **more: str) -> Outcome:
-    """Run a line of bash in which ``turnwise`` is us; the status is that of the first command of a pipe."""
-    script = f'turnwise() {{ {shlex.join(COMMAND)} "$@"; }}; {command}; exit "${{PIPESTATUS[0]}}"'
+    """Run a line of bash in which ``hearout`` is us; the status is that of the first command of a pipe."""
+    script = f'hearout() {{ {shlex.join(COMMAND)} "$@"; }}; {command}; exit "${{PIPESTATUS[0]}}"'
     done = subprocess.run(
         ["bash", "-c", script], cwd=folder, env=environment(**more), capture_output=True, text=True, check=False
     )

@@ -9,7 +9,7 @@ from fault_kit import BROKE, COARSE, GOOD, sound, talk_for
 from fault_runs import Row
 from fault_server import Trouble, say
 
-from turnwise.link_base import LinkSettings
+from hearout.link_base import LinkSettings
 
 __all__ = ["FLUX", "SONIOX"]
 

@@ -26,14 +26,14 @@ from provider import Plan
 from trio.testing import MockClock
 from word_count import Count
 
-from turnwise.link_base import LinkSettings, LinkStats
-from turnwise.link_socket import open_stream
-from turnwise.session import open_session
-from turnwise.transcribers.base import Dialect
-from turnwise.transcribers.deepgram import Deepgram
-from turnwise.transcribers.flux import Flux
-from turnwise.transcribers.soniox import Soniox
-from turnwise.vad import SpeechGate
+from hearout.link_base import LinkSettings, LinkStats
+from hearout.link_socket import open_stream
+from hearout.session import open_session
+from hearout.transcribers.base import Dialect
+from hearout.transcribers.deepgram import Deepgram
+from hearout.transcribers.flux import Flux
+from hearout.transcribers.soniox import Soniox
+from hearout.vad import SpeechGate
 
 Wire = Literal["memory", "sockets", "no name", "no port", "no tls", "untrusted", "other name", "expired", "trusted"]
 

@@ -27,7 +27,7 @@ from provider import Broken, Plan, Provider
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
-from turnwise.link_socket import open_stream
+from hearout.link_socket import open_stream
 
 __all__ = ["RATE", "Line", "Server", "Sound", "Trouble", "Words", "frame", "pcm", "position", "say"]
 
@@ -152,7 +152,7 @@ def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
 
 
 class Line(trio.abc.Stream):
-    """The client's end of streams in memory, as willing to send at once as `turnwise.link_socket.SocketStream`.
+    """The client's end of streams in memory, as willing to send at once as `hearout.link_socket.SocketStream`.
 
     By chance it takes all, a part, or nothing. As with TLS, what is sent next must begin with what it did not take.
     """

@@ -28,7 +28,7 @@ from fault_providers import FLUX, SONIOX
 from fault_runs import DIALECTS, END, OTHER, TALK, Row
 from fault_server import Trouble, frame, say
 
-from turnwise.link_base import LinkSettings
+from hearout.link_base import LinkSettings
 
 __all__ = ["BELOW", "GROUPS", "ROWS", "dialects"]
 

@@ -9,19 +9,19 @@ from typing import Any
 import trio
 from trio.testing import memory_stream_pair
 
-from turnwise import open_session
-from turnwise.records import AgentChange, AppCall, AudioEnd, LinkChange, Received, Trace, VoiceChange
-from turnwise.replay import recorded_policy
-from turnwise.session import Session
-from turnwise.sttserver.recogniser import RecogniserPool
-from turnwise.sttserver.script import Script
-from turnwise.sttserver.server import SttServer
-from turnwise.transcribers.base import Dialect
-from turnwise.transcribers.deepgram import Deepgram
-from turnwise.transcribers.flux import Flux
-from turnwise.transcribers.soniox import Soniox
-from turnwise.vad import SpeechEdge
-from turnwise_policies.events import TurnCompleted
+from hearout import open_session
+from hearout.records import AgentChange, AppCall, AudioEnd, LinkChange, Received, Trace, VoiceChange
+from hearout.replay import recorded_policy
+from hearout.session import Session
+from hearout.sttserver.recogniser import RecogniserPool
+from hearout.sttserver.script import Script
+from hearout.sttserver.server import SttServer
+from hearout.transcribers.base import Dialect
+from hearout.transcribers.deepgram import Deepgram
+from hearout.transcribers.flux import Flux
+from hearout.transcribers.soniox import Soniox
+from hearout.vad import SpeechEdge
+from hearout_policies.events import TurnCompleted
 
 RATE = 16_000
 

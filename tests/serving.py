@@ -14,10 +14,10 @@ from typing import Any
 
 import trio
 
-from turnwise.sttserver.recogniser import RecogniserPool
-from turnwise.sttserver.script import Script
-from turnwise.sttserver.server import SttServer
-from turnwise.trace import parse_trace
+from hearout.sttserver.recogniser import RecogniserPool
+from hearout.sttserver.script import Script
+from hearout.sttserver.server import SttServer
+from hearout.trace import parse_trace
 
 
 @contextmanager
@@ -25,7 +25,7 @@ def serving(folder: Path, *options: str) -> Iterator[str]:
     """HOST:PORT of a server that expects the sentences of the clip."""
     sentences = folder / "sentences.txt"
     sentences.write_text("i would like to cancel my appointment\ncould you repeat that please\n")
-    command = [sys.executable, "-m", "turnwise.sttserver", "--port", "0", "--until-eof", "--sentences", str(sentences)]
+    command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof", "--sentences", str(sentences)]
     with subprocess.Popen([*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().split("//")[1].split("/")[0]
@@ -36,7 +36,7 @@ def serving(folder: Path, *options: str) -> Iterator[str]:
 @contextmanager
 def playing(*lines: dict[str, Any], stt: str = "deepgram", channels: int = 1, **options: Any) -> Iterator[str]:
     """HOST:PORT of a server in a thread that answers with a trace."""
-    header = {"turnwise_trace": 1, "stt": stt, "channels": channels, "vad": False}
+    header = {"hearout_trace": 1, "stt": stt, "channels": channels, "vad": False}
     script = Script(parse_trace([json.dumps(line) for line in (header, *lines)]))
     started: queue.Queue[tuple[trio.lowlevel.TrioToken, trio.CancelScope, int]] = queue.Queue()
 

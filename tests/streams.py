@@ -10,9 +10,9 @@ import trio
 from trio_websocket import CloseReason
 from wsproto.frame_protocol import FrameProtocol
 
-from turnwise.link_connection import Connection
-from turnwise.link_stream import WatchedStream
-from turnwise.transcribers.base import WireMessage
+from hearout.link_connection import Connection
+from hearout.link_stream import WatchedStream
+from hearout.transcribers.base import WireMessage
 
 __all__ = ["PONG", "Given", "Willing", "frames", "half", "over", "whole"]
 

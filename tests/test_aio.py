@@ -15,8 +15,8 @@ import trio.testing
 from asyncio_runs import WORDS, fast_collections, open_on, provider, run_asyncio, turns_of, until, virtual_time
 from provider import Plan, Provider, Source, audio
 
-import turnwise
-from turnwise import (
+import hearout
+from hearout import (
     Deepgram,
     LinkSettings,
     SessionError,
@@ -43,13 +43,13 @@ def public(of: type) -> dict[str, Any]:
 
 
 def test_the_surface_is_that_of_trio() -> None:
-    assert public(aio.Session).keys() == public(turnwise.Session).keys()
-    for name, member in public(turnwise.Session).items():
+    assert public(aio.Session).keys() == public(hearout.Session).keys()
+    for name, member in public(hearout.Session).items():
         if inspect.isfunction(member):
             assert inspect.signature(member) == inspect.signature(getattr(aio.Session, name)), name
-    here, there = inspect.signature(aio.open_session), inspect.signature(turnwise.open_session)
+    here, there = inspect.signature(aio.open_session), inspect.signature(hearout.open_session)
     assert here.parameters == there.parameters
-    assert inspect.signature(aio.local_server) == inspect.signature(turnwise.local_server)
+    assert inspect.signature(aio.local_server) == inspect.signature(hearout.local_server)
 
 
 @pytest.mark.usefixtures("virtual")
@@ -72,7 +72,7 @@ def test_the_events_are_those_of_trio() -> None:
         async with trio.open_nursery() as nursery:
             p = Provider(nursery, [WORDS])
             transcriber = Deepgram("a-key", sample_rate=16_000)
-            async with turnwise.open_session(
+            async with hearout.open_session(
                 Source(2.0), transcriber, vad=None, connect=p.connect, realtime=False
             ) as session:
                 return [event async for event in session if not isinstance(event, TurnUpdated)]

@@ -29,8 +29,8 @@ from asyncio_runs import (
 )
 from provider import Plan, Source, audio
 
-from turnwise import Deepgram, SessionError, UsageError, aio, aio_host
-from turnwise.aio_host import in_trio
+from hearout import Deepgram, SessionError, UsageError, aio, aio_host
+from hearout.aio_host import in_trio
 
 __all__ = ["fast_collections"]  # a fixture for all of these tests
 
@@ -296,7 +296,7 @@ from functools import partial
 from provider import Source
 from asyncio_runs import assert_no_trio
 from test_aio_ends import iterating
-from turnwise import SessionError, aio_host
+from hearout import SessionError, aio_host
 
 class Clock(trio.abc.Clock):
     broken = False
@@ -433,7 +433,7 @@ def test_a_trio_run_of_the_applications_own_is_in_the_way() -> None:
         trio.lowlevel.start_guest_run(
             own, run_sync_soon_threadsafe=loop.call_soon_threadsafe, done_callback=lambda _: over.set_result(None)
         )
-        with pytest.raises(UsageError, match=r"another trio run in this thread.*use turnwise\.open_session"):
+        with pytest.raises(UsageError, match=r"another trio run in this thread.*use hearout\.open_session"):
             async with aio.open_session(Source(1.0), Deepgram("a-key", sample_rate=16_000)):
                 raise AssertionError
         scope.cancel()

@@ -15,8 +15,8 @@ import pytest
 from asyncio_runs import assert_no_trio, loop_factory
 from serving import playing
 
-import turnwise
-from turnwise import aio
+import hearout
+from hearout import aio
 
 ROOT = Path(__file__).parent.parent
 EXAMPLE = ROOT / "examples/asyncio_turns.py"
@@ -74,8 +74,8 @@ def test_the_page_shows_the_example() -> None:
 def test_names_on_the_page_exist() -> None:
     for name in re.findall(r"`aio\.(\w+)", PAGE):
         assert hasattr(aio, name), name
-    for name in re.findall(r"`turnwise\.(\w+)", PAGE):
-        assert hasattr(turnwise, name), name
+    for name in re.findall(r"`hearout\.(\w+)", PAGE):
+        assert hasattr(hearout, name), name
     for name in re.findall(r"`source\.(\w+)", PAGE):
         assert hasattr(aio.PushSource, name), name
     for name in re.findall(r"`session\.(\w+)", PAGE):

@@ -14,8 +14,8 @@ import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnwise.audio import AudioFormat, Decoder, Resampler, dbfs, deinterleave, working_rate
-from turnwise.errors import UsageError
+from hearout.audio import AudioFormat, Decoder, Resampler, dbfs, deinterleave, working_rate
+from hearout.errors import UsageError
 
 
 @pytest.mark.parametrize(
@@ -144,15 +144,15 @@ def test_the_same_rate_is_passed_through():
 def test_the_core_does_without_the_extras():
     code = (
         "import sys; sys.modules['soxr'] = sys.modules['soundfile'] = None\n"
-        "import turnwise.audio, turnwise.sources, turnwise.vad\n"
-        "turnwise.audio.Resampler(16000, 16000, 1)"
+        "import hearout.audio, hearout.sources, hearout.vad\n"
+        "hearout.audio.Resampler(16000, 16000, 1)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_resampling_without_soxr_names_the_remedy(monkeypatch):
     monkeypatch.setitem(sys.modules, "soxr", None)
-    with pytest.raises(UsageError, match=r"44100 Hz.*needs soxr: pip install 'turnwise\[cli\]'"):
+    with pytest.raises(UsageError, match=r"44100 Hz.*needs soxr: pip install 'hearout\[cli\]'"):
         Resampler(44_100, 16_000, 1)
 
 

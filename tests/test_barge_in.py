@@ -21,9 +21,9 @@ from callers import heard, transcriber
 from scripted import Gate, Silence
 from trio.testing import MockClock
 
-import turnwise as tw
-from turnwise.records import VoiceChange
-from turnwise_policies.signals import AgentSpeech, SpeechStarted, SpeechStopped, Transcript, Word
+import hearout as tw
+from hearout.records import VoiceChange
+from hearout_policies.signals import AgentSpeech, SpeechStarted, SpeechStopped, Transcript, Word
 
 ROOT = Path(__file__).parent.parent
 SAMPLE = ROOT / "samples/barge_in.flac"

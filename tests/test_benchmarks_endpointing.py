@@ -13,13 +13,13 @@ from typing import Any
 
 import pytest
 
-from turnwise.replay import replay
-from turnwise.trace import parse_trace
-from turnwise_policies import Policy, TurnCompleted
-from turnwise_policies.events import Output, Timings, TurnAmended
-from turnwise_policies.policy import preset
-from turnwise_policies.signals import Word
-from turnwise_policies.text import Ending, classify, language
+from hearout.replay import replay
+from hearout.trace import parse_trace
+from hearout_policies import Policy, TurnCompleted
+from hearout_policies.events import Output, Timings, TurnAmended
+from hearout_policies.policy import preset
+from hearout_policies.signals import Word
+from hearout_policies.text import Ending, classify, language
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -41,7 +41,7 @@ from benchmarks.scoring import Figures, Tally, interval, score
 from benchmarks.simulated import Chance, SimulatedEar, Way, converse, trace
 from benchmarks.through_engine import compare
 
-from turnwise_policies.rules import FinalizeOnSilence
+from hearout_policies.rules import FinalizeOnSilence
 
 AGENT = SCENARIOS["agent"]
 NO_TIME = LogNormal(-50.0, 0.0)

@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from turnwise.sttserver.steps import Drop, Send, Step
-from turnwise.sttserver.v1_options import parse_options
+from hearout.sttserver.steps import Drop, Send, Step
+from hearout.sttserver.v1_options import parse_options
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 

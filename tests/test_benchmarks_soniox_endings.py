@@ -9,9 +9,9 @@ from benchmarks.conversations import Conversation, sample
 from benchmarks.scenarios import SCENARIOS
 from benchmarks.soniox_endings import MODES, Mode, SonioxEar, evaluate
 
-from turnwise import Soniox
-from turnwise.transcribers.base import Heard
-from turnwise_policies.signals import Transcript
+from hearout import Soniox
+from hearout.transcribers.base import Heard
+from hearout_policies.signals import Transcript
 
 
 @pytest.fixture(scope="module")

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
-from turnwise.records import LinkChange, Received, Record, Trace, VoiceChange
-from turnwise.replay import Replayed, check, recorded_policy, replay
-from turnwise.trace import read_trace
-from turnwise_policies.testing import Promises
+from hearout.records import LinkChange, Received, Record, Trace, VoiceChange
+from hearout.replay import Replayed, check, recorded_policy, replay
+from hearout.trace import read_trace
+from hearout_policies.testing import Promises
 
 CASES = sorted((Path(__file__).parent / "cases").glob("*.jsonl"))
 JITTER_MS = 60  # what a network and a scheduler do to arrivals on a usual day

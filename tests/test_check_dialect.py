@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
-from turnwise.testing import check_dialect
-from turnwise.transcribers.base import Dialect, Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from turnwise.transcribers.deepgram import Deepgram
-from turnwise_policies.signals import Tick, Transcript, Word
+from hearout.testing import check_dialect
+from hearout.transcribers.base import Dialect, Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
+from hearout.transcribers.deepgram import Deepgram
+from hearout_policies.signals import Tick, Transcript, Word
 
 KEY = "a-key-that-is-no-key"
 PAGE = Path(__file__).parent.parent / "docs" / "providers.md"

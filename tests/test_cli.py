@@ -17,11 +17,11 @@ import pytest
 import soundfile
 import soxr
 
-from turnwise import PRESETS
-from turnwise.cli import main
-from turnwise.replay import replay
-from turnwise.trace import read_trace
-from turnwise_policies.events import as_dict
+from hearout import PRESETS
+from hearout.cli import main
+from hearout.replay import replay
+from hearout.trace import read_trace
+from hearout_policies.events import as_dict
 
 HERE = Path(__file__).parent
 CLIP = HERE / "data" / "two_sentences.flac"
@@ -39,15 +39,15 @@ class Done:
     def complaint(self) -> str:
         """The one line on standard error, when there is nothing else there and no traceback."""
         (line,) = self.err.splitlines()
-        assert line.startswith("turnwise: ")
-        return line.removeprefix("turnwise: ")
+        assert line.startswith("hearout: ")
+        return line.removeprefix("hearout: ")
 
 
 Run = Callable[..., Done]
 
 
 @pytest.fixture
-def turnwise(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
+def hearout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Run:
     """Runs a command in this process, in a directory of its own, without a key."""
     monkeypatch.delenv("DEEPGRAM_API_KEY", raising=False)
     monkeypatch.chdir(tmp_path)
@@ -68,7 +68,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
     """Options for a real server that expects the sentences of the clip."""
     sentences = tmp_path_factory.mktemp("cli") / "sentences.txt"
     sentences.write_text("\n".join(TEXTS))
-    command = [sys.executable, "-m", "turnwise", "stt-server", "--port", "0", "--until-eof"]
+    command = [sys.executable, "-m", "hearout", "stt-server", "--port", "0", "--until-eof"]
     with subprocess.Popen(
         [*command, "--sentences", sentences], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     ) as process:
@@ -96,15 +96,15 @@ def texts(done: Done) -> list[str]:
 # -- what it does ----------------------------------------------------------------------------------------------
 
 
-def test_turns_of_a_file(turnwise: Run, server: list[str]) -> None:
-    done = turnwise("listen", CLIP, *server)
+def test_turns_of_a_file(hearout: Run, server: list[str]) -> None:
+    done = hearout("listen", CLIP, *server)
     assert done.status == 0
     assert texts(done) == TEXTS
     assert done.err.startswith("2 turns, median 0.")
 
 
-def test_json_is_an_object_a_line(turnwise: Run, server: list[str]) -> None:
-    done = turnwise("listen", CLIP, "--json", *server)
+def test_json_is_an_object_a_line(hearout: Run, server: list[str]) -> None:
+    done = hearout("listen", CLIP, "--json", *server)
     assert (done.status, done.err) == (0, "")
     events = [json.loads(line) for line in done.out.splitlines()]
     assert {"type", "at"} <= set.intersection(*(set(event) for event in events))
@@ -115,29 +115,29 @@ def test_json_is_an_object_a_line(turnwise: Run, server: list[str]) -> None:
 
 
 @pytest.mark.parametrize("rate", [8000, 44_100])
-def test_stereo_flac_of_another_rate(turnwise: Run, server: list[str], tmp_path: Path, rate: int) -> None:
+def test_stereo_flac_of_another_rate(hearout: Run, server: list[str], tmp_path: Path, rate: int) -> None:
     audio, _ = soundfile.read(CLIP, dtype="float32")
     audio = soxr.resample(audio, RATE, rate)
     soundfile.write(tmp_path / "stereo.flac", np.stack([np.zeros_like(audio), audio], axis=1), rate)
-    done = turnwise("listen", "stereo.flac", *server)
+    done = hearout("listen", "stereo.flac", *server)
     assert done.status == 0
     assert texts(done) == [f"channel 1: {text}" for text in TEXTS]
 
 
 def test_mulaw_on_standard_input(
-    turnwise: Run, server: list[str], tmp_path: Path, stdin: Callable[[bytes], None]
+    hearout: Run, server: list[str], tmp_path: Path, stdin: Callable[[bytes], None]
 ) -> None:
     audio, _ = soundfile.read(CLIP, dtype="float32")
     soundfile.write(tmp_path / "mulaw.raw", soxr.resample(audio, RATE, 8000), 8000, "ULAW", format="RAW")
     stdin((tmp_path / "mulaw.raw").read_bytes())
-    done = turnwise("listen", "-", "--encoding", "mulaw", "--sample-rate", "8000", *server)
+    done = hearout("listen", "-", "--encoding", "mulaw", "--sample-rate", "8000", *server)
     assert done.status == 0
     assert texts(done) == TEXTS
 
 
-def test_a_recorded_session_replays_to_the_same_events(turnwise: Run, server: list[str], tmp_path: Path) -> None:
-    heard = turnwise("listen", CLIP, "--json", "--record", "trace.jsonl", "--set", "silence.scale=0.8", *server)
-    again = turnwise("replay", "trace.jsonl", "--json")
+def test_a_recorded_session_replays_to_the_same_events(hearout: Run, server: list[str], tmp_path: Path) -> None:
+    heard = hearout("listen", CLIP, "--json", "--record", "trace.jsonl", "--set", "silence.scale=0.8", *server)
+    again = hearout("replay", "trace.jsonl", "--json")
     assert again.status == 0
     assert again.out == heard.out
 
@@ -146,74 +146,74 @@ def test_a_recorded_session_replays_to_the_same_events(turnwise: Run, server: li
     assert str(CLIP) in trace.header.source
 
 
-def test_redacted_traces_hold_no_words(turnwise: Run, server: list[str], tmp_path: Path) -> None:
-    turnwise("listen", CLIP, "--record", "trace.jsonl", "--redact", *server)
+def test_redacted_traces_hold_no_words(hearout: Run, server: list[str], tmp_path: Path) -> None:
+    hearout("listen", CLIP, "--record", "trace.jsonl", "--redact", *server)
     text = (tmp_path / "trace.jsonl").read_text()
     assert "xxxxxxxxxxx" in text  # appointment
     assert "appointment" not in text
 
 
-def test_a_picture(turnwise: Run, server: list[str], tmp_path: Path) -> None:
-    done = turnwise("listen", CLIP, "--plot", "session.png", *server)
+def test_a_picture(hearout: Run, server: list[str], tmp_path: Path) -> None:
+    done = hearout("listen", CLIP, "--plot", "session.png", *server)
     assert done.status == 0
     assert texts(done) == TEXTS
     assert done.err.splitlines()[-1] == "wrote session.png"
     assert (tmp_path / "session.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_a_policy_file_and_a_parameter(turnwise: Run, server: list[str], tmp_path: Path) -> None:
+def test_a_policy_file_and_a_parameter(hearout: Run, server: list[str], tmp_path: Path) -> None:
     (tmp_path / "patient.toml").write_text("[silence.plain]\nhold = 2\ndeadline = 3\n")
-    usual = turnwise("listen", CLIP, *server)
+    usual = hearout("listen", CLIP, *server)
     for options in (
         ["--policy", "patient.toml"],
         ["--set", "silence.plain.hold=2", "--set", "silence.plain.deadline=3"],
     ):
-        done = turnwise("listen", CLIP, *options, *server)
+        done = hearout("listen", CLIP, *options, *server)
         assert done.status == 0
         assert done.out != usual.out
 
 
-def test_no_words_are_no_turns(turnwise: Run, server: list[str], tmp_path: Path) -> None:
+def test_no_words_are_no_turns(hearout: Run, server: list[str], tmp_path: Path) -> None:
     soundfile.write(tmp_path / "silence.wav", np.zeros(RATE, "int16"), RATE)
-    done = turnwise("listen", "silence.wav", *server)
+    done = hearout("listen", "silence.wav", *server)
     assert (done.status, done.out) == (0, "")
     assert done.err == "0 turns: no words were heard\n"
 
 
 def test_a_recording_that_is_cut_off_gives_what_it_has(
-    turnwise: Run, server: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    hearout: Run, server: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     audio, _ = soundfile.read(CLIP, dtype="int16")
     soundfile.write(tmp_path / "whole.wav", audio, RATE)
     (tmp_path / "cut.wav").write_bytes((tmp_path / "whole.wav").read_bytes()[: 44 + 2 * 3 * RATE])
-    done = turnwise("listen", "cut.wav", *server)
+    done = hearout("listen", "cut.wav", *server)
     assert done.status == 0
     assert texts(done)[:1] == TEXTS[:1]
     (warning,) = caplog.messages
     assert warning == "cut.wav: cut off: it holds 50 % of the audio its header promises"
 
 
-def test_version_and_help(turnwise: Run) -> None:
-    assert turnwise("--version").out == f"turnwise {version('turnwise')}\n"
+def test_version_and_help(hearout: Run) -> None:
+    assert hearout("--version").out == f"hearout {version('hearout')}\n"
     for command in ((), ("listen",), ("replay",), ("plot",), ("tune",), ("policies",), ("stt-server",), ("doctor",)):
-        done = turnwise(*command, "--help")
+        done = hearout(*command, "--help")
         assert (done.status, done.err) == (0, "")
-        assert done.out.startswith("usage: turnwise")
+        assert done.out.startswith("usage: hearout")
 
 
-def test_every_preset_is_listed_and_can_be_looked_at(turnwise: Run) -> None:
-    names = [line.split()[0] for line in turnwise("policies").out.splitlines()]
+def test_every_preset_is_listed_and_can_be_looked_at(hearout: Run) -> None:
+    names = [line.split()[0] for line in hearout("policies").out.splitlines()]
     assert names == list(PRESETS)
     for name in names:
-        assert turnwise("policies", name).status == 0
+        assert hearout("policies", name).status == 0
 
 
-def test_python_m_turnwise() -> None:
-    done = subprocess.run([sys.executable, "-m", "turnwise"], capture_output=True, text=True, check=False)
+def test_python_m_hearout() -> None:
+    done = subprocess.run([sys.executable, "-m", "hearout"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (2, "")
     usage, complaint = done.stderr.splitlines()
-    assert usage.startswith("usage: turnwise ")
-    assert complaint == "turnwise: error: the following arguments are required: COMMAND"
+    assert usage.startswith("usage: hearout ")
+    assert complaint == "hearout: error: the following arguments are required: COMMAND"
 
 
 # -- bad usage: one line that names the thing and the remedy, and exit status 2 ---------------------------------
@@ -243,17 +243,17 @@ BAD_FILES = {
 
 
 @pytest.mark.parametrize("case", BAD_FILES)
-def test_files_that_cannot_be_heard(turnwise: Run, tmp_path: Path, case: str) -> None:
+def test_files_that_cannot_be_heard(hearout: Run, tmp_path: Path, case: str) -> None:
     data, says = BAD_FILES[case]
     (tmp_path / "x.wav").write_bytes(data)
-    done = turnwise("listen", "x.wav")
+    done = hearout("listen", "x.wav")
     assert (done.status, done.out) == (2, "")
     assert done.complaint.startswith(f"x.wav: {says}")
 
 
-def test_a_good_file_is_told_from_those(turnwise: Run, server: list[str], tmp_path: Path) -> None:
+def test_a_good_file_is_told_from_those(hearout: Run, server: list[str], tmp_path: Path) -> None:
     (tmp_path / "x.wav").write_bytes(wav())
-    assert turnwise("listen", "x.wav", *server).status == 0
+    assert hearout("listen", "x.wav", *server).status == 0
 
 
 @pytest.mark.parametrize(
@@ -265,25 +265,25 @@ def test_a_good_file_is_told_from_those(turnwise: Run, server: list[str], tmp_pa
         ("-", "standard input is closed"),
     ],
 )
-def test_what_is_no_recording(turnwise: Run, source: str, says: str) -> None:
-    done = turnwise("listen", source)
+def test_what_is_no_recording(hearout: Run, source: str, says: str) -> None:
+    done = hearout("listen", source)
     assert (done.status, done.out) == (2, "")
     assert done.complaint.startswith(says)
 
 
-def test_an_odd_byte_on_standard_input(turnwise: Run, server: list[str], stdin: Callable[[bytes], None]) -> None:
+def test_an_odd_byte_on_standard_input(hearout: Run, server: list[str], stdin: Callable[[bytes], None]) -> None:
     audio, _ = soundfile.read(CLIP, dtype="int16")
     stdin(audio.tobytes() + b"\0")
-    done = turnwise("listen", "-", *server)
+    done = hearout("listen", "-", *server)
     assert done.status == 2
     assert texts(done) == TEXTS  # what was said before it was said
     assert done.complaint.startswith("standard input ended inside a sample: 1 odd trailing byte(s)")
     assert "--encoding" in done.complaint
 
 
-def test_nothing_on_standard_input(turnwise: Run, server: list[str], stdin: Callable[[bytes], None]) -> None:
+def test_nothing_on_standard_input(hearout: Run, server: list[str], stdin: Callable[[bytes], None]) -> None:
     stdin(b"")
-    done = turnwise("listen", "-", *server)
+    done = hearout("listen", "-", *server)
     assert done.status == 2
     assert done.complaint == "standard input ended before the first byte of audio"
 
@@ -320,16 +320,14 @@ BAD_OPTIONS = [
 
 
 @pytest.mark.parametrize(("options", "says"), BAD_OPTIONS, ids=[" ".join(options) for options, _ in BAD_OPTIONS])
-def test_options_that_cannot_be(
-    turnwise: Run, server: list[str], tmp_path: Path, options: list[str], says: str
-) -> None:
+def test_options_that_cannot_be(hearout: Run, server: list[str], tmp_path: Path, options: list[str], says: str) -> None:
     (tmp_path / "broken.toml").write_text("silence = [")
     (tmp_path / "wrong.toml").write_text('[silence.plain]\nhold = "x"\n')
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "sound.wav").write_bytes(wav())
     source = [] if options[0] == "-" else ["sound.wav"]
     transcriber = [] if {"--stt", "--url"} & set(options) else server
-    done = turnwise("listen", *source, *options, *transcriber)
+    done = hearout("listen", *source, *options, *transcriber)
     assert (done.status, done.out) == (2, "")
     assert done.complaint.startswith(says)
     assert (tmp_path / "sound.wav").read_bytes() == wav()
@@ -339,31 +337,31 @@ def test_options_that_cannot_be(
     "arguments",
     [["transcribe"], ["listen"], ["listen", "x.wav", "--speed", "2"], ["listen", "-", "--channels", "two"], ["--flag"]],
 )
-def test_what_argparse_refuses(turnwise: Run, arguments: list[str]) -> None:
-    done = turnwise(*arguments)
+def test_what_argparse_refuses(hearout: Run, arguments: list[str]) -> None:
+    done = hearout(*arguments)
     assert (done.status, done.out) == (2, "")
-    assert done.err.startswith("usage: turnwise ")
+    assert done.err.startswith("usage: hearout ")
     assert ": error: " in done.err.splitlines()[-1]
 
 
 @pytest.mark.parametrize("key", ["sécret-key", "secret key", "secret-key\n"])
-def test_a_key_that_is_none_is_not_shown(turnwise: Run, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+def test_a_key_that_is_none_is_not_shown(hearout: Run, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
     monkeypatch.setenv("DEEPGRAM_API_KEY", key)
-    done = turnwise("listen", CLIP, "--stt", "deepgram")
+    done = hearout("listen", CLIP, "--stt", "deepgram")
     assert done.status == 2
     assert done.complaint == "Deepgram: the key is empty or not plain text; set DEEPGRAM_API_KEY"
 
 
-def test_traces_that_cannot_be_replayed(turnwise: Run, tmp_path: Path) -> None:
+def test_traces_that_cannot_be_replayed(hearout: Run, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("no trace\n")
     for command in (("replay", "missing"), ("replay", "text"), ("plot", "missing", "-o", "a.png")):
-        done = turnwise(*command)
+        done = hearout(*command)
         assert (done.status, done.out) == (2, "")
         assert done.complaint.startswith(command[1])
 
 
-def test_a_port_in_use(turnwise: Run, server: list[str]) -> None:
+def test_a_port_in_use(hearout: Run, server: list[str]) -> None:
     port = server[3].split(":")[2].split("/")[0]
-    done = turnwise("stt-server", "--port", port)
+    done = hearout("stt-server", "--port", port)
     assert done.status == 2
-    assert done.err == f"turnwise stt-server: port {port} is in use: give another with --port, or 0 for a free one\n"
+    assert done.err == f"hearout stt-server: port {port} is in use: give another with --port, or 0 for a free one\n"

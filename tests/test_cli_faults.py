@@ -23,10 +23,10 @@ import trio
 from commandline import COMMAND, KEY, RATE, Handler, Outcome, Stage, environment, playing, serving, shell
 from trio_websocket import wrap_server_stream
 
-from turnwise import listen
-from turnwise.cli import main
-from turnwise.link_base import LinkSettings
-from turnwise.session import open_session
+from hearout import listen
+from hearout.cli import main
+from hearout.link_base import LinkSettings
+from hearout.session import open_session
 
 HERE = Path(__file__).parent
 CLIP = HERE / "data" / "two_sentences.flac"
@@ -54,7 +54,7 @@ def refusing(status: int, **headers: str) -> Handler:
 def hear(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> Callable[[Sequence[str]], Outcome]:
-    """``turnwise listen`` in this process, to 4 s of silence: the words are the server's."""
+    """``hearout listen`` in this process, to 4 s of silence: the words are the server's."""
     monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
     soundfile.write(tmp_path / "line.wav", np.zeros(4 * RATE, "int16"), RATE)
 
@@ -90,14 +90,14 @@ def test_a_refusal_for_good_fails_at_once(hear: Hear, status: int, says: str) ->
         done = hear(options)
     assert (done.status, done.out) == (1, "")
     (line,) = done.err
-    assert line.startswith(f"turnwise: 127.0.0.1 refused the connection: HTTP {status}; ")
+    assert line.startswith(f"hearout: 127.0.0.1 refused the connection: HTTP {status}; ")
     assert says in line
 
 
 def test_a_refusal_that_repeats_the_key(hear: Hear) -> None:
     with serving(refusing(400, dg_error=f"what is {KEY}?")) as options:
         done = hear(options)
-    assert done.err == ["turnwise: 127.0.0.1 refused the connection: HTTP 400 (what is ***?); check the options"]
+    assert done.err == ["hearout: 127.0.0.1 refused the connection: HTTP 400 (what is ***?); check the options"]
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -107,7 +107,7 @@ def test_a_refusal_for_now_that_lasts(hear: Hear, status: int) -> None:
         done = hear(options)
     assert (done.status, done.out) == (1, "")
     (line,) = done.err
-    assert line.startswith(f"turnwise: 127.0.0.1 refused the connection: HTTP {status}")
+    assert line.startswith(f"hearout: 127.0.0.1 refused the connection: HTTP {status}")
     assert "gave up" in line
 
 
@@ -119,7 +119,7 @@ def test_nobody_there(hear: Hear) -> None:
         done = hear(["--stt", "deepgram", "--url", f"ws://127.0.0.1:{port}/v1/listen"])
     assert (done.status, done.out) == (1, "")
     (line,) = done.err
-    assert line.startswith(f"turnwise: cannot connect to 127.0.0.1:{port}: ")
+    assert line.startswith(f"hearout: cannot connect to 127.0.0.1:{port}: ")
 
 
 @pytest.mark.usefixtures("impatient")
@@ -133,7 +133,7 @@ def test_somebody_else_there(hear: Hear) -> None:
         done = hear(options)
     assert (done.status, done.out) == (1, "")
     (line,) = done.err
-    assert line.startswith("turnwise: ")
+    assert line.startswith("hearout: ")
     assert "127.0.0.1" in line
 
 
@@ -153,8 +153,8 @@ def test_a_transcriber_that_vanishes_and_comes_back(hear: Hear) -> None:
     assert done.status == 0
     assert done.texts == ["yes please.", "thank you."]
     lost, back, summary = done.err
-    assert lost.startswith("turnwise: warning: no connection, trying again: ")
-    assert back.startswith("turnwise: warning: connected again after ")
+    assert lost.startswith("hearout: warning: no connection, trying again: ")
+    assert back.startswith("hearout: warning: connected again after ")
     assert summary.startswith("2 turns")
 
 
@@ -170,7 +170,7 @@ def test_a_transcriber_that_vanishes_for_good(hear: Hear) -> None:
     assert done.status == 1
     assert done.texts == ["yes please."]
     (line,) = done.err
-    assert line.startswith("turnwise: the transcriber hung up: 1006; gave up")
+    assert line.startswith("hearout: the transcriber hung up: 1006; gave up")
 
 
 def test_a_transcriber_that_talks_nonsense(hear: Hear) -> None:
@@ -187,7 +187,7 @@ def test_a_transcriber_that_talks_nonsense(hear: Hear) -> None:
     assert len(done.out.splitlines()) == 1
     assert "\x1b" not in done.out
     warning, summary = done.err
-    assert warning.startswith("turnwise: warning: a message of the transcriber makes no sense: ")
+    assert warning.startswith("hearout: warning: a message of the transcriber makes no sense: ")
     assert summary.startswith("1 turn,")
 
 
@@ -217,9 +217,7 @@ def server(folder: Path) -> Iterator[str]:
 @unix_only
 @pytest.mark.parametrize("unbuffered", ["", "1"])
 def test_head(server: str, folder: Path, unbuffered: str) -> None:
-    done = shell(
-        f"turnwise listen clip.flac --json --speed max {server} | head -1", folder, PYTHONUNBUFFERED=unbuffered
-    )
+    done = shell(f"hearout listen clip.flac --json --speed max {server} | head -1", folder, PYTHONUNBUFFERED=unbuffered)
     assert (done.status, done.err) == (141, [])
     assert json.loads(done.out)["type"] == "turn_started"
 
@@ -227,7 +225,7 @@ def test_head(server: str, folder: Path, unbuffered: str) -> None:
 @unix_only
 @pytest.mark.parametrize("command", ["policies balanced | true", "--help | true"])
 def test_nobody_reads(folder: Path, command: str) -> None:
-    done = shell(f"turnwise {command}", folder)
+    done = shell(f"hearout {command}", folder)
     assert done.status in (0, 141)  # 0: it was all written before the reader had gone
     assert done.err == []
 
@@ -235,37 +233,37 @@ def test_nobody_reads(folder: Path, command: str) -> None:
 @unix_only
 def test_standard_output_is_full(server: str, folder: Path) -> None:
     for command in (f"listen clip.flac --speed max {server}", "policies"):
-        done = shell(f"turnwise {command} > /dev/full", folder)
+        done = shell(f"hearout {command} > /dev/full", folder)
         assert done.status == 1
-        assert done.err == ["turnwise: cannot write to standard output: No space left on device"]
+        assert done.err == ["hearout: cannot write to standard output: No space left on device"]
 
 
 @unix_only
 def test_standard_streams_are_closed(server: str, folder: Path) -> None:
-    done = shell("turnwise listen clip.flac >&-", folder)
+    done = shell("hearout listen clip.flac >&-", folder)
     assert done.status == 2
-    assert done.err == ["turnwise: standard output is closed: send it to /dev/null if nobody is to read it"]
-    done = shell("turnwise listen - <&-", folder)
+    assert done.err == ["hearout: standard output is closed: send it to /dev/null if nobody is to read it"]
+    done = shell("hearout listen - <&-", folder)
     assert done.status == 2
-    assert done.err == ["turnwise: standard input is closed: pipe raw PCM into it"]
-    done = shell(f"turnwise listen clip.flac --speed max {server} <&- 2>&-", folder)
+    assert done.err == ["hearout: standard input is closed: pipe raw PCM into it"]
+    done = shell(f"hearout listen clip.flac --speed max {server} <&- 2>&-", folder)
     assert (done.status, done.texts) == (0, TEXTS)
-    done = shell("turnwise listen missing.wav 2>&-", folder)
+    done = shell("hearout listen missing.wav 2>&-", folder)
     assert (done.status, done.out) == (2, "")
 
 
 @unix_only
 def test_a_full_disk_under_the_trace(server: str, folder: Path) -> None:
-    done = shell(f"turnwise listen clip.flac --speed max {server} --record /dev/full", folder)
+    done = shell(f"hearout listen clip.flac --speed max {server} --record /dev/full", folder)
     assert (done.status, done.out) == (1, "")
     (line,) = done.err
-    assert line.startswith("turnwise: ")
+    assert line.startswith("hearout: ")
     assert line.endswith("cannot write the trace: No space left on device")
 
 
 @unix_only
 def test_a_disk_that_fills_up_under_the_trace(server: str, folder: Path) -> None:
-    done = shell(f"ulimit -f 4; turnwise listen clip.flac --speed max {server} --record full.jsonl", folder)
+    done = shell(f"ulimit -f 4; hearout listen clip.flac --speed max {server} --record full.jsonl", folder)
     assert done.status == 1
     (line,) = done.err
     assert line.endswith("cannot write the trace: File too large")
@@ -279,7 +277,7 @@ def test_text_that_the_locale_cannot_print(folder: Path) -> None:
         await stage.end()
 
     with serving(playing(play)) as options:
-        command = f"turnwise listen clip.flac --speed max {shlex.join(options)}"
+        command = f"hearout listen clip.flac --speed max {shlex.join(options)}"
         for encoding, shown in (("utf-8", "déjà vu."), ("ascii", "d?j? vu.")):
             assert shell(command, folder, PYTHONIOENCODING=encoding).texts == [shown]
         as_json = shell(f"{command} --json", folder, PYTHONIOENCODING="ascii")
@@ -290,10 +288,10 @@ def test_text_that_the_locale_cannot_print(folder: Path) -> None:
 # -- packages that are not installed -------------------------------------------------------------------------------
 
 MISSING = {
-    "soundfile": ("listen clip.flac", "reading audio files needs soundfile: pip install 'turnwise[cli]'"),
-    "soxr": ("listen studio.wav", "resampling 44100 Hz audio to 16000 Hz needs soxr: pip install 'turnwise[cli]'"),
-    "matplotlib": ("listen clip.flac --plot a.png", 'drawing needs matplotlib: pip install "turnwise[plot]"'),
-    "pocketsphinx": ("listen clip.flac", "the recogniser is not installed: pip install 'turnwise[local]'"),
+    "soundfile": ("listen clip.flac", "reading audio files needs soundfile: pip install 'hearout[cli]'"),
+    "soxr": ("listen studio.wav", "resampling 44100 Hz audio to 16000 Hz needs soxr: pip install 'hearout[cli]'"),
+    "matplotlib": ("listen clip.flac --plot a.png", 'drawing needs matplotlib: pip install "hearout[plot]"'),
+    "pocketsphinx": ("listen clip.flac", "the recogniser is not installed: pip install 'hearout[local]'"),
 }
 
 
@@ -303,7 +301,7 @@ def without(folder: Path, tmp_path: Path) -> Callable[..., Outcome]:
 
     def run(package: str, command: str) -> Outcome:
         (tmp_path / f"{package}.py").write_text(f"raise ModuleNotFoundError('no {package}', name='{package}')")
-        return shell(f"turnwise {command}", folder, PYTHONPATH=str(tmp_path))
+        return shell(f"hearout {command}", folder, PYTHONPATH=str(tmp_path))
 
     return run
 
@@ -315,7 +313,7 @@ def test_without_a_package(without: Callable[..., Outcome], folder: Path, packag
     command, says = MISSING[package]
     done = without(package, command)
     assert (done.status, done.out) == (2, "")
-    assert done.err == [f"turnwise: {says}"]
+    assert done.err == [f"hearout: {says}"]
 
 
 @unix_only
@@ -340,30 +338,30 @@ def processes(marker: str) -> list[int]:
 
 def runs_server(pid: int) -> bool:
     with suppress(OSError):
-        return b"turnwise.sttserver" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+        return b"hearout.sttserver" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     return False
 
 
 @pytest.fixture
 def session(folder: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """``turnwise listen`` in real time with the local recogniser, and a marker of all its processes."""
+    """``hearout listen`` in real time with the local recogniser, and a marker of all its processes."""
     marker = uuid.uuid4().hex
     command = [*COMMAND, "listen", "answer.wav", "--sentences", "sentences.txt"]
     with subprocess.Popen(
         command,
         cwd=folder,
-        env=environment(TURNWISE_TEST=marker),
+        env=environment(HEAROUT_TEST=marker),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         start_new_session=True,
     ) as process:
-        yield process, f"TURNWISE_TEST={marker}"
+        yield process, f"HEAROUT_TEST={marker}"
         process.kill()
-    assert processes(f"TURNWISE_TEST={marker}") == []
+    assert processes(f"HEAROUT_TEST={marker}") == []
 
 
-STATUS = {"SIGINT": (130, ["turnwise: interrupted"]), "SIGTERM": (143, ["turnwise: terminated"])}
+STATUS = {"SIGINT": (130, ["hearout: interrupted"]), "SIGTERM": (143, ["hearout: terminated"])}
 
 
 @linux_only

@@ -1,4 +1,4 @@
-"""``turnwise listen`` with Deepgram, Flux and Soniox when something is wrong: one line, and what was heard before."""
+"""``hearout listen`` with Deepgram, Flux and Soniox when something is wrong: one line, and what was heard before."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ import soundfile
 from commandline import Outcome
 from serving import playing
 
-from turnwise import listen
-from turnwise.cli import main
-from turnwise.link_base import LinkSettings
-from turnwise.session import open_session
+from hearout import listen
+from hearout.cli import main
+from hearout.link_base import LinkSettings
+from hearout.session import open_session
 
 RATE = 16_000
 KEY = "a-key-that-nobody-must-see"
@@ -28,7 +28,7 @@ Hear = Callable[..., Outcome]
 
 @pytest.fixture
 def hear(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Hear:
-    """``turnwise listen`` in this process, to 4 s of silence: the words are the server's. It tries once."""
+    """``hearout listen`` in this process, to 4 s of silence: the words are the server's. It tries once."""
     for variable in VARIABLES.values():
         monkeypatch.setenv(variable, KEY)
     settings = LinkSettings(replay_speed=None, first_budget=0.0, budget=0.0)
@@ -77,7 +77,7 @@ def test_a_wrong_key_is_named_by_its_variable(hear: Hear, stt: str) -> None:
         done = hear(stt, server)
     assert (done.status, done.out) == (1, "")
     (line,) = done.err
-    assert line.startswith("turnwise: 127.0.0.1 refused the connection: HTTP 401 (")
+    assert line.startswith("hearout: 127.0.0.1 refused the connection: HTTP 401 (")
     assert f"; check the key in {VARIABLES[stt]}" in line
     assert ("region" in line) == (stt == "soniox")
 
@@ -101,7 +101,7 @@ def test_closed_in_mid_turn_and_for_good(
     with playing(said, {"t": 1.5, "link": "lost"}, stt=stt) as server:
         done = hear(stt, server, "--policy", policy, "--record", str(trace))
     assert (done.status, done.texts) == (1, ["Send it."])
-    assert done.err[-1].startswith("turnwise: ")
+    assert done.err[-1].startswith("hearout: ")
     assert "gave up" in done.err[-1]
     assert main(["replay", str(trace)]) == 0
     assert "Send it." in capsys.readouterr().out, "the trace tells how the turn ended"
@@ -118,7 +118,7 @@ def test_audio_that_a_provider_does_not_take(hear: Hear, stt: str, says: str) ->
     done = hear(stt, "127.0.0.1:1", channels=2)
     assert (done.status, done.out) == (2, "")
     (line,) = done.err
-    assert line.startswith(f"turnwise: {says}")
+    assert line.startswith(f"hearout: {says}")
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`turnwise listen` on a terminal: what is on the screen while it runs, and what stays."""
+"""`hearout listen` on a terminal: what is on the screen while it runs, and what stays."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import soundfile
 import trio
 from commandline import COMMAND, RATE, Stage, environment, playing, serving
 
-from turnwise.report import REFRESH
+from hearout.report import REFRESH
 
 if sys.platform == "win32":
     pytest.skip("terminals of Unix", allow_module_level=True)
@@ -90,7 +90,7 @@ class Screen:
 
 @pytest.fixture
 def listening(tmp_path: Path) -> Iterator[list[str]]:
-    """``turnwise listen`` to 3 s, as fast as its transcriber hears: which takes its time where there is to be seen."""
+    """``hearout listen`` to 3 s, as fast as its transcriber hears: which takes its time where there is to be seen."""
 
     async def play(stage: Stage) -> None:
         await stage.hear(0.5)
@@ -145,7 +145,7 @@ def on_terminal(
 
 TURN = r" +\d\.\d\d s  yes please\.   \[\w+  \+\d\.\d\d s\]"
 COLOUR = re.compile(r"\x1b\[(\d+;)*(3[0-7]|38|9[0-7])[;m]")
-WARNING = "turnwise: warning: a message of the transcriber makes no sense: "
+WARNING = "hearout: warning: a message of the transcriber makes no sense: "
 
 
 def test_a_live_line_while_it_runs_and_the_turns_for_good(listening: list[str]) -> None:

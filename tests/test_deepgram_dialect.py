@@ -8,10 +8,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from turnwise.errors import UsageError
-from turnwise.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished
-from turnwise.transcribers.deepgram import Deepgram
-from turnwise_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
+from hearout.errors import UsageError
+from hearout.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished
+from hearout.transcribers.deepgram import Deepgram
+from hearout_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
 
 KEY = "dg-secret-key"
 

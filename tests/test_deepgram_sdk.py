@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from serving import playing, serving
 
-from turnwise.sttserver.protocols import REFUSALS
+from hearout.sttserver.protocols import REFUSALS
 
 # The SDK imports websockets.legacy, which says that it is deprecated.
 pytestmark = pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning")
@@ -80,7 +80,7 @@ def test_every_kind_of_message_is_one_the_sdk_knows(server: str) -> None:
         ) as connection:
             await connection.send_keep_alive()
             await connection.send_media(audio.tobytes() + bytes(3 * rate * 2))
-            await connection.send_configure(ListenV1Configure(type="Configure", keyterms=["turnwise"]))
+            await connection.send_configure(ListenV1Configure(type="Configure", keyterms=["hearout"]))
             await connection.send_close_stream()
             return [message async for message in connection]
 

@@ -21,9 +21,9 @@ import pytest
 import trio
 from serving import playing
 
-import turnwise
-from turnwise import Deepgram, TurnCompleted, read_trace, replay
-from turnwise.records import Received
+import hearout
+from hearout import Deepgram, TurnCompleted, read_trace, replay
+from hearout.records import Received
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -86,7 +86,7 @@ def documented(page: Path) -> list[str]:
 
 def docstring(path: str) -> str:
     """Of what has that name. The frameworks that the integrations import are not there in these tests."""
-    if not path.startswith("turnwise.integrations."):
+    if not path.startswith("hearout.integrations."):
         return getattr(named(path), "__doc__", None) or ""
     module, _, name = path.rpartition(".")
     tree = ast.parse((ROOT / "engine" / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
@@ -120,10 +120,10 @@ def test_what_the_reference_documents_exists(page: Path) -> None:
 def test_the_reference_has_the_whole_package() -> None:
     shown = [name for page in PAGES for name in documented(page)]
     assert len(shown) == len(set(shown))
-    objects = [named(name) for name in shown if not name.startswith("turnwise.integrations.")]
-    for name in turnwise.__all__:
+    objects = [named(name) for name in shown if not name.startswith("hearout.integrations.")]
+    for name in hearout.__all__:
         if name != "Event":  # a union, named on the page of its members
-            assert any(getattr(turnwise, name) is thing for thing in objects), f"turnwise.{name} is on no page"
+            assert any(getattr(hearout, name) is thing for thing in objects), f"hearout.{name} is on no page"
 
 
 def test_all_examples_are_shown() -> None:
@@ -210,7 +210,7 @@ def test_what_the_page_of_reliability_prints(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     listen = code_of("concepts/reliability.md")["listen"]
-    source = turnwise.PushSource(turnwise.AudioFormat(sample_rate=16_000))
+    source = hearout.PushSource(hearout.AudioFormat(sample_rate=16_000))
     run_virtual(listen, source, Deepgram("any", sample_rate=8_000), print)
     assert capsys.readouterr().out.startswith("cannot start: the audio has 1 channel(s) at 16000 Hz")
     run_virtual(listen, source, Deepgram("any", "ws://127.0.0.1:1/v1/listen"), print)

@@ -1,4 +1,4 @@
-"""``turnwise doctor``: on the real local server, and in virtual time on servers that differ in one thing each."""
+"""``hearout doctor``: on the real local server, and in virtual time on servers that differ in one thing each."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ import pytest
 import trio
 from trio.testing import memory_stream_pair
 
-from turnwise import doctor
-from turnwise.doctor_checks import Finding
-from turnwise.doctor_examine import examine, read_recording
-from turnwise.errors import UsageError
-from turnwise.sttserver import server
-from turnwise.sttserver.local import local_server
-from turnwise.sttserver.protocols import PROTOCOLS, Handshake
-from turnwise.sttserver.server import SttServer
-from turnwise.sttserver.steps import Ask, Close, HeardWord, Refused, Send, Step
-from turnwise.sttserver.v1 import V1Stream
-from turnwise.sttserver.v1_options import parse_options
-from turnwise.transcribers.deepgram import Deepgram
+from hearout import doctor
+from hearout.doctor_checks import Finding
+from hearout.doctor_examine import examine, read_recording
+from hearout.errors import UsageError
+from hearout.sttserver import server
+from hearout.sttserver.local import local_server
+from hearout.sttserver.protocols import PROTOCOLS, Handshake
+from hearout.sttserver.server import SttServer
+from hearout.sttserver.steps import Ask, Close, HeardWord, Refused, Send, Step
+from hearout.sttserver.v1 import V1Stream
+from hearout.sttserver.v1_options import parse_options
+from hearout.transcribers.deepgram import Deepgram
 
 KEY = "dg-secret-key"
 CLIP = Path(__file__).parent / "data" / "two_sentences.flac"
@@ -104,7 +104,7 @@ def differing(findings: dict[str, Finding]) -> set[str]:
     return {name for name, finding in findings.items() if finding.verdict == "differs"}
 
 
-def test_a_server_as_turnwise_assumes_it(consult: Check) -> None:
+def test_a_server_as_hearout_assumes_it(consult: Check) -> None:
     findings = consult(slow=True)
     assert {f.verdict for f in findings.values()} == {"ok"}, differing(findings)
     assert findings["interims"].figures["every"] == pytest.approx(1.0)
@@ -241,7 +241,7 @@ def test_a_server_that_hangs_up_in_the_middle(consult: Check) -> None:
 def test_keepalive_that_keeps_nothing_alive(consult: Check) -> None:
     class Deaf(V1Stream):
         def __init__(self, *args: Any) -> None:
-            super().__init__(*args, idle_timeout=3.0)  # shorter than turnwise's pause between two
+            super().__init__(*args, idle_timeout=3.0)  # shorter than hearout's pause between two
 
     assert differing(consult(Deaf, slow=True)) == {"KeepAlive"}
 

@@ -8,12 +8,12 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from turnwise.errors import UsageError
-from turnwise.testing import check_dialect
-from turnwise.transcribers.base import Dialect, Heard, ProviderFailed
-from turnwise.transcribers.flux import Flux
-from turnwise_policies.signals import ProviderTurn, Transcript, Word
-from turnwise_policies.transcript import join
+from hearout.errors import UsageError
+from hearout.testing import check_dialect
+from hearout.transcribers.base import Dialect, Heard, ProviderFailed
+from hearout.transcribers.flux import Flux
+from hearout_policies.signals import ProviderTurn, Transcript, Word
+from hearout_policies.transcript import join
 
 KEY = "dg-secret-key"
 

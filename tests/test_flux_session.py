@@ -13,12 +13,12 @@ from fault_server import Trouble, say
 from scripted import Silence
 from serving import playing
 
-from turnwise import open_session
-from turnwise.replay import replay
-from turnwise.trace import parse_trace
-from turnwise.transcribers.flux import Flux
-from turnwise_policies.events import TurnPredicted, TurnResumed, as_dict
-from turnwise_policies.policy import Policy
+from hearout import open_session
+from hearout.replay import replay
+from hearout.trace import parse_trace
+from hearout.transcribers.flux import Flux
+from hearout_policies.events import TurnPredicted, TurnResumed, as_dict
+from hearout_policies.policy import Policy
 
 WORDS = [*say("please book a table.", 1.0), *say("for two.", 4.0)]
 MUTED = Row(
@@ -99,7 +99,7 @@ def test_a_turn_that_never_ends_holds_up_the_end_no_longer_than_the_tail() -> No
 def test_a_replay_hears_the_same(plans: Any) -> None:
     outcome = run(Row(**{**vars(MUTED), "plans": plans}), record=True)
     assert outcome.records is not None
-    header = {"turnwise_trace": 1, "stt": "flux", "channels": 1, "vad": True}
+    header = {"hearout_trace": 1, "stt": "flux", "channels": 1, "vad": True}
     trace = parse_trace([json.dumps(record) for record in [header, *outcome.records]])
     notices = outcome.notices
     live = [as_dict(event) for _, event in outcome.events if event not in notices]

@@ -14,13 +14,13 @@ from provider import RATE, audio
 from trio.testing import lockstep_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
-from turnwise.errors import SessionError
-from turnwise.link import Link
-from turnwise.link_base import LinkSettings
-from turnwise.nursery import open_background
-from turnwise.transcribers.base import WireMessage
-from turnwise.transcribers.deepgram import Deepgram
-from turnwise_policies.signals import Signal
+from hearout.errors import SessionError
+from hearout.link import Link
+from hearout.link_base import LinkSettings
+from hearout.nursery import open_background
+from hearout.transcribers.base import WireMessage
+from hearout.transcribers.deepgram import Deepgram
+from hearout_policies.signals import Signal
 
 KEY = "dg-secret-key"
 

@@ -14,16 +14,16 @@ import trio
 import trio.testing
 from provider import Plan, Provider, audio
 
-from turnwise.errors import SessionError
-from turnwise.link import Link
-from turnwise.link_base import LinkSettings
-from turnwise.link_socket import open_stream
-from turnwise.nursery import open_background
-from turnwise.replay_buffer import Coverage, ReplayBuffer
-from turnwise.transcribers.base import WireMessage
-from turnwise.transcribers.deepgram import Deepgram
-from turnwise_policies.signals import Signal, Transcript
-from turnwise_policies.transcript import join
+from hearout.errors import SessionError
+from hearout.link import Link
+from hearout.link_base import LinkSettings
+from hearout.link_socket import open_stream
+from hearout.nursery import open_background
+from hearout.replay_buffer import Coverage, ReplayBuffer
+from hearout.transcribers.base import WireMessage
+from hearout.transcribers.deepgram import Deepgram
+from hearout_policies.signals import Signal, Transcript
+from hearout_policies.transcript import join
 
 KEY = "dg-secret-key"
 SPEECH = [("one", 0.5, 0.9), ("two", 1.0, 1.4), ("three", 1.5, 1.9), ("four", 4.0, 4.4), ("five", 4.5, 4.9)]

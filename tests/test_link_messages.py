@@ -17,8 +17,8 @@ from wsproto.connection import Connection, ConnectionType
 from wsproto.events import BytesMessage, CloseConnection, TextMessage
 from wsproto.frame_protocol import FrameProtocol
 
-from turnwise.link_messages import Messages
-from turnwise.transcribers.base import WireMessage
+from hearout.link_messages import Messages
+from hearout.transcribers.base import WireMessage
 
 MORE, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 MOST = 2**20

@@ -15,15 +15,15 @@ from streams import PONG, Given, Willing, frames, half, over, whole
 from test_link import SPEECH, Owner
 from trio.testing import wait_all_tasks_blocked
 
-from turnwise.link import Link
-from turnwise.link_base import LinkSettings
-from turnwise.link_connection import Connection
-from turnwise.link_sender import Sender
-from turnwise.link_watchdog import Watchdog
-from turnwise.nursery import open_background
-from turnwise.replay_buffer import ReplayBuffer
-from turnwise.transcribers.base import WireMessage
-from turnwise.transcribers.deepgram import Deepgram
+from hearout.link import Link
+from hearout.link_base import LinkSettings
+from hearout.link_connection import Connection
+from hearout.link_sender import Sender
+from hearout.link_watchdog import Watchdog
+from hearout.nursery import open_background
+from hearout.replay_buffer import ReplayBuffer
+from hearout.transcribers.base import WireMessage
+from hearout.transcribers.deepgram import Deepgram
 
 KEY = "dg-secret-key"
 SETTLING = 0.01  # seconds

@@ -18,10 +18,10 @@ from streams import PONG, frames, over
 from trio.testing import check_one_way_stream, wait_all_tasks_blocked
 from wsproto.frame_protocol import FrameProtocol
 
-from turnwise import link_socket
-from turnwise.link_socket import SocketStream, open_stream
-from turnwise.link_stream import SendsNow
-from turnwise.reasons import untrusted
+from hearout import link_socket
+from hearout.link_socket import SocketStream, open_stream
+from hearout.link_stream import SendsNow
+from hearout.reasons import untrusted
 
 HOST = "127.0.0.1"
 AUTHORITY = trustme.CA()

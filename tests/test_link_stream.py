@@ -18,10 +18,10 @@ from trio_websocket import CloseReason, ConnectionClosed
 from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection
 
-from turnwise.link_connection import Connection, open_connection
-from turnwise.link_stream import SendsNow, WatchedStream
-from turnwise.transcribers.base import WireMessage
-from turnwise.transcribers.deepgram import Deepgram
+from hearout.link_connection import Connection, open_connection
+from hearout.link_stream import SendsNow, WatchedStream
+from hearout.transcribers.base import WireMessage
+from hearout.transcribers.deepgram import Deepgram
 
 KEY = "dg-secret-key"
 MOST = 2**20

@@ -6,9 +6,9 @@ import math
 
 import pytest
 
-from turnwise.link_base import LinkSettings
-from turnwise.link_watchdog import Watchdog
-from turnwise_policies.signals import ProviderTurn, Transcript, UtteranceEnd, Word
+from hearout.link_base import LinkSettings
+from hearout.link_watchdog import Watchdog
+from hearout_policies.signals import ProviderTurn, Transcript, UtteranceEnd, Word
 
 SETTINGS = LinkSettings(answer_timeout=20.0, renew=300.0)
 

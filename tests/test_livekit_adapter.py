@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from turnwise import preset
+from hearout import preset
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/livekit.md").read_text()
@@ -18,9 +18,9 @@ PAGE = (ROOT / "docs/livekit.md").read_text()
 
 def test_without_livekit_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "livekit", None)
-    monkeypatch.delitem(sys.modules, "turnwise.integrations.livekit", raising=False)
-    with pytest.raises(ImportError, match=r"^turnwise\.integrations\.livekit needs LiveKit .*'turnwise\[livekit\]'$"):
-        importlib.import_module("turnwise.integrations.livekit")
+    monkeypatch.delitem(sys.modules, "hearout.integrations.livekit", raising=False)
+    with pytest.raises(ImportError, match=r"^hearout\.integrations\.livekit needs LiveKit .*'hearout\[livekit\]'$"):
+        importlib.import_module("hearout.integrations.livekit")
 
 
 def test_the_page_shows_the_example_as_it_is() -> None:

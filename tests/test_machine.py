@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import pytest
 
-from turnwise_policies import (
+from hearout_policies import (
     Finalize,
     Opinion,
     Output,
@@ -22,7 +22,7 @@ from turnwise_policies import (
     TurnUpdated,
     preset,
 )
-from turnwise_policies.signals import (
+from hearout_policies.signals import (
     AgentSpeech,
     AppCommand,
     AudioStalled,

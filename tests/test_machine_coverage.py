@@ -6,9 +6,9 @@ import itertools
 import random
 from collections import Counter
 
-from turnwise_policies import Policy, TurnMachine
-from turnwise_policies.signals import Transcript
-from turnwise_policies.testing import Promises, random_signals
+from hearout_policies import Policy, TurnMachine
+from hearout_policies.signals import Transcript
+from hearout_policies.testing import Promises, random_signals
 
 STATES = ("idle", "voice", "voice with words", "words only", "silent", "asked", "settled")
 LINKS = ("link", "no link")

@@ -14,13 +14,13 @@ import pytest
 import trio
 from provider import Plan, Provider, Source
 
-from turnwise.errors import UsageError
-from turnwise.link_base import LinkStats
-from turnwise.metrics import SessionMetrics
-from turnwise.notices import AudioLost, LinkDown, LinkUp, Warning
-from turnwise.session import open_session
-from turnwise.transcribers.deepgram import Deepgram
-from turnwise_policies.events import (
+from hearout.errors import UsageError
+from hearout.link_base import LinkStats
+from hearout.metrics import SessionMetrics
+from hearout.notices import AudioLost, LinkDown, LinkUp, Warning
+from hearout.session import open_session
+from hearout.transcribers.deepgram import Deepgram
+from hearout_policies.events import (
     Finalize,
     Timings,
     TurnAbandoned,
@@ -79,32 +79,32 @@ EVENTS = [
 ]
 
 EXPECTED = {
-    "turnwise_turns_started_total": 4,
-    "turnwise_turns_completed_total": 3,
-    "turnwise_turns_abandoned_total": 1,
-    "turnwise_turns_amended_total": 1,
-    "turnwise_turns_continued_total": 1,
-    "turnwise_turns_predicted_total": 1,
-    "turnwise_turns_resumed_total": 1,
-    "turnwise_barge_ins_total": 1,
-    "turnwise_backchannels_total": 1,
-    "turnwise_finalizes_total": 1,
-    "turnwise_link_losses_total": 1,
-    "turnwise_link_restored_total": 1,
-    "turnwise_audio_lost_seconds_total": 2.25,
-    "turnwise_warnings_total": 1,
-    "turnwise_sessions_total": 1,
-    "turnwise_link_connections_total": 2,
-    "turnwise_audio_replayed_seconds_total": 0.75,
-    "turnwise_messages_not_understood_total": 4,
-    "turnwise_turn_latency_seconds_count": 3,
-    "turnwise_turn_latency_seconds_sum": 1.8,
-    "turnwise_turn_duration_seconds_count": 3,
-    "turnwise_turn_duration_seconds_sum": 4.5,
-    "turnwise_finalize_round_trip_seconds_count": 2,
-    "turnwise_finalize_round_trip_seconds_sum": 0.5,
-    "turnwise_link_outage_seconds_count": 1,
-    "turnwise_link_outage_seconds_sum": 1.5,
+    "hearout_turns_started_total": 4,
+    "hearout_turns_completed_total": 3,
+    "hearout_turns_abandoned_total": 1,
+    "hearout_turns_amended_total": 1,
+    "hearout_turns_continued_total": 1,
+    "hearout_turns_predicted_total": 1,
+    "hearout_turns_resumed_total": 1,
+    "hearout_barge_ins_total": 1,
+    "hearout_backchannels_total": 1,
+    "hearout_finalizes_total": 1,
+    "hearout_link_losses_total": 1,
+    "hearout_link_restored_total": 1,
+    "hearout_audio_lost_seconds_total": 2.25,
+    "hearout_warnings_total": 1,
+    "hearout_sessions_total": 1,
+    "hearout_link_connections_total": 2,
+    "hearout_audio_replayed_seconds_total": 0.75,
+    "hearout_messages_not_understood_total": 4,
+    "hearout_turn_latency_seconds_count": 3,
+    "hearout_turn_latency_seconds_sum": 1.8,
+    "hearout_turn_duration_seconds_count": 3,
+    "hearout_turn_duration_seconds_sum": 4.5,
+    "hearout_finalize_round_trip_seconds_count": 2,
+    "hearout_finalize_round_trip_seconds_sum": 0.5,
+    "hearout_link_outage_seconds_count": 1,
+    "hearout_link_outage_seconds_sum": 1.5,
 }
 
 
@@ -127,8 +127,8 @@ def test_every_event_is_counted(labels: dict[str, str]) -> None:
     metrics.finish(LinkStats(connections=2, losses=1, replayed=0.75, lost=2.25, not_understood=4), **labels)
     assert totals(registry, **labels) == pytest.approx(EXPECTED)
     reasons = {"reason": "endpointing", "confirmed": "false"} | labels
-    assert registry.get_sample_value("turnwise_turns_completed_total", reasons) == 1
-    assert registry.get_sample_value("turnwise_turn_latency_seconds_bucket", {"le": "0.8"} | labels) == 3
+    assert registry.get_sample_value("hearout_turns_completed_total", reasons) == 1
+    assert registry.get_sample_value("hearout_turn_latency_seconds_bucket", {"le": "0.8"} | labels) == 3
 
 
 def test_labels_must_be_those_that_were_declared() -> None:
@@ -141,7 +141,7 @@ def test_labels_must_be_those_that_were_declared() -> None:
 
 def test_without_prometheus_client(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "prometheus_client", None)
-    with pytest.raises(UsageError, match=re.escape("pip install 'turnwise[metrics]'")):
+    with pytest.raises(UsageError, match=re.escape("pip install 'hearout[metrics]'")):
         SessionMetrics()
 
 
@@ -150,7 +150,7 @@ def test_the_documentation_lists_all_names_and_no_others() -> None:
     SessionMetrics(registry)
     # prometheus_client tells the name of a counter without its suffix.
     names = {family.name + "_total" * (family.type == "counter") for family in registry.collect()}
-    rows = [line.split("|")[1] for line in DOCS.read_text().splitlines() if line.startswith("| `turnwise_")]
+    rows = [line.split("|")[1] for line in DOCS.read_text().splitlines() if line.startswith("| `hearout_")]
     assert {re.sub(r"\{.*", "", name) for row in rows for name in re.findall("`(.*?)`", row)} == names
 
 
@@ -175,23 +175,23 @@ def test_the_example_in_the_documentation(own_registry: Any, run_virtual: Callab
 
     run_virtual(main)
     counted = totals(own_registry, bot="orders")
-    assert counted["turnwise_turns_completed_total"] == 2
-    assert counted["turnwise_turn_latency_seconds_count"] == 2
-    assert 0 < counted["turnwise_turn_latency_seconds_sum"] < 4
-    assert counted["turnwise_link_losses_total"] == counted["turnwise_link_restored_total"] == 1
-    assert counted["turnwise_link_connections_total"] == 2
-    assert counted["turnwise_sessions_total"] == 1
+    assert counted["hearout_turns_completed_total"] == 2
+    assert counted["hearout_turn_latency_seconds_count"] == 2
+    assert 0 < counted["hearout_turn_latency_seconds_sum"] < 4
+    assert counted["hearout_link_losses_total"] == counted["hearout_link_restored_total"] == 1
+    assert counted["hearout_link_connections_total"] == 2
+    assert counted["hearout_sessions_total"] == 1
     assert KEY not in prometheus.generate_latest(own_registry).decode()
 
 
 LOGS_A_WARNING = """
 import logging, sys, trio
-from turnwise import FileSource
+from hearout import FileSource
 async def main():
     async for chunk in FileSource(sys.argv[1]):
         pass
 trio.run(main)
-assert logging.getLogger("turnwise.sources.file").getEffectiveLevel() == logging.WARNING
+assert logging.getLogger("hearout.sources.file").getEffectiveLevel() == logging.WARNING
 """
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from turnwise.replay_buffer import Coverage
-from turnwise.transcribers.base import Dialect, Heard
-from turnwise.transcribers.flux import Flux
-from turnwise.transcribers.soniox import Soniox
-from turnwise_policies.signals import Transcript
+from hearout.replay_buffer import Coverage
+from hearout.transcribers.base import Dialect, Heard
+from hearout.transcribers.flux import Flux
+from hearout.transcribers.soniox import Soniox
+from hearout_policies.signals import Transcript
 
 BROKEN = '{"tokens": [{"te'
 

@@ -17,12 +17,13 @@ from typing import Any
 
 import pytest
 
-import turnwise
-import turnwise_policies
+import hearout
+import hearout_policies
 
 ROOT = Path(__file__).parent.parent
-PACKAGES = [turnwise, turnwise_policies]
-NAMES = ["turnwise", "turnwise_policies"]
+FORMER = "turn" + "wise"  # until its first release; that name belongs to somebody else on PyPI
+PACKAGES = [hearout, hearout_policies]
+NAMES = ["hearout", "hearout_policies"]
 
 
 @pytest.mark.parametrize("package", PACKAGES, ids=NAMES)
@@ -53,11 +54,11 @@ def hints_of(public: Any) -> Iterator[Any]:
 
 #: What a user only meets when driving a machine by hand, or writing a transcriber or a language of their own.
 SPECIAL_MODULES = {
-    "turnwise_policies.signals",
-    "turnwise_policies.text",
-    "turnwise_policies.finalizes",
-    "turnwise.transcribers.base",
-    "turnwise.records",
+    "hearout_policies.signals",
+    "hearout_policies.text",
+    "hearout_policies.finalizes",
+    "hearout.transcribers.base",
+    "hearout.records",
 }
 #: Protocols that a public class fulfils: `Recorder`, `RawSource`'s stream.
 SPECIAL_NAMES = {"TraceWriter", "ByteStream"}
@@ -70,7 +71,7 @@ def test_what_the_public_names_speak_of_is_public(package: ModuleType) -> None:
         for name in package.__all__
         for hint in hints_of(vars(package)[name])
         for found in classes_in(hint)
-        if found.__module__.startswith("turnwise") and found.__module__ not in SPECIAL_MODULES
+        if found.__module__.startswith("hearout") and found.__module__ not in SPECIAL_MODULES
     }
     assert missing - set(package.__all__) - SPECIAL_NAMES == set()
 
@@ -82,7 +83,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     command = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
     subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
     (path,) = folder.iterdir()
-    assert path.name == f"turnwise-{version('turnwise')}-py3-none-any.whl"
+    assert path.name == f"hearout-{version('hearout')}-py3-none-any.whl"
     return zipfile.ZipFile(path)
 
 
@@ -95,19 +96,19 @@ def test_the_wheel_holds_both_packages_whole_and_nothing_else(wheel: zipfile.Zip
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert held == wanted
-    assert {"turnwise/py.typed", "turnwise_policies/py.typed", "turnwise_policies/languages/en.toml"} <= held
+    assert {"hearout/py.typed", "hearout_policies/py.typed", "hearout_policies/languages/en.toml"} <= held
 
 
 def test_the_wheel_works_by_itself(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
     wheel.extractall(tmp_path)
     code = (
-        "import sys, turnwise, turnwise_policies; from turnwise.cli import main; "
-        "print(turnwise.__file__, turnwise_policies.__file__); sys.exit(main(['policies', 'balanced']))"
+        "import sys, hearout, hearout_policies; from hearout.cli import main; "
+        "print(hearout.__file__, hearout_policies.__file__); sys.exit(main(['policies', 'balanced']))"
     )
     environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     where, *parameters = done.stdout.splitlines()
-    assert where == f"{tmp_path}/turnwise/__init__.py {tmp_path}/turnwise_policies/__init__.py"
+    assert where == f"{tmp_path}/hearout/__init__.py {tmp_path}/hearout_policies/__init__.py"
     assert any(line.startswith("silence.plain.hold = ") for line in parameters)
 
 
@@ -118,4 +119,13 @@ def test_the_wheel_says_what_it_needs(wheel: zipfile.ZipFile) -> None:
     assert set(needed) == {"trio", "trio-websocket", "wsproto", "webrtcvad-wheels", "numpy"}
     assert "License-Expression: Apache-2.0" in metadata
     (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
-    assert "turnwise = turnwise.cli:main" in wheel.read(name).decode()
+    assert "hearout = hearout.cli:main" in wheel.read(name).decode()
+
+
+def test_the_former_name_is_gone() -> None:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
+    paths = [path for path in listed.decode().split("\0") if path]
+    assert len(paths) > 500
+    assert [path for path in paths if FORMER in path.casefold()] == []
+    read = {path: (ROOT / path).read_bytes() for path in paths if (ROOT / path).is_file()}
+    assert [path for path, data in read.items() if FORMER.encode() in data.lower()] == []

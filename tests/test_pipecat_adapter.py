@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from turnwise import preset
+from hearout import preset
 
 ROOT = Path(__file__).parent.parent
 PAGE = (ROOT / "docs/pipecat.md").read_text()
@@ -19,9 +19,9 @@ PAGE = (ROOT / "docs/pipecat.md").read_text()
 def test_without_pipecat_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pipecat", None)
     monkeypatch.setitem(sys.modules, "loguru", None)
-    monkeypatch.delitem(sys.modules, "turnwise.integrations.pipecat", raising=False)
-    with pytest.raises(ImportError, match=r"^turnwise\.integrations\.pipecat needs Pipecat .*'turnwise\[pipecat\]'$"):
-        importlib.import_module("turnwise.integrations.pipecat")
+    monkeypatch.delitem(sys.modules, "hearout.integrations.pipecat", raising=False)
+    with pytest.raises(ImportError, match=r"^hearout\.integrations\.pipecat needs Pipecat .*'hearout\[pipecat\]'$"):
+        importlib.import_module("hearout.integrations.pipecat")
 
 
 def test_the_page_shows_the_example_as_it_is() -> None:

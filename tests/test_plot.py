@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from turnwise.errors import UsageError
-from turnwise.plot import plot
-from turnwise.replay import replay
-from turnwise.timeline import Span, Timeline, arrange
-from turnwise.trace import Trace
+from hearout.errors import UsageError
+from hearout.plot import plot
+from hearout.replay import replay
+from hearout.timeline import Span, Timeline, arrange
+from hearout.trace import Trace
 
 from .test_replay import ORDER, answered, make, result, voice
 
@@ -104,5 +104,5 @@ def test_bad_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="cannot write the picture: No such file"):
         plot(trace, replay(trace), tmp_path / "missing" / "a.png")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UsageError, match=r"pip install \"turnwise\[plot\]\""):
+    with pytest.raises(UsageError, match=r"pip install \"hearout\[plot\]\""):
         plot(trace, replay(trace), tmp_path / "a.png")

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from turnwise.replay import check, replay
-from turnwise.trace import read_trace
-from turnwise_policies import PRESETS, Endpointing, Policy, ProviderEnd, Silence, load_policy, preset
+from hearout.replay import check, replay
+from hearout.trace import read_trace
+from hearout_policies import PRESETS, Endpointing, Policy, ProviderEnd, Silence, load_policy, preset
 
 
 def silence(policy: Policy) -> Silence:
@@ -57,7 +57,7 @@ def test_replace_sets_parameters_at_any_depth() -> None:
     ("settings", "message"),
     [
         ({"plain.hold": 1}, "no parameter 'plain.hold'; did you mean silence"),
-        ({"nonsense": 1}, "no parameter 'nonsense'; `turnwise policies` lists all keys"),
+        ({"nonsense": 1}, "no parameter 'nonsense'; `hearout policies` lists all keys"),
         ({"silence.plain": 1}, "no parameter 'silence.plain'"),
         ({"silence": 1}, "no parameter 'silence'"),
         ({"rules": 1}, "no parameter 'rules'"),

@@ -12,8 +12,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from turnwise_policies import PRESETS, Output, Policy, ProviderEnd, Rule, TurnMachine, TurnView, Verdict, preset
-from turnwise_policies.signals import (
+from hearout_policies import PRESETS, Output, Policy, ProviderEnd, Rule, TurnMachine, TurnView, Verdict, preset
+from hearout_policies.signals import (
     AgentSpeech,
     AppCommand,
     AudioStalled,
@@ -29,8 +29,8 @@ from turnwise_policies.signals import (
     UtteranceEnd,
     Word,
 )
-from turnwise_policies.testing import Promises, check_policy, check_rule
-from turnwise_policies.transcript import Words
+from hearout_policies.testing import Promises, check_policy, check_rule
+from hearout_policies.transcript import Words
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -238,9 +238,9 @@ def test_nothing_grows_with_the_session() -> None:
 
 def test_the_policies_package_needs_the_standard_library_only() -> None:
     code = (
-        "import sys; before = set(sys.modules); import turnwise_policies; "
+        "import sys; before = set(sys.modules); import hearout_policies; "
         "new = {m.split('.')[0] for m in set(sys.modules) - before}; "
-        "print(sorted(new - set(sys.stdlib_module_names) - {'turnwise_policies'}))"
+        "print(sorted(new - set(sys.stdlib_module_names) - {'hearout_policies'}))"
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.strip() == "[]"

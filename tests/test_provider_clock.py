@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from turnwise.provider_clock import ProviderClock
-from turnwise_policies.signals import (
+from hearout.provider_clock import ProviderClock
+from hearout_policies.signals import (
     ProviderSpeechStarted,
     ProviderTurn,
     Signal,

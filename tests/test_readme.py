@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 import soundfile
 
-from turnwise import load_policy
-from turnwise.cli import _parser
+from hearout import load_policy
+from hearout.cli import _parser
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -67,7 +67,7 @@ def test_commands_and_their_options_exist() -> None:
     commands: dict[str, list[str]] = {}
     options: list[str] = []
     for line in synopsis.splitlines():
-        if match := re.match(r"\$ turnwise (\S+)", line):
+        if match := re.match(r"\$ hearout (\S+)", line):
             options = commands.setdefault(match[1], [])
         elif line.startswith("$"):
             options = []

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from turnwise import replay_cli
-from turnwise.errors import UsageError
-from turnwise.explain import explain
-from turnwise.replay import Replayed, check, replay
-from turnwise.trace import Trace, parse_trace
-from turnwise_policies import Policy
-from turnwise_policies.events import Finalize, Timings, TurnCompleted, as_dict
-from turnwise_policies.signals import Signal, Transcript, UtteranceEnd
+from hearout import replay_cli
+from hearout.errors import UsageError
+from hearout.explain import explain
+from hearout.replay import Replayed, check, replay
+from hearout.trace import Trace, parse_trace
+from hearout_policies import Policy
+from hearout_policies.events import Finalize, Timings, TurnCompleted, as_dict
+from hearout_policies.signals import Signal, Transcript, UtteranceEnd
 
 
 def result(
@@ -49,7 +49,7 @@ def voice(start: float, stop: float, channel: int = 0) -> list[dict[str, Any]]:
 
 def make(*records: dict[str, Any], channels: int = 1, **header: Any) -> Trace:
     """A trace of these records, timed ones in order of time."""
-    head = {"turnwise_trace": 1, "stt": "deepgram", "channels": channels, "vad": True, **header}
+    head = {"hearout_trace": 1, "stt": "deepgram", "channels": channels, "vad": True, **header}
     timed = sorted((r for r in records if "t" in r), key=lambda record: float(record["t"]))
     lines = [head, *timed, *(r for r in records if "t" not in r)]
     return parse_trace([json.dumps(line) for line in lines], "call.jsonl")
@@ -212,7 +212,7 @@ def test_a_machine_that_never_rests_is_stopped(monkeypatch: pytest.MonkeyPatch) 
             return []
 
     # The package has a function of the same name, so the module must be asked for as such.
-    monkeypatch.setattr(importlib.import_module("turnwise.replay"), "TurnMachine", Restless)
+    monkeypatch.setattr(importlib.import_module("hearout.replay"), "TurnMachine", Restless)
     trace = make({"t": 1.0, "end": True})
     replayed = replay(trace)
     assert replayed.unended is not None
@@ -324,7 +324,7 @@ def run() -> Any:
 
 
 def write(path: Path, *records: dict[str, Any]) -> Path:
-    head = {"turnwise_trace": 1, "stt": "deepgram"}
+    head = {"hearout_trace": 1, "stt": "deepgram"}
     path.write_text("".join(json.dumps(record) + "\n" for record in (head, *records)))
     return path
 

@@ -13,8 +13,8 @@ from fault_server import Trouble
 from faults import GOOD, REFUSED, refusal
 from provider import Plan
 
-from turnwise.errors import SessionError
-from turnwise.link_base import LinkSettings
+from hearout.errors import SessionError
+from hearout.link_base import LinkSettings
 
 PATIENT = LinkSettings(first_budget=300.0)
 

@@ -26,18 +26,18 @@ import trio
 from provider import Plan, Provider, Source
 from trio_websocket import ConnectionClosed, wrap_server_stream
 
-from turnwise.errors import SessionError, UsageError
-from turnwise.link import Link
-from turnwise.link_base import LinkSettings
-from turnwise.link_connection import Connector, open_connection
-from turnwise.link_socket import open_stream
-from turnwise.recorder import Recorder
-from turnwise.records import Header
-from turnwise.session import open_session
-from turnwise.sttserver import server
-from turnwise.sttserver.local import local_server
-from turnwise.transcribers.base import WireMessage
-from turnwise.transcribers.deepgram import Deepgram
+from hearout.errors import SessionError, UsageError
+from hearout.link import Link
+from hearout.link_base import LinkSettings
+from hearout.link_connection import Connector, open_connection
+from hearout.link_socket import open_stream
+from hearout.recorder import Recorder
+from hearout.records import Header
+from hearout.session import open_session
+from hearout.sttserver import server
+from hearout.sttserver.local import local_server
+from hearout.transcribers.base import WireMessage
+from hearout.transcribers.deepgram import Deepgram
 
 KEY = "dg-secret-key"
 SPEECH = [("hello", 1.0, 1.4), ("there.", 1.5, 1.9)]
@@ -131,7 +131,7 @@ def test_the_key_is_nowhere(run_virtual: Callable[..., Any], caplog: pytest.LogC
     assert KEY not in everything_an_error_says(error)
     assert KEY not in seen.getvalue()
     assert KEY not in trace.getvalue()
-    assert "turnwise.session" in seen.getvalue()
+    assert "hearout.session" in seen.getvalue()
 
 
 @pytest.mark.parametrize("plan", [Plan(), Plan(drop_at=2.0), Plan(status=401), Plan(status=503)])
@@ -201,7 +201,7 @@ def test_the_key_is_in_no_command_line_and_no_output(tmp_path: Path, refused: bo
             (listener,) = await nursery.start(partial(trio.serve_tcp, serve, 0, host="127.0.0.1"))
             url = f"ws://127.0.0.1:{listener.socket.getsockname()[1]}/v1/listen"
             done = await trio.run_process(
-                [sys.executable, "-m", "turnwise", *arguments, "--url", url],
+                [sys.executable, "-m", "hearout", *arguments, "--url", url],
                 env=os.environ | {"DEEPGRAM_API_KEY": KEY},
                 capture_stdout=True,
                 capture_stderr=True,
@@ -227,7 +227,7 @@ def test_the_key_is_not_in_the_command_line_of_the_local_server(monkeypatch: pyt
             return command_lines()
 
     lines = trio.run(main)
-    assert "turnwise.sttserver" in lines
+    assert "hearout.sttserver" in lines
     assert KEY not in lines
 
 
@@ -335,7 +335,7 @@ def _is_true(value: ast.expr) -> bool:
     return not (isinstance(value, ast.Constant) and value.value is False)
 
 
-# `turnwise tune` gives its worker processes, through joblib, what it has read itself: never the bytes of a file.
+# `hearout tune` gives its worker processes, through joblib, what it has read itself: never the bytes of a file.
 PICKLES = {"tune_search.py", "tune_cli.py"}
 
 
@@ -370,7 +370,7 @@ def test_the_local_server_is_not_for_others_without_a_token(
     capsys: pytest.CaptureFixture[str], host: str, token: tuple[str, ...]
 ) -> None:
     assert server.run(server_arguments("--host", host, "--port", "0", *token)) == 2
-    assert "set TURNWISE_STT_TOKEN or --token" in capsys.readouterr().err
+    assert "set HEAROUT_STT_TOKEN or --token" in capsys.readouterr().err
 
 
 def test_the_local_server_listens_on_this_machine_only() -> None:

@@ -14,16 +14,16 @@ import trio
 import trio.testing
 from provider import Plan, Provider, Source
 
-from turnwise.errors import SessionError, UsageError
-from turnwise.replay import replay
-from turnwise.session import Session, open_session
-from turnwise.trace import parse_trace
-from turnwise.transcribers.deepgram import Deepgram
-from turnwise.vad import SpeechEdge, SpeechGate
-from turnwise_policies.events import Finalize, TurnCompleted, TurnStarted, as_dict
-from turnwise_policies.policy import Policy
-from turnwise_policies.rules import FinalizeOnSilence, Silence
-from turnwise_policies.text import Ending
+from hearout.errors import SessionError, UsageError
+from hearout.replay import replay
+from hearout.session import Session, open_session
+from hearout.trace import parse_trace
+from hearout.transcribers.deepgram import Deepgram
+from hearout.vad import SpeechEdge, SpeechGate
+from hearout_policies.events import Finalize, TurnCompleted, TurnStarted, as_dict
+from hearout_policies.policy import Policy
+from hearout_policies.rules import FinalizeOnSilence, Silence
+from hearout_policies.text import Ending
 
 KEY = "dg-secret-key"
 ORDER = [
@@ -436,7 +436,7 @@ def test_the_application_takes_a_hand(hear: Hear) -> None:
 
 def replayed(result: Result, policy: Policy | None = None) -> list[dict[str, Any]]:
     """The events of a replay of the session's trace, without updates: of these a reader may miss some."""
-    header = {"turnwise_trace": 1, "stt": "deepgram", "channels": result.channels, "vad": True, "source": "test"}
+    header = {"hearout_trace": 1, "stt": "deepgram", "channels": result.channels, "vad": True, "source": "test"}
     lines = [json.dumps(record) for record in (header, *result.trace.records)]
     outputs = [as_dict(output) for output in replay(parse_trace(lines), policy).outputs]
     return [output for output in outputs if output["type"] != "turn_updated"]
@@ -526,7 +526,7 @@ def test_drift_leaves_latency_as_it_is(hear: Hear, rate: float) -> None:
     source = Source(100.0, late=lambda audio: audio * rate)
     result = hear(words=(words,), source=source, vad=scripted_gate(*spans), policy=AT_HALF, meddle=meddle)
     assert len(gaps) == len(spans)
-    # The machine's own idea of the offset may lag behind by 0.1 s (`turnwise_policies.clock`).
+    # The machine's own idea of the offset may lag behind by 0.1 s (`hearout_policies.clock`).
     assert gaps == pytest.approx([0.5] * len(spans), abs=0.125)
     assert replayed(result, AT_HALF) == lived(result)
 

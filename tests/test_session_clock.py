@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from turnwise.session_clock import SessionClock
+from hearout.session_clock import SessionClock
 
 RATE = 16000
 BLOCK = 320  # 20 ms

@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
-from turnwise.errors import UsageError
-from turnwise.recorder import Recorder
-from turnwise.records import Header
-from turnwise.testing import check_dialect
-from turnwise.token_listing import TokenListing
-from turnwise.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished
-from turnwise.transcribers.soniox import Soniox
-from turnwise_policies.signals import Transcript, Word
-from turnwise_policies.transcript import Words, join
+from hearout.errors import UsageError
+from hearout.recorder import Recorder
+from hearout.records import Header
+from hearout.testing import check_dialect
+from hearout.token_listing import TokenListing
+from hearout.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished
+from hearout.transcribers.soniox import Soniox
+from hearout_policies.signals import Transcript, Word
+from hearout_policies.transcript import Words, join
 
 KEY = "soniox-secret-key"
 

@@ -10,9 +10,9 @@ from provider import Source
 from soniox_provider import KEY, FakeSoniox
 from trio.testing import memory_stream_pair
 
-from turnwise.session import open_session
-from turnwise.transcribers.soniox import Soniox
-from turnwise_policies.events import TurnCompleted
+from hearout.session import open_session
+from hearout.transcribers.soniox import Soniox
+from hearout_policies.events import TurnCompleted
 
 
 def hear(fake: FakeSoniox, run_virtual: Any, source: Source) -> tuple[list[TurnCompleted], list[dict[str, Any]]]:

@@ -17,9 +17,9 @@ import pytest
 import soundfile
 import trio
 
-from turnwise.audio import AudioFormat, dbfs
-from turnwise.errors import UsageError
-from turnwise.sources import FileSource, RawSource, paced, stdin_source
+from hearout.audio import AudioFormat, dbfs
+from hearout.errors import UsageError
+from hearout.sources import FileSource, RawSource, paced, stdin_source
 
 
 def tone(rate, seconds, *frequencies):
@@ -167,7 +167,7 @@ def test_a_wav_written_to_a_pipe_has_no_length_and_that_is_fine(tmp_path, wav, r
 def test_reading_files_without_soundfile_names_the_remedy(tmp_path, wav, monkeypatch):
     (tmp_path / "a.wav").write_bytes(wav)
     monkeypatch.setitem(sys.modules, "soundfile", None)
-    with pytest.raises(UsageError, match=r"reading audio files needs soundfile: pip install 'turnwise\[cli\]'"):
+    with pytest.raises(UsageError, match=r"reading audio files needs soundfile: pip install 'hearout\[cli\]'"):
         FileSource(tmp_path / "a.wav")
 
 

@@ -12,10 +12,10 @@ import pytest
 import trio
 from web_audio import RATE, assert_same_speech, encode, sample, speech
 
-from turnwise.cli import main
-from turnwise.errors import UsageError
-from turnwise.sources.encoded import EncodedFile, audio_file
-from turnwise.sources.file import FileSource
+from hearout.cli import main
+from hearout.errors import UsageError
+from hearout.sources.encoded import EncodedFile, audio_file
+from hearout.sources.file import FileSource
 
 
 @pytest.mark.parametrize("kind", ["m4a", "aac", "webm"])
@@ -46,7 +46,7 @@ def test_bad_files_are_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     with pytest.raises(UsageError, match=r"missing\.m4a: no such file"):
         audio_file(tmp_path / "missing.m4a")
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(UsageError, match=r"compressed audio needs PyAV: pip install 'turnwise\[av\]'"):
+    with pytest.raises(UsageError, match=r"compressed audio needs PyAV: pip install 'hearout\[av\]'"):
         audio_file(tmp_path / "whole.m4a")
 
 
@@ -72,8 +72,8 @@ def test_a_file_that_is_cut_off_gives_what_it_has_and_a_warning(
 
 
 def test_without_httpx_there_is_one_line(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("turnwise.sources.http", "turnwise.sources.http_stream"):
+    for module in ("hearout.sources.http", "hearout.sources.http_stream"):
         monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, "httpx", None)
     assert main(["listen", "https://127.0.0.1/?key=secret"]) == 2
-    assert capsys.readouterr().err == "turnwise: listening to the web needs httpx: pip install 'turnwise[http]'\n"
+    assert capsys.readouterr().err == "hearout: listening to the web needs httpx: pip install 'hearout[http]'\n"

@@ -36,11 +36,11 @@ from web_audio import (
     web,
 )
 
-from turnwise import Deepgram
-from turnwise.cli import main
-from turnwise.errors import SessionError, UsageError
-from turnwise.sources.address import shown
-from turnwise.sources.http import http_source
+from hearout import Deepgram
+from hearout.cli import main
+from hearout.errors import SessionError, UsageError
+from hearout.sources.address import shown
+from hearout.sources.http import http_source
 
 # -- files --------------------------------------------------------------------------------------------------------
 
@@ -329,11 +329,11 @@ def test_listening_to_an_address_on_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "trace").touch()
     with web(answer) as server:
         url = f"{server.url.replace('//', f'//me:{KEY}@')}/clip.mp3?key={KEY}"
-        done = shell(f"turnwise listen '{url}' --sentences sentences --speed max --record trace", tmp_path)
+        done = shell(f"hearout listen '{url}' --sentences sentences --speed max --record trace", tmp_path)
     assert (done.status, done.texts) == (0, SENTENCES)
     trace = (tmp_path / "trace").read_text()
     assert KEY not in trace
-    assert json.loads(trace.splitlines()[0])["source"] == f"turnwise listen {server.url}/clip.mp3?..."
+    assert json.loads(trace.splitlines()[0])["source"] == f"hearout listen {server.url}/clip.mp3?..."
 
 
 @pytest.mark.parametrize(("status", "exits"), [("404 Not Found", 2), ("503 Service Unavailable", 1)])
@@ -344,7 +344,7 @@ def test_an_address_that_does_not_work(capsys: pytest.CaptureFixture[str], statu
     with web(answer) as server:
         assert main(["listen", f"{server.url}/gone?key={KEY}"]) == exits
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith(f"turnwise: {server.url}/gone?...: the server answers HTTP {status}")
+    assert line.startswith(f"hearout: {server.url}/gone?...: the server answers HTTP {status}")
 
 
 def test_the_example_of_the_documentation() -> None:

@@ -9,9 +9,9 @@ import pytest
 import trio
 from web_audio import RATE, Request, assert_same_speech, encode, listen, refused, sample, speech, web
 
-from turnwise.errors import SessionError, UsageError
-from turnwise.sources.http import HttpSettings, http_source
-from turnwise.sources.http_stream import IcyFilter
+from hearout.errors import SessionError, UsageError
+from hearout.sources.http import HttpSettings, http_source
+from hearout.sources.http_stream import IcyFilter
 
 # -- lost connections ---------------------------------------------------------------------------------------------
 

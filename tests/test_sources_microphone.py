@@ -14,9 +14,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from turnwise.cli import main
-from turnwise.errors import SessionError, UsageError
-from turnwise.sources.microphone import Microphone
+from hearout.cli import main
+from hearout.errors import SessionError, UsageError
+from hearout.sources.microphone import Microphone
 
 Block = tuple[bytes, bool]  # audio, and whether some was lost before it
 
@@ -246,9 +246,9 @@ def test_a_device_is_chosen_by_number_or_name(several: FakeLibrary, device: int 
 @pytest.mark.parametrize(
     ("device", "complaint"),
     [
-        (0, "no microphone 0; turnwise listen --list-devices shows what there is"),
-        (9, "no microphone 9; turnwise listen --list-devices shows what there is"),
-        ("desk", "no microphone has 'desk' in its name; turnwise listen --list-devices shows what there is"),
+        (0, "no microphone 0; hearout listen --list-devices shows what there is"),
+        (9, "no microphone 9; hearout listen --list-devices shows what there is"),
+        ("desk", "no microphone has 'desk' in its name; hearout listen --list-devices shows what there is"),
         ("head", "2 microphones have 'head' in their names: choose a number, 2 (USB Headset), 3 (USB Headset 2)"),
     ],
 )
@@ -296,11 +296,11 @@ async def start_only(microphone: Microphone) -> tuple[bytes, Exception | None]:
 
 
 def complaint_of(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
-    """The one line of a command that does not work, without ``turnwise:``."""
+    """The one line of a command that does not work, without ``hearout:``."""
     assert main(list(arguments)) == 2
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("turnwise: ")
-    return line.removeprefix("turnwise: ")
+    assert line.startswith("hearout: ")
+    return line.removeprefix("hearout: ")
 
 
 NONE = "no microphone: this machine has no device that records"
@@ -318,7 +318,7 @@ def test_without_a_microphone_or_what_it_takes(
     assert complaint_of(capsys, "listen", "mic:7").startswith("no microphone 7; ")
 
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    assert complaint_of(capsys, "listen", "mic") == "the microphone needs sounddevice: pip install 'turnwise[mic]'"
+    assert complaint_of(capsys, "listen", "mic") == "the microphone needs sounddevice: pip install 'hearout[mic]'"
 
     # Its wheel for Linux, where there is no PortAudio.
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")

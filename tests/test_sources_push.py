@@ -13,7 +13,7 @@ import trio
 import trio.testing
 from provider import Provider, audio
 
-from turnwise import (
+from hearout import (
     AudioFormat,
     Deepgram,
     PushSource,

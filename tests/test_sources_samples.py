@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
-from turnwise.sources import FileSource
+from hearout.sources import FileSource
 
 SAMPLES = Path(__file__).parents[1] / "samples"
 TRUTHS = sorted(SAMPLES.glob("*.json"))

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from twilio_line import CONNECTED, PACKET, SID, STOP, A, B, C, D, media, numbered, packets, start
 
-from turnwise.audio import AudioFormat, Decoder
-from turnwise.sources.serving import ProtocolError
-from turnwise.sources.twilio import to_mulaw
-from turnwise.sources.twilio_messages import (
+from hearout.audio import AudioFormat, Decoder
+from hearout.sources.serving import ProtocolError
+from hearout.sources.twilio import to_mulaw
+from hearout.sources.twilio_messages import (
     Dtmf,
     Mark,
     Start,

@@ -23,11 +23,11 @@ from callers import Caller, calling, heard, refused, run_with, transcriber
 from trio_websocket import open_websocket_url, wrap_client_stream
 from twilio_line import CONNECTED, SID, STOP, A, B, C, D, audio, in_time, media, numbered, packets, start
 
-import turnwise.sources.twilio
-from turnwise import Deepgram, SessionError, TurnCompleted, UsageError, open_session
-from turnwise.sources.alignment import Alignment
-from turnwise.sources.serving import Limits, WebSocketServer, address_of
-from turnwise.sources.twilio import TwilioCall, serve_twilio, signed_by_twilio, twilio_server
+import hearout.sources.twilio
+from hearout import Deepgram, SessionError, TurnCompleted, UsageError, open_session
+from hearout.sources.alignment import Alignment
+from hearout.sources.serving import Limits, WebSocketServer, address_of
+from hearout.sources.twilio import TwilioCall, serve_twilio, signed_by_twilio, twilio_server
 
 ROOT = Path(__file__).parent.parent
 
@@ -215,7 +215,7 @@ def test_however_a_call_ends_its_words_are_delivered(
         assert [turn.text for turn in bot.turns] == ["are you still"]
         assert (str(bot.error) if bot.error else None) == error
 
-    caplog.set_level(logging.WARNING, "turnwise")
+    caplog.set_level(logging.WARNING, "hearout")
     run_virtual(run_with(main))
     assert len(caplog.records) == (error is not None)
     assert all(str(error) in record.getMessage() for record in caplog.records)
@@ -511,8 +511,8 @@ def test_the_page_names_what_there_is() -> None:
     page = (ROOT / "docs" / "telephony.md").read_text(encoding="utf-8")
     for name in re.findall(r"`(?:await )?(?:call\.)?(\w+)\(", page):
         assert name in {"to_mulaw", *dir(TwilioCall)}, name
-    (imported,) = re.findall(r"`from turnwise\.sources\.twilio import ([^`]*)`", page)
-    assert all(hasattr(turnwise.sources.twilio, name) for name in imported.split(", "))
+    (imported,) = re.findall(r"`from hearout\.sources\.twilio import ([^`]*)`", page)
+    assert all(hasattr(hearout.sources.twilio, name) for name in imported.split(", "))
     limits = Limits()
     for text in (
         f"{limits.connections} calls",

@@ -18,10 +18,10 @@ from callers import Caller, calling, heard, refused, run_with, transcriber
 from commandline import COMMAND, environment, playing, serving
 from trio_websocket import open_websocket_url
 
-from turnwise import Deepgram, SessionError
-from turnwise.serve import converse, own_pages_only
-from turnwise.sources.serving import Limits, ProtocolError, Upgrade, bearer_token
-from turnwise.sources.websocket import AudioStream, Control, SocketCall, websocket_server
+from hearout import Deepgram, SessionError
+from hearout.serve import converse, own_pages_only
+from hearout.sources.serving import Limits, ProtocolError, Upgrade, bearer_token
+from hearout.sources.websocket import AudioStream, Control, SocketCall, websocket_server
 
 HEADER = {"encoding": "linear16", "sample_rate": 16000, "channels": 1}
 SECOND = bytes(32_000)
@@ -123,7 +123,7 @@ def test_bad_messages(message: str | bytes, line: str) -> None:
 
 
 def serve(nursery: trio.Nursery, *records: dict[str, Any], channels: int = 1, **options: Any) -> Any:
-    """What ``turnwise serve`` runs, with a transcriber that plays these records."""
+    """What ``hearout serve`` runs, with a transcriber that plays these records."""
     connect = transcriber(nursery, *records, channels=channels)
 
     def transcribers(call: Any) -> Deepgram:
@@ -428,7 +428,7 @@ def test_the_command_serves_until_it_is_told_to_stop() -> None:
     assert got[0]["type"] == "ready"
     assert got[-1]["text"] == "yes please"
     assert process.returncode == 0
-    assert err == "turnwise: terminated\n"
+    assert err == "hearout: terminated\n"
 
 
 @pytest.mark.parametrize(
@@ -436,7 +436,7 @@ def test_the_command_serves_until_it_is_told_to_stop() -> None:
     [
         (
             ["--host", "0.0.0.0"],
-            "can be reached from other machines: set TURNWISE_TOKEN, or give --token",
+            "can be reached from other machines: set HEAROUT_TOKEN, or give --token",
         ),
         (["--connections", "0"], "--connections 0: there must be at least 1"),
         (["--stt", "deepgram", "--port", "0"], "no key for Deepgram: put it into the environment variable"),
@@ -448,9 +448,9 @@ def test_the_command_serves_until_it_is_told_to_stop() -> None:
 def test_what_the_command_cannot_do(
     arguments: list[str], line: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from turnwise.cli import main
+    from hearout.cli import main
 
-    for name in ("DEEPGRAM_API_KEY", "TURNWISE_TOKEN"):
+    for name in ("DEEPGRAM_API_KEY", "HEAROUT_TOKEN"):
         monkeypatch.delenv(name, raising=False)
     assert main(["serve", *arguments]) == 2
     (told,) = capsys.readouterr().err.splitlines()

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 import trio
 
-from turnwise import Deepgram, Flux, Soniox, UsageError, stt_options
-from turnwise.stt_options import add_stt_arguments, open_transcribers, provider
+from hearout import Deepgram, Flux, Soniox, UsageError, stt_options
+from hearout.stt_options import add_stt_arguments, open_transcribers, provider
 
 KEY = "a-key-that-nobody-must-see"
 VARIABLES = {"deepgram": "DEEPGRAM_API_KEY", "flux": "DEEPGRAM_API_KEY", "soniox": "SONIOX_API_KEY"}

@@ -31,16 +31,16 @@ from trio_websocket import (
     wrap_client_stream,
 )
 
-from turnwise.errors import UsageError
-from turnwise.sttserver.local import local_server
-from turnwise.sttserver.recogniser import Recogniser, RecogniserFailed, RecogniserPool
-from turnwise.sttserver.server import SttServer
-from turnwise.sttserver.steps import HeardWord
+from hearout.errors import UsageError
+from hearout.sttserver.local import local_server
+from hearout.sttserver.recogniser import Recogniser, RecogniserFailed, RecogniserPool
+from hearout.sttserver.server import SttServer
+from hearout.sttserver.steps import HeardWord
 
 RATE = 16_000
 CLIP, _ = soundfile.read(Path(__file__).parent / "data" / "two_sentences.flac", dtype="int16")
 SENTENCES = ["i would like to cancel my appointment", "could you repeat that please"]
-COMMAND = [sys.executable, "-m", "turnwise.sttserver", "--port", "0"]
+COMMAND = [sys.executable, "-m", "hearout.sttserver", "--port", "0"]
 
 linux_only = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="watches processes that are not its children")
 
@@ -252,7 +252,7 @@ def test_only_the_token_opens_a_server_that_has_one(sentences: Path) -> None:
 
 
 def test_the_token_may_stand_in_the_environment(sentences: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("TURNWISE_STT_TOKEN", "secret")
+    monkeypatch.setenv("HEAROUT_STT_TOKEN", "secret")
 
     async def ours() -> None:
         async with local_server(sentences=sentences) as url, dial(f"{url}?{QUERY}", "Token local"):
@@ -427,7 +427,7 @@ def test_bad_usage_is_one_line(tmp_path: Path) -> None:
 def test_without_pocketsphinx_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "pocketsphinx.py").write_text("raise ImportError('not here')")
     status, line = refused(PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
-    assert (status, "pip install 'turnwise[local]'" in line) == (2, True)
+    assert (status, "pip install 'hearout[local]'" in line) == (2, True)
 
 
 def test_local_server_lasts_as_long_as_its_block(sentences: Path, tmp_path: Path) -> None:
@@ -465,7 +465,7 @@ def assert_ended(pidfds: Sequence[int]) -> None:
 def test_no_process_is_left_when_the_parent_is_killed(sentences: Path) -> None:
     program = f"""
 import trio, pathlib
-from turnwise.sttserver.local import local_server
+from hearout.sttserver.local import local_server
 async def main():
     async with local_server(sentences=pathlib.Path({str(sentences)!r})):
         print("up", flush=True)

@@ -16,17 +16,17 @@ import trio
 from scripted import in_memory, links
 from serving import playing, serving
 
-from turnwise import open_session
-from turnwise.records import AudioStall
-from turnwise.replay import replay
-from turnwise.sttserver.flux import confidence
-from turnwise.sttserver.soniox import SonioxStream
-from turnwise.sttserver.soniox_options import parse_start
-from turnwise.sttserver.steps import Close, Send
-from turnwise.trace import read_trace
-from turnwise.transcribers.flux import Flux
-from turnwise.transcribers.soniox import Soniox
-from turnwise_policies.events import TurnCompleted
+from hearout import open_session
+from hearout.records import AudioStall
+from hearout.replay import replay
+from hearout.sttserver.flux import confidence
+from hearout.sttserver.soniox import SonioxStream
+from hearout.sttserver.soniox_options import parse_start
+from hearout.sttserver.steps import Close, Send
+from hearout.trace import read_trace
+from hearout.transcribers.flux import Flux
+from hearout.transcribers.soniox import Soniox
+from hearout_policies.events import TurnCompleted
 
 # Their websocket library says of its old ways, which they use, that they are deprecated.
 pytestmark = [

@@ -16,13 +16,13 @@ import trio
 from callers import Caller, calling, run_with
 from trio_websocket import ConnectionClosed
 
-from turnwise.sttserver.recogniser import RecogniserPool
-from turnwise.sttserver.script import Script
-from turnwise.sttserver.server import SttServer
-from turnwise.sttserver.soniox import Frame, SonioxStream
-from turnwise.sttserver.soniox_options import SonioxError, parse_start
-from turnwise.sttserver.steps import HeardWord
-from turnwise.trace import parse_trace
+from hearout.sttserver.recogniser import RecogniserPool
+from hearout.sttserver.script import Script
+from hearout.sttserver.server import SttServer
+from hearout.sttserver.soniox import Frame, SonioxStream
+from hearout.sttserver.soniox_options import SonioxError, parse_start
+from hearout.sttserver.steps import HeardWord
+from hearout.trace import parse_trace
 
 # Headers, but for those of every handshake. Pipecat uses websockets and, for v1, Deepgram's SDK; LiveKit uses aiohttp.
 PIPECAT = [(b"user-agent", b"Python/3.11 websockets/17.4")]
@@ -85,7 +85,7 @@ def converse(
     *lines: dict[str, Any],
 ) -> tuple[list[Any], int]:
     """What the client gets that sends these messages at these seconds, and what the connection was closed with."""
-    header = {"turnwise_trace": 1, "stt": stt, "channels": 1, "vad": False}
+    header = {"hearout_trace": 1, "stt": stt, "channels": 1, "vad": False}
     script = Script(parse_trace([json.dumps(line) for line in (header, *lines)]))
 
     async def main(nursery: trio.Nursery) -> tuple[list[Any], int]:
@@ -235,7 +235,7 @@ def test_flux_and_livekit(run_virtual: Callable[..., Any]) -> None:
 )
 def test_pings_keep_flux_open_only(stt: str, path: str, patience: float, run_virtual: Callable[..., Any]) -> None:
     """aiohttp and websockets ping, every 30 and 20 s; v2 has no other sign of life, v1 wants a KeepAlive."""
-    script = Script(parse_trace([json.dumps({"turnwise_trace": 1, "stt": stt, "channels": 1, "vad": False})]))
+    script = Script(parse_trace([json.dumps({"hearout_trace": 1, "stt": stt, "channels": 1, "vad": False})]))
 
     async def main(nursery: trio.Nursery) -> float:
         server = SttServer(RecogniserPool(nursery), script=script)

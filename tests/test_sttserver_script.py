@@ -14,16 +14,16 @@ import pytest
 import trio
 from scripted import RATE, converse, dialect, in_memory, length, links
 
-from turnwise.errors import UsageError
-from turnwise.records import AudioStall, Trace
-from turnwise.replay import check, replay
-from turnwise.sttserver.recogniser import RecogniserPool
-from turnwise.sttserver.script import Script
-from turnwise.sttserver.server import SttServer
-from turnwise.sttserver.steps import Close, Drop, Refused, Send, Step
-from turnwise.sttserver.v1_options import parse_options
-from turnwise.sttserver.v1_script import V1Script
-from turnwise.trace import parse_trace, read_trace
+from hearout.errors import UsageError
+from hearout.records import AudioStall, Trace
+from hearout.replay import check, replay
+from hearout.sttserver.recogniser import RecogniserPool
+from hearout.sttserver.script import Script
+from hearout.sttserver.server import SttServer
+from hearout.sttserver.steps import Close, Drop, Refused, Send, Step
+from hearout.sttserver.v1_options import parse_options
+from hearout.sttserver.v1_script import V1Script
+from hearout.trace import parse_trace, read_trace
 
 HERE = Path(__file__).parent
 CAPTURED = sorted((HERE / "data").glob("captured_*.jsonl"))
@@ -32,7 +32,7 @@ SECOND = bytes(2 * RATE)
 
 
 def script(*records: dict[str, Any], channels: int = 1) -> Script:
-    header = {"turnwise_trace": 1, "stt": "deepgram", "channels": channels, "vad": False}
+    header = {"hearout_trace": 1, "stt": "deepgram", "channels": channels, "vad": False}
     return Script(parse_trace([json.dumps(line) for line in (header, *records)]))
 
 
@@ -199,7 +199,7 @@ def turns(trace: Trace) -> list[tuple[int, str, bool]]:
 
 @contextmanager
 def serving(*arguments: str | Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "turnwise.sttserver", "--port", "0", "--until-eof", *map(str, arguments)]
+    command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof", *map(str, arguments)]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdin is not None
@@ -283,21 +283,21 @@ def test_the_command_plays_a_script_without_a_recogniser(tmp_path: Path) -> None
 
 def test_bad_scripts_are_one_line(tmp_path: Path) -> None:
     def complaint(*arguments: str) -> str:
-        command = [sys.executable, "-m", "turnwise.sttserver", "--port", "0", *arguments]
+        command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
         assert done.returncode == 2
         return done.stderr.splitlines()[-1]
 
     assert "missing.jsonl" in complaint("--script", str(tmp_path / "missing.jsonl"))
     bad = tmp_path / "bad.jsonl"
-    bad.write_text('{"turnwise_trace": 1, "stt": "deepgram"}\n{"t": 1}\n')
+    bad.write_text('{"hearout_trace": 1, "stt": "deepgram"}\n{"t": 1}\n')
     assert "bad.jsonl:2" in complaint("--script", str(bad))
     assert "--refuse" in complaint("--refuse", "200")
     assert "--idle-timeout" in complaint("--idle-timeout", "0")
 
 
 def test_a_script_of_another_protocol_is_refused() -> None:
-    trace = parse_trace(['{"turnwise_trace": 1, "stt": "flux"}'], "other.jsonl")
+    trace = parse_trace(['{"hearout_trace": 1, "stt": "flux"}'], "other.jsonl")
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:

@@ -15,9 +15,9 @@ import pytest
 import soundfile
 import soxr
 
-from turnwise.sttserver.steps import Ask, Close, Decode, HeardWord, Refused, Send, Step
-from turnwise.sttserver.v1 import V1Stream
-from turnwise.sttserver.v1_options import parse_options
+from hearout.sttserver.steps import Ask, Close, Decode, HeardWord, Refused, Send, Step
+from hearout.sttserver.v1 import V1Stream
+from hearout.sttserver.v1_options import parse_options
 
 RATE = 16_000
 CLIP, _ = soundfile.read(Path(__file__).parent / "data" / "two_sentences.flac", dtype="int16")
@@ -314,7 +314,7 @@ def test_text_that_means_nothing_gets_an_error_and_changes_nothing(message: str)
 
 
 def test_keyterms_are_refused_in_the_words_of_the_protocol() -> None:
-    (failure,) = Driver(stream()).receive('{"type":"Configure","keyterms":["turnwise"]}')
+    (failure,) = Driver(stream()).receive('{"type":"Configure","keyterms":["hearout"]}')
     assert (failure["type"], failure["code"]) == ("ConfigureFailure", "CONFIGURE_KEYTERMS_NOT_SUPPORTED")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from turnwise_policies.text import ENDING_ODDS, Ending, classify, language, languages
+from hearout_policies.text import ENDING_ODDS, Ending, classify, language, languages
 
 EN = language("en")
 

@@ -1,4 +1,4 @@
-"""``turnwise listen --stt soniox`` and ``--show-tokens``, on a server that speaks Soniox's protocol."""
+"""``hearout listen --stt soniox`` and ``--show-tokens``, on a server that speaks Soniox's protocol."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from commandline import serving
 from provider import RATE, audio
 from soniox_provider import KEY, FakeSoniox
 
-from turnwise.cli import main
-from turnwise.token_listing import TokenListing
-from turnwise.transcribers.base import Heard
-from turnwise.transcribers.deepgram import Deepgram
-from turnwise_policies.signals import ProviderSpeechStarted
+from hearout.cli import main
+from hearout.token_listing import TokenListing
+from hearout.transcribers.base import Heard
+from hearout.transcribers.deepgram import Deepgram
+from hearout_policies.signals import ProviderSpeechStarted
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnwise.errors import UsageError
-from turnwise.trace import (
+from hearout.errors import UsageError
+from hearout.trace import (
     AgentChange,
     Answer,
     AppCall,
@@ -31,13 +31,13 @@ from turnwise.trace import (
     redacted,
 )
 
-HEADER = '{"turnwise_trace": 1, "stt": "deepgram", "channels": 2, "vad": true}'
+HEADER = '{"hearout_trace": 1, "stt": "deepgram", "channels": 2, "vad": true}'
 
 
 def test_every_kind_of_record() -> None:
     trace = parse_trace(
         [
-            '{"turnwise_trace": 1, "stt": "deepgram", "channels": 2, "vad": true,'
+            '{"hearout_trace": 1, "stt": "deepgram", "channels": 2, "vad": true,'
             ' "policy": {"base": "fast"}, "source": "by hand"}',
             '{"t": 0.5, "vad": "start", "audio": 0.4, "channel": 1, "heard": 0.48}',
             "",
@@ -135,14 +135,14 @@ def test_a_bad_line_is_named(line: str, complaint: str) -> None:
     ("header", "complaint"),
     [
         ("", "the trace is empty"),
-        ('{"t": 1, "end": true}', "not a turnwise trace: line 1 must be the header"),
-        ('{"turnwise_trace": 2, "stt": "deepgram"}', "trace of version 2; this turnwise reads version 1"),
-        ('{"turnwise_trace": "1", "stt": "deepgram"}', '"turnwise_trace" must be a whole number'),
-        ('{"turnwise_trace": 1}', '"stt" is missing'),
-        ('{"turnwise_trace": 1, "stt": "whisper"}', '"stt" must be "deepgram" or "soniox" or "flux"'),
-        ('{"turnwise_trace": 1, "stt": "flux", "channels": 0}', '"channels" must be a whole number, 1 or more'),
-        ('{"turnwise_trace": 1, "stt": "flux", "chanels": 1}', 'unknown key "chanels"; the header has'),
-        ('{"turnwise_trace": 1, "stt": "flux", "policy": "fast"}', '"policy" must be an object'),
+        ('{"t": 1, "end": true}', "not a hearout trace: line 1 must be the header"),
+        ('{"hearout_trace": 2, "stt": "deepgram"}', "trace of version 2; this hearout reads version 1"),
+        ('{"hearout_trace": "1", "stt": "deepgram"}', '"hearout_trace" must be a whole number'),
+        ('{"hearout_trace": 1}', '"stt" is missing'),
+        ('{"hearout_trace": 1, "stt": "whisper"}', '"stt" must be "deepgram" or "soniox" or "flux"'),
+        ('{"hearout_trace": 1, "stt": "flux", "channels": 0}', '"channels" must be a whole number, 1 or more'),
+        ('{"hearout_trace": 1, "stt": "flux", "chanels": 1}', 'unknown key "chanels"; the header has'),
+        ('{"hearout_trace": 1, "stt": "flux", "policy": "fast"}', '"policy" must be an object'),
     ],
 )
 def test_a_bad_header_is_named(header: str, complaint: str) -> None:
@@ -175,7 +175,7 @@ def test_any_other_line_is_refused_in_one_line(record: dict[str, Any]) -> None:
 
 def test_voice_records_need_a_vad() -> None:
     with pytest.raises(UsageError, match='2: a "vad" record, but the header says "vad": false'):
-        parse_trace(['{"turnwise_trace": 1, "stt": "deepgram", "vad": false}', '{"t": 1, "vad": "stop"}'])
+        parse_trace(['{"hearout_trace": 1, "stt": "deepgram", "vad": false}', '{"t": 1, "vad": "stop"}'])
 
 
 def test_files_that_are_no_traces(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""``turnwise tune``: labels by what happened next, replay under another policy, search, and the command."""
+"""``hearout tune``: labels by what happened next, replay under another policy, search, and the command."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ import numpy as np
 import pytest
 from commandline import COMMAND, environment
 
-from turnwise.cli import main
-from turnwise.errors import UsageError
-from turnwise.records import Trace
-from turnwise.trace import parse_trace
-from turnwise.tune import _split, policy_toml, tune
-from turnwise.tune_figures import Figures, Outcome, figures, outcome
-from turnwise.tune_labels import hear, pauses
-from turnwise.tune_replay import Episode, episodes, run
-from turnwise.tune_search import Trial, chosen_parameters, front
-from turnwise_policies import Policy, TurnCompleted, load_policy, preset
+from hearout.cli import main
+from hearout.errors import UsageError
+from hearout.records import Trace
+from hearout.trace import parse_trace
+from hearout.tune import _split, policy_toml, tune
+from hearout.tune_figures import Figures, Outcome, figures, outcome
+from hearout.tune_labels import hear, pauses
+from hearout.tune_replay import Episode, episodes, run
+from hearout.tune_search import Trial, chosen_parameters, front
+from hearout_policies import Policy, TurnCompleted, load_policy, preset
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -72,7 +72,7 @@ def files(recorded: list[Trace], calls: list[Conversation], tmp_path_factory: py
 
 
 def hand_made(*records: dict[str, Any], vad: bool = True, channels: int = 1) -> Trace:
-    header = {"turnwise_trace": 1, "stt": "deepgram", "channels": channels, "vad": vad}
+    header = {"hearout_trace": 1, "stt": "deepgram", "channels": channels, "vad": vad}
     return parse_trace([json.dumps(r) for r in (header, *sorted(records, key=lambda r: r["t"]))], "hand.jsonl")
 
 
@@ -288,7 +288,7 @@ def test_bad_input_is_one_line(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("silent.jsonl").write_text('{"turnwise_trace": 1, "stt": "deepgram"}\n{"t": 9, "end": true}\n')
+    Path("silent.jsonl").write_text('{"hearout_trace": 1, "stt": "deepgram"}\n{"t": 9, "end": true}\n')
     names = {"CALL": files[0], "SILENT": "silent.jsonl"}
     assert main(["tune", *(names.get(argument, argument) for argument in arguments)]) == 2
     captured = capsys.readouterr()
@@ -316,5 +316,5 @@ def test_interrupted(files: list[str], tmp_path: Path) -> None:
             _, err = process.communicate(timeout=60)
         finally:
             process.kill()
-    assert (process.returncode, err) == (130, "turnwise: interrupted\n")
+    assert (process.returncode, err) == (130, "hearout: interrupted\n")
     assert list(tmp_path.iterdir()) == []

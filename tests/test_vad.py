@@ -13,8 +13,8 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from turnwise.errors import UsageError
-from turnwise.vad import SpeechEdge, SpeechGate, WebRtcDetector
+from hearout.errors import UsageError
+from hearout.vad import SpeechEdge, SpeechGate, WebRtcDetector
 
 RATE = 16_000
 SAMPLES = Path(__file__).parents[1] / "samples"

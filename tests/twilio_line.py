@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from turnwise.sources.twilio import to_mulaw
+from hearout.sources.twilio import to_mulaw
 
 SID = "MZ18ad3ab5a668481ce02b83e7395059f0"
 PACKET = 160  # samples: 20 ms

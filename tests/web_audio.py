@@ -18,7 +18,7 @@ import pytest
 import soundfile
 import trio
 
-from turnwise.sources.http import HttpSettings, http_source
+from hearout.sources.http import HttpSettings, http_source
 
 HERE = Path(__file__).parent
 CLIP = HERE / "data" / "two_sentences.flac"

@@ -1,8 +1,8 @@
-"""Test turnwise inside LiveKit Agents, in an environment of its own.
+"""Test hearout inside LiveKit Agents, in an environment of its own.
 
     python tests_integration/run_livekit.py [--cache DIR] [--compare] [PYTEST ARGUMENT...]
 
-Installs turnwise and LiveKit Agents there the first time (0.4 GB). ``--compare``: in place of the tests, see
+Installs hearout and LiveKit Agents there the first time (0.4 GB). ``--compare``: in place of the tests, see
 ``tests_integration/livekit/compare.py``, to which the other arguments then go.
 """
 
@@ -30,8 +30,8 @@ NEEDED = (
 
 
 def main() -> int:
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "turnwise-integration"
-    parser = argparse.ArgumentParser(description="Test turnwise inside LiveKit Agents.")
+    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hearout-integration"
+    parser = argparse.ArgumentParser(description="Test hearout inside LiveKit Agents.")
     parser.add_argument("--cache", type=Path, default=base, help="where LiveKit is installed (default: %(default)s)")
     parser.add_argument("--compare", action="store_true", help="the same calls with LiveKit's own turns and with these")
     arguments, more = parser.parse_known_args()

@@ -1,8 +1,8 @@
-"""Test turnwise inside Pipecat, in an environment of its own.
+"""Test hearout inside Pipecat, in an environment of its own.
 
     python tests_integration/run_pipecat.py [--cache DIR] [--compare] [PYTEST ARGUMENT...]
 
-Installs turnwise and Pipecat there the first time (0.5 GB). ``--compare``: in place of the tests, see
+Installs hearout and Pipecat there the first time (0.5 GB). ``--compare``: in place of the tests, see
 ``tests_integration/pipecat/compare.py``, to which the other arguments then go.
 """
 
@@ -22,8 +22,8 @@ NEEDED = ("-e", f"{ROOT}[local]", "pipecat-ai[deepgram,silero,soniox]==1.14.*", 
 
 
 def main() -> int:
-    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "turnwise-integration"
-    parser = argparse.ArgumentParser(description="Test turnwise inside Pipecat.")
+    base = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "hearout-integration"
+    parser = argparse.ArgumentParser(description="Test hearout inside Pipecat.")
     parser.add_argument("--cache", type=Path, default=base, help="where Pipecat is installed (default: %(default)s)")
     parser.add_argument("--compare", action="store_true", help="the same calls with Pipecat's own turns and with these")
     arguments, more = parser.parse_known_args()

@@ -5,12 +5,12 @@
 One process, pinned to one core, carries N calls in real time; the transcriber runs in a process on another core
 and is reached over real loopback websockets. Kinds:
 
-    pushed      turnwise; frames of 20 ms handed over by callbacks, as media servers do (`PushSource`)
+    pushed      hearout; frames of 20 ms handed over by callbacks, as media servers do (`PushSource`)
     pushed-200  the same with `LinkSettings(message=0.2)`: half as many messages to the transcriber
-    iterated    turnwise; frames of 20 ms from an iterator: a task wakes up for each
-    chunks      turnwise; 100 ms at a time from an iterator: voice is noticed up to 80 ms later
+    iterated    hearout; frames of 20 ms from an iterator: a task wakes up for each
+    chunks      hearout; 100 ms at a time from an iterator: voice is noticed up to 80 ms later
     floor       no framework: WebRTC's voice detection, frames on sockets, JSON (benchmarks/capacity/floor.py)
-    parts       the same loop with turnwise's own voice detection, clock, dialect and turn machine; no tasks, no link
+    parts       the same loop with hearout's own voice detection, clock, dialect and turn machine; no tasks, no link
     pipecat, pipecat-timeout, livekit, livekit-vad, livekit-stt
                 the peers as in `benchmarks.peers`: their defaults; without a turn model; LiveKit with speech_final
                 and Silero, which `livekit-stt` still loads; installed on demand below ``--cache``

@@ -3,7 +3,7 @@
 One loop over non-blocking sockets: WebRTC's voice detection of each 20 ms, every 100 ms a websocket frame (wsproto)
 written to the socket, and what comes back taken apart as JSON; TLS when asked. No turns, no tasks, no reconnects, no
 noise handling: nothing that does the same work can cost less, in Python. With ``--parts`` the same loop runs the parts
-of turnwise that are functions, in place of the bare ones: what is left then to a session is its tasks and its link.
+of hearout that are functions, in place of the bare ones: what is left then to a session is its tasks and its link.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ from wsproto.events import AcceptConnection, BytesMessage, Request, TextMessage
 
 from benchmarks.capacity.meter import Meter
 from benchmarks.capacity.script import FRAME, RATE, load_talk
-from turnwise import Deepgram
-from turnwise.replay_buffer import Coverage, ReplayBuffer
-from turnwise.session import webrtc_gate
-from turnwise.session_clock import SessionClock
-from turnwise.session_core import VOICE
-from turnwise.transcribers.base import Heard
-from turnwise_policies.events import Finalize
-from turnwise_policies.machine import TurnMachine
-from turnwise_policies.policy import load_policy
-from turnwise_policies.signals import Signal, Tick
+from hearout import Deepgram
+from hearout.replay_buffer import Coverage, ReplayBuffer
+from hearout.session import webrtc_gate
+from hearout.session_clock import SessionClock
+from hearout.session_core import VOICE
+from hearout.transcribers.base import Heard
+from hearout_policies.events import Finalize
+from hearout_policies.machine import TurnMachine
+from hearout_policies.policy import load_policy
+from hearout_policies.signals import Signal, Tick
 
 _MESSAGE = 5  # frames
 _WARM_UP = 2.0  # seconds
@@ -82,7 +82,7 @@ class Call:
 
 
 class WithParts(Call):
-    """The same with turnwise's voice detection, clock, buffer, dialect and turn machine."""
+    """The same with hearout's voice detection, clock, buffer, dialect and turn machine."""
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -158,7 +158,7 @@ if __name__ == "__main__":
     parser.add_argument("--calls", type=int, default=60)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--core", type=int)
-    parser.add_argument("--parts", action="store_true", help="with the parts of turnwise that are functions")
+    parser.add_argument("--parts", action="store_true", help="with the parts of hearout that are functions")
     args = parser.parse_args()
     if args.core is not None:
         os.sched_setaffinity(0, {args.core})

@@ -1,4 +1,4 @@
-"""The calls of turnwise, all in one process: what `benchmarks.capacity` measures.
+"""The calls of hearout, all in one process: what `benchmarks.capacity` measures.
 
 Each call is a whole session: voice detection, the link with its websocket, the turn machine, events. Calls begin
 at different points of the recording, and their frames come at different moments of the 20 ms.
@@ -15,7 +15,7 @@ import trio
 
 from benchmarks.capacity.meter import Meter
 from benchmarks.capacity.script import FRAME, RATE, Talk, load_talk
-from turnwise import Deepgram, LinkSettings, PushSource, TurnCompleted, open_session
+from hearout import Deepgram, LinkSettings, PushSource, TurnCompleted, open_session
 
 _OFFSETS = 10  # moments of the 20 ms at which frames come
 _WARM_UP = 5.0  # seconds

@@ -1,10 +1,10 @@
-"""turnwise, Pipecat and LiveKit Agents on the same calls, one after the other, in real time.
+"""hearout, Pipecat and LiveKit Agents on the same calls, one after the other, in real time.
 
     python -m benchmarks.peers [--systems NAME...] [--scenarios NAME...] [--rounds N] [--at-once N] [--cache DIR]
                               [--output DIR]
     python -m benchmarks.peers --again DIR
 
-Needs turnwise's extra ``cli``, and a network the first time: the peers are installed into environments of their own
+Needs hearout's extra ``cli``, and a network the first time: the peers are installed into environments of their own
 below ``--cache``. The raw lines of every run, the transcriber's log and ``table.md`` go to ``--output``; ``--again``
 makes the table from there once more.
 """
@@ -28,7 +28,7 @@ from benchmarks.peers.environments import CACHE, LIVEKIT, PIPECAT, Failed, pytho
 from benchmarks.peers.feed import WARM_UP
 from benchmarks.peers.scenarios import SCENARIOS, Scenario, Script, build, load_scripts
 from benchmarks.peers.scores import Outcome, read_run, score, table
-from turnwise.errors import UsageError
+from hearout.errors import UsageError
 
 _ROOT = Path(__file__).parents[2]
 _TOO_LATE = 0.1  # seconds; the audio of a system that has the time it needs is later by a few milliseconds at most
@@ -49,8 +49,8 @@ class System:
 
 
 SYSTEMS = {
-    "turnwise": System("turnwise balanced", "run_turnwise", "balanced"),
-    "turnwise-fast": System("turnwise fast", "run_turnwise", "fast"),
+    "hearout": System("hearout balanced", "run_hearout", "balanced"),
+    "hearout-fast": System("hearout fast", "run_hearout", "fast"),
     "pipecat": System("Pipecat default", "run_pipecat", "default", PIPECAT),
     "pipecat-timeout": System("Pipecat timeout", "run_pipecat", "timeout", PIPECAT),
     "pipecat-tuned": System("Pipecat tuned", "run_pipecat", "tuned", PIPECAT),
@@ -63,7 +63,7 @@ SYSTEMS = {
     "livekit-vad-tuned": System("LiveKit vad, tuned", "run_livekit", "vad-tuned", LIVEKIT),
     "livekit-stt": System("LiveKit stt", "run_livekit", "stt", LIVEKIT),
 }
-_USUAL = ("turnwise", "turnwise-fast", "pipecat", "pipecat-timeout-tuned", "livekit", "livekit-tuned")
+_USUAL = ("hearout", "hearout-fast", "pipecat", "pipecat-timeout-tuned", "livekit", "livekit-tuned")
 
 
 def main() -> int:
@@ -174,7 +174,7 @@ def _show(output: Path) -> int:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="turnwise, Pipecat and LiveKit Agents on the same calls.")
+    parser = argparse.ArgumentParser(description="hearout, Pipecat and LiveKit Agents on the same calls.")
     names: Sequence[Scenario] = SCENARIOS
     parser.add_argument(
         "--systems", nargs="+", choices=SYSTEMS, default=_USUAL, metavar="NAME", help=", ".join(SYSTEMS)

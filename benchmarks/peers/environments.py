@@ -13,7 +13,7 @@ __all__ = ["CACHE", "LIVEKIT", "PIPECAT", "Failed", "python_in"]
 PIPECAT = ("pipecat-ai[deepgram,silero]==1.14.*",)
 LIVEKIT = ("livekit-agents==1.8.*", "livekit-plugins-deepgram==1.8.*", "livekit-plugins-silero==1.8.*")
 #: Where they are installed unless told otherwise.
-CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "turnwise-peers"
+CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "hearout-peers"
 
 
 class Failed(Exception):

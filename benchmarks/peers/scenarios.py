@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.peers.feed import RATE, WARM_UP
-from turnwise.audio import import_extra
+from hearout.audio import import_extra
 
 __all__ = ["SCENARIOS", "Scenario", "Script", "Spoken", "build", "load_scripts"]
 
@@ -151,7 +151,7 @@ def build(directory: Path, scenarios: Sequence[Scenario], rounds: int, seed: int
     The same seed gives the same files, bit for bit. Rounds differ in noise and in the length of the silences.
 
     Raises:
-        UsageError: soundfile is not installed (turnwise's extra ``cli``).
+        UsageError: soundfile is not installed (hearout's extra ``cli``).
     """
     warm_up = Scenario(WARM_UP, WARM_UP, (_REPEAT,))
     calls = [_call(directory, s, number, seed) for s in scenarios for number in range(1, rounds + 1)]

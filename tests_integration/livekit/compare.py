@@ -1,4 +1,4 @@
-"""Calls on which something goes wrong, heard by an `AgentSession` with LiveKit's own turns, and with turnwise's.
+"""Calls on which something goes wrong, heard by an `AgentSession` with LiveKit's own turns, and with hearout's.
 
     python tests_integration/run_livekit.py --compare [--scenarios NAME...] [--output DIR]
 
@@ -32,13 +32,13 @@ from livekit.agents import Agent, AgentSession, StopResponse  # noqa: E402
 from livekit.agents.voice import io  # noqa: E402
 from livekit.plugins import deepgram  # noqa: E402
 
-from turnwise import Deepgram, TurnAmended, TurnCompleted  # noqa: E402
-from turnwise.integrations.livekit import TurnwiseSTT, session_options  # noqa: E402
+from hearout import Deepgram, TurnAmended, TurnCompleted  # noqa: E402
+from hearout.integrations.livekit import HearoutSTT, session_options  # noqa: E402
 
 SYSTEMS = {
     "default": "LiveKit's default turns",
     "stt": 'LiveKit, turn_detection="stt"',
-    "turnwise": "with turnwise",
+    "hearout": "with hearout",
 }
 USUAL = ("clean", "late-0.6", "withheld", "never", "drop", "mute")
 AT_ONCE = 3  # calls
@@ -64,7 +64,7 @@ class Line(io.AudioInput):
 
 
 class Clerk(Agent):
-    """Writes the turns down, under the number of turnwise's latest turn."""
+    """Writes the turns down, under the number of hearout's latest turn."""
 
     def __init__(self, call: Call) -> None:
         super().__init__(instructions="Say nothing.")
@@ -86,8 +86,8 @@ async def listen(call: Call, system: str) -> None:
     clerk, line = Clerk(call), Line(call)
     async with aiohttp.ClientSession() as http:
         session: AgentSession[Any]
-        if system == "turnwise":
-            ours = TurnwiseSTT(Deepgram("local", f"ws://127.0.0.1:{call.port}/v1/listen"))
+        if system == "hearout":
+            ours = HearoutSTT(Deepgram("local", f"ws://127.0.0.1:{call.port}/v1/listen"))
             session = AgentSession(stt=ours, **session_options())
             ours.watch(session)
             ours.on("turn_event", clerk.note)
@@ -140,7 +140,7 @@ def run(system: str, scripts: list[Any], output: Path) -> Mapping[str, Outcome]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="LiveKit's own turns and turnwise's, on the same calls.")
+    parser = argparse.ArgumentParser(description="LiveKit's own turns and hearout's, on the same calls.")
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--scenarios", nargs="+", choices=names, default=USUAL, metavar="NAME", help=", ".join(names))
     parser.add_argument("--output", type=Path, default=Path("livekit-run"), help="default: %(default)s")

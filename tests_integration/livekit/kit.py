@@ -18,14 +18,14 @@ from livekit.agents.voice import io
 from scripted import RATE, dialect, gates
 from trio.lowlevel import current_trio_token
 
-from turnwise import parse_trace
-from turnwise.aio_host import in_trio
-from turnwise.integrations.livekit import TurnwiseSTT, session_options
-from turnwise.nursery import open_background
-from turnwise.records import Trace
-from turnwise.sttserver.recogniser import RecogniserPool
-from turnwise.sttserver.script import Script
-from turnwise.sttserver.server import SttServer
+from hearout import parse_trace
+from hearout.aio_host import in_trio
+from hearout.integrations.livekit import HearoutSTT, session_options
+from hearout.nursery import open_background
+from hearout.records import Trace
+from hearout.sttserver.recogniser import RecogniserPool
+from hearout.sttserver.script import Script
+from hearout.sttserver.server import SttServer
 
 T = TypeVar("T")
 
@@ -143,7 +143,7 @@ class Call:
         told: what happened, as (audio time of the line, name, what).
     """
 
-    stt: TurnwiseSTT
+    stt: HearoutSTT
     session: AgentSession[Any]
     line: Line
     turns: list[tuple[float, str]] = field(default_factory=list)
@@ -192,7 +192,7 @@ class _Clerk(Agent):
 
 @asynccontextmanager
 async def calling(
-    stt: TurnwiseSTT,
+    stt: HearoutSTT,
     seconds: float,
     *,
     rate: int = RATE,
@@ -270,10 +270,10 @@ async def playing(trace: Trace, *, refuse: Sequence[int] = ()) -> AsyncIterator[
 
 
 @asynccontextmanager
-async def transcribing(trace: Trace, *, refuse: Sequence[int] = (), **options: Any) -> AsyncIterator[TurnwiseSTT]:
+async def transcribing(trace: Trace, *, refuse: Sequence[int] = (), **options: Any) -> AsyncIterator[HearoutSTT]:
     """Who listens to the trace, with its voice detection."""
     async with playing(trace, refuse=refuse) as url:
-        yield TurnwiseSTT(dialect(trace, url=url), **{"vad": gates(trace), **options})
+        yield HearoutSTT(dialect(trace, url=url), **{"vad": gates(trace), **options})
 
 
 def run(main: Callable[[], Awaitable[T]]) -> T:
@@ -292,7 +292,7 @@ def run(main: Callable[[], Awaitable[T]]) -> T:
 
 def script(*records: dict[str, Any], vad: bool = True) -> Trace:
     """A trace of Deepgram's, from records in any order."""
-    header = {"turnwise_trace": 1, "stt": "deepgram", "channels": 1, "vad": vad, "source": "made here"}
+    header = {"hearout_trace": 1, "stt": "deepgram", "channels": 1, "vad": vad, "source": "made here"}
     ordered = sorted(records, key=lambda record: record.get("t", 0.0))
     return parse_trace(json.dumps(record) for record in (header, *ordered))
 

@@ -14,9 +14,9 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, APIStatusError, stt
 from livekit.agents.types import APIConnectOptions
 
-from turnwise import Deepgram, LinkSettings, Recorder, Soniox, UsageError, read_trace
-from turnwise.integrations.livekit import TurnwiseSTT, session_options
-from turnwise.records import Header, Trace
+from hearout import Deepgram, LinkSettings, Recorder, Soniox, UsageError, read_trace
+from hearout.integrations.livekit import HearoutSTT, session_options
+from hearout.records import Header, Trace
 
 Type = stt.SpeechEventType
 YES = words("yes please", 0.5, 1.1)
@@ -124,7 +124,7 @@ def test_a_stream_can_be_closed_while_it_connects() -> None:
         await trio.sleep_forever()
 
     async def main() -> None:
-        async with serving(silent) as url, asyncio.timeout(2), TurnwiseSTT(Deepgram("any", url)).stream() as stream:
+        async with serving(silent) as url, asyncio.timeout(2), HearoutSTT(Deepgram("any", url)).stream() as stream:
             await push(stream, 0.2)
 
     run(main)
@@ -133,7 +133,7 @@ def test_a_stream_can_be_closed_while_it_connects() -> None:
 def test_two_streams_of_one_stt_and_two_stts_at_once() -> None:
     async def main() -> list[list[str]]:
         async with playing(one_turn()) as yes, playing(one_turn(NO)) as no:
-            first, second = TurnwiseSTT(Deepgram("any", yes), vad=None), TurnwiseSTT(Deepgram("any", no), vad=None)
+            first, second = HearoutSTT(Deepgram("any", yes), vad=None), HearoutSTT(Deepgram("any", no), vad=None)
             streams = [first.stream(), first.stream(), second.stream()]
             events = await asyncio.gather(*(heard(stream, 2.5) for stream in streams))
         finals = [[e for e in stream if e.type == Type.FINAL_TRANSCRIPT] for stream in events]
@@ -147,7 +147,7 @@ def test_two_streams_of_one_stt_and_two_stts_at_once() -> None:
 def test_audio_is_brought_to_the_rate_of_the_transcriber(rate: int, ours: int) -> None:
     async def main() -> Call:
         async with playing(one_turn()) as url:
-            recogniser = TurnwiseSTT(Deepgram("any", url, sample_rate=ours), vad=None)
+            recogniser = HearoutSTT(Deepgram("any", url, sample_rate=ours), vad=None)
             async with calling(recogniser, 2.5, rate=rate) as call:
                 await call.line.over.wait()
             return call
@@ -225,7 +225,7 @@ def test_when_the_session_gives_up_livekit_tries_again() -> None:
 def test_a_refused_key_is_not_tried_again_and_never_shown() -> None:
     async def main() -> Call:
         async with playing(one_turn(), refuse=[401] * 20) as url:
-            recogniser = TurnwiseSTT(Deepgram(KEY, url))
+            recogniser = HearoutSTT(Deepgram(KEY, url))
             async with calling(recogniser, 1.0) as call:
                 await call.until(lambda: bool(call.of("close")), 15.0)
             return call
@@ -245,7 +245,7 @@ def test_nobody_there_is_a_connection_error() -> None:
     async def main() -> None:
         async with serving(trio.aclose_forcefully) as url:
             pass
-        recogniser = TurnwiseSTT(Deepgram("any", url), link=LinkSettings(first_budget=0.05))
+        recogniser = HearoutSTT(Deepgram("any", url), link=LinkSettings(first_budget=0.05))
         async with recogniser.stream(conn_options=APIConnectOptions(max_retry=0)) as stream:
             with pytest.raises(APIConnectionError, match=r"cannot connect to 127\.0\.0\.1:\d+: Connection refused"):
                 await collect(stream)
@@ -271,10 +271,10 @@ def test_words_before_the_transcriber_is_gone_for_good_are_a_turn() -> None:
 @pytest.mark.parametrize(
     ("make", "line"),
     [
-        (lambda: TurnwiseSTT(Deepgram("any", channels=2)), "a LiveKit user has one channel, but deepgram is set to 2"),
-        (lambda: TurnwiseSTT(Deepgram("any", sample_rate=44_100)), "deepgram is set to 44100 Hz; set its sample_rate"),
-        (lambda: TurnwiseSTT(Deepgram("any"), policy="hasty"), "hasty"),
-        (lambda: TurnwiseSTT(Soniox("any")).stream(language="de"), "soniox has no option language"),
+        (lambda: HearoutSTT(Deepgram("any", channels=2)), "a LiveKit user has one channel, but deepgram is set to 2"),
+        (lambda: HearoutSTT(Deepgram("any", sample_rate=44_100)), "deepgram is set to 44100 Hz; set its sample_rate"),
+        (lambda: HearoutSTT(Deepgram("any"), policy="hasty"), "hasty"),
+        (lambda: HearoutSTT(Soniox("any")).stream(language="de"), "soniox has no option language"),
     ],
 )
 def test_what_cannot_work_is_one_line(make: Any, line: str) -> None:
@@ -301,7 +301,7 @@ def test_a_language_is_told_to_the_transcriber_of_that_stream_only() -> None:
             await stream.aclose()
 
         async with serving(refuse) as url:
-            recogniser = TurnwiseSTT(Deepgram("any", url))
+            recogniser = HearoutSTT(Deepgram("any", url))
             async with recogniser.stream(language="de"):
                 return await asked.get(), recogniser._transcriber
 
@@ -328,7 +328,7 @@ def test_each_stream_can_be_recorded(tmp_path: Path) -> None:
 
 
 def test_it_says_what_it_is() -> None:
-    recogniser = TurnwiseSTT(Deepgram("any", model="nova-2"))
+    recogniser = HearoutSTT(Deepgram("any", model="nova-2"))
     assert (recogniser.provider, recogniser.model) == ("deepgram", "nova-2")
     assert recogniser.capabilities.streaming
     assert not recogniser.capabilities.offline_recognize

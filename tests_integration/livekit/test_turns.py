@@ -11,9 +11,9 @@ import pytest
 from kit import Call, Oracle, Speaker, answer, calling, run, said, script, speech, transcribing, voice, words
 from livekit.agents import AgentStateChangedEvent
 
-from turnwise.integrations.livekit import session_options
-from turnwise.records import AgentChange, AppCall, AudioStall, LinkChange, Trace
-from turnwise.trace import read_trace
+from hearout.integrations.livekit import session_options
+from hearout.records import AgentChange, AppCall, AudioStall, LinkChange, Trace
+from hearout.trace import read_trace
 
 CASES = Path(__file__).parents[2] / "tests" / "cases"
 YES = words("yes please", 0.5, 1.1)

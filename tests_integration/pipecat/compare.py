@@ -1,4 +1,4 @@
-"""Calls on which something goes wrong, heard by a Pipecat pipeline with its default turns, and with turnwise's.
+"""Calls on which something goes wrong, heard by a Pipecat pipeline with its default turns, and with hearout's.
 
     python tests_integration/run_pipecat.py --compare [--scenarios NAME...] [--output DIR]
 
@@ -31,10 +31,10 @@ from pipecat.audio.vad.silero import SileroVADAnalyzer  # noqa: E402
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams  # noqa: E402
 from pipecat.services.deepgram.stt import DeepgramSTTService  # noqa: E402
 
-from turnwise import Deepgram, TurnAmended, TurnCompleted  # noqa: E402
-from turnwise.integrations.pipecat import TurnwiseSTTService  # noqa: E402
+from hearout import Deepgram, TurnAmended, TurnCompleted  # noqa: E402
+from hearout.integrations.pipecat import HearoutSTTService  # noqa: E402
 
-SYSTEMS = {"default": "Pipecat's default turns", "turnwise": "with turnwise"}
+SYSTEMS = {"default": "Pipecat's default turns", "hearout": "with hearout"}
 AT_ONCE = 3  # calls
 
 
@@ -44,11 +44,11 @@ async def listen(call: Call, system: str) -> None:
         stt = DeepgramSTTService(api_key="local", base_url=f"ws://127.0.0.1:{call.port}")
         params = LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer())
     else:
-        stt = TurnwiseSTTService(Deepgram("local", f"ws://127.0.0.1:{call.port}/v1/listen"))
+        stt = HearoutSTTService(Deepgram("local", f"ws://127.0.0.1:{call.port}/v1/listen"))
         params = LLMUserAggregatorParams(user_turn_strategies=stt.user_turn_strategies())
 
         @stt.event_handler("on_turn_event")
-        async def note(_: TurnwiseSTTService, event: Any) -> None:
+        async def note(_: HearoutSTTService, event: Any) -> None:
             if isinstance(event, TurnCompleted):
                 number[0] = event.turn
             elif isinstance(event, TurnAmended):
@@ -101,7 +101,7 @@ def run(system: str, scripts: list[Any], output: Path) -> Mapping[str, Outcome]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Pipecat's default turns and turnwise's, on the same calls.")
+    parser = argparse.ArgumentParser(description="Pipecat's default turns and hearout's, on the same calls.")
     names = [scenario.name for scenario in SCENARIOS]
     parser.add_argument("--scenarios", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     parser.add_argument("--output", type=Path, default=Path("pipecat-run"), help="default: %(default)s")

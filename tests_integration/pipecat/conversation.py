@@ -207,7 +207,7 @@ class Conversation:
 
     @property
     def ttfb(self) -> list[float]:
-        items = [item for item in self._metrics(TTFBMetricsData) if "Turnwise" in item.processor]
+        items = [item for item in self._metrics(TTFBMetricsData) if "Hearout" in item.processor]
         return [item.value for item in items if item.value]  # 0: a pipeline begins with one for each processor
 
     @property
@@ -238,7 +238,7 @@ async def converse(
     Args:
         stt: the service.
         reply: seconds for which the bot speaks when it is asked.
-        user: of the aggregator; None: with the strategies of the service, which is turnwise's.
+        user: of the aggregator; None: with the strategies of the service, which is hearout's.
         between: processors between the service and the aggregator.
         on_turn: called with the text of each turn that is handed over.
     """

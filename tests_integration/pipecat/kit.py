@@ -16,8 +16,8 @@ from pipecat.processors.aggregators.llm_response_universal import LLMUserAggrega
 from serving import playing
 from trio.lowlevel import current_trio_token
 
-from turnwise import Deepgram
-from turnwise.integrations.pipecat import TurnwiseSTTService
+from hearout import Deepgram
+from hearout.integrations.pipecat import HearoutSTTService
 
 ROOT = Path(__file__).parents[2]
 LEAD = 0.3  # seconds of silence before the first word
@@ -101,8 +101,8 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
     asyncio.run(watched())
 
 
-def service(server: str, **options: Any) -> TurnwiseSTTService:
-    return TurnwiseSTTService(Deepgram("any-key", f"ws://{server}/v1/listen"), **options)
+def service(server: str, **options: Any) -> HearoutSTTService:
+    return HearoutSTTService(Deepgram("any-key", f"ws://{server}/v1/listen"), **options)
 
 
 @asynccontextmanager

@@ -19,7 +19,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMUserAggrega
 from pipecat.turns.user_mute import BaseUserMuteStrategy
 from serving import playing
 
-from turnwise import (
+from hearout import (
     Deepgram,
     LinkSettings,
     SpeechEdge,
@@ -28,8 +28,8 @@ from turnwise import (
     WebRtcDetector,
     preset,
 )
-from turnwise.integrations import pipecat as service_module
-from turnwise.integrations.pipecat import TurnwiseSTTService
+from hearout.integrations import pipecat as service_module
+from hearout.integrations.pipecat import HearoutSTTService
 
 
 def test_a_broken_connection_loses_nothing() -> None:
@@ -276,11 +276,11 @@ def test_audio_of_another_rate_than_the_pipeline_s_is_one_error() -> None:
 
 def test_what_cannot_work_is_told_before_there_is_a_pipeline() -> None:
     with pytest.raises(UsageError, match=r"^Deepgram: the key is empty .*; set DEEPGRAM_API_KEY$"):
-        TurnwiseSTTService(Deepgram(""))
+        HearoutSTTService(Deepgram(""))
     with pytest.raises(UsageError, match="one channel, but deepgram is set to 2"):
-        TurnwiseSTTService(Deepgram("any-key", channels=2))
+        HearoutSTTService(Deepgram("any-key", channels=2))
     with pytest.raises(UsageError, match="hasty"):
-        TurnwiseSTTService(Deepgram("any-key"), policy="hasty")
+        HearoutSTTService(Deepgram("any-key"), policy="hasty")
 
 
 def test_the_example_runs(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from pipecat.frames.frames import (
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 from serving import playing
 
-from turnwise import (
+from hearout import (
     Flux,
     Soniox,
     TurnAmended,
     TurnCompleted,
 )
-from turnwise.integrations.pipecat import TurnwiseSTTService
+from hearout.integrations.pipecat import HearoutSTTService
 
 CASES = ROOT / "tests" / "cases"
 PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -112,7 +112,7 @@ def test_interim_words_must_do_when_finals_do_not_come_and_what_is_corrected_lat
             stt = service(server)
 
             @stt.event_handler("on_turn_event")
-            async def note(_: TurnwiseSTTService, event: Any) -> None:
+            async def note(_: HearoutSTTService, event: Any) -> None:
                 told.append(event)
 
             async with converse(stt) as call:
@@ -345,7 +345,7 @@ def test_other_providers(dialect: type[Soniox | Flux], path: str, case: str) -> 
 
     async def main() -> None:
         with playing(*lines, stt=dialect("any-key").name) as server:
-            stt = TurnwiseSTTService(dialect("any-key", f"ws://{server}/{path}"), policy="provider")
+            stt = HearoutSTTService(dialect("any-key", f"ws://{server}/{path}"), policy="provider")
             async with converse(stt) as call:
                 await call.quiet(lines[-1]["t"] + 0.1)
                 await call.quiet_until("turn", len(expected))

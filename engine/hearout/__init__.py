@@ -1,0 +1,128 @@
+"""hearout tells a voicebot when its user has finished a turn, and what the user said.
+
+Everything an application needs is here: `open_session`, the sources of audio, the transcribers, the events it
+gets, and the policies that decide.
+"""
+
+import logging
+
+from hearout.audio import AudioFormat
+from hearout.errors import HearoutError, SessionError, UsageError
+from hearout.link_base import LinkSettings, LinkStats
+from hearout.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
+from hearout.recorder import Recorder
+from hearout.records import Header, Trace
+from hearout.replay import Replayed, check, replay
+from hearout.session import Session, SessionEvent, open_session, webrtc_gate
+from hearout.sources import AudioSource, FileSource, PushSource, RawSource, paced, stdin_source
+from hearout.sttserver.local import local_server
+from hearout.trace import parse_trace, read_trace
+from hearout.transcribers.base import Dialect
+from hearout.transcribers.deepgram import Deepgram
+from hearout.transcribers.flux import Flux
+from hearout.transcribers.soniox import Soniox
+from hearout.vad import SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector
+from hearout_policies import (
+    PRESETS,
+    Ending,
+    Endpointing,
+    Event,
+    Finalize,
+    FinalizeOnSilence,
+    Opinion,
+    Parameter,
+    Policy,
+    ProviderEnd,
+    Rule,
+    Silence,
+    Timings,
+    TurnAbandoned,
+    TurnAmended,
+    TurnCompleted,
+    TurnMachine,
+    TurnPredicted,
+    TurnResumed,
+    TurnStarted,
+    TurnUpdated,
+    TurnView,
+    UtteranceEnd,
+    Verdict,
+    Wait,
+    Word,
+    as_dict,
+    load_policy,
+    preset,
+)
+
+# Nothing is printed unless the application configures logging.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
+
+__all__ = [
+    "PRESETS",
+    "AudioFormat",
+    "AudioLost",
+    "AudioSource",
+    "Deepgram",
+    "Dialect",
+    "Ending",
+    "Endpointing",
+    "Event",
+    "FileSource",
+    "Finalize",
+    "FinalizeOnSilence",
+    "Flux",
+    "Header",
+    "HearoutError",
+    "LinkDown",
+    "LinkSettings",
+    "LinkStats",
+    "LinkUp",
+    "Notice",
+    "Opinion",
+    "Parameter",
+    "Policy",
+    "ProviderEnd",
+    "PushSource",
+    "RawSource",
+    "Recorder",
+    "Replayed",
+    "Rule",
+    "Session",
+    "SessionError",
+    "SessionEvent",
+    "Silence",
+    "Soniox",
+    "SpeechEdge",
+    "SpeechGate",
+    "Timings",
+    "Trace",
+    "TurnAbandoned",
+    "TurnAmended",
+    "TurnCompleted",
+    "TurnMachine",
+    "TurnPredicted",
+    "TurnResumed",
+    "TurnStarted",
+    "TurnUpdated",
+    "TurnView",
+    "UsageError",
+    "UtteranceEnd",
+    "Verdict",
+    "VoiceDetector",
+    "Wait",
+    "Warning",
+    "WebRtcDetector",
+    "Word",
+    "as_dict",
+    "check",
+    "load_policy",
+    "local_server",
+    "open_session",
+    "paced",
+    "parse_trace",
+    "preset",
+    "read_trace",
+    "replay",
+    "stdin_source",
+    "webrtc_gate",
+]

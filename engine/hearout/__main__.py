@@ -1,0 +1,7 @@
+"""``python -m hearout``."""
+
+import sys
+
+from hearout.cli import main
+
+sys.exit(main())

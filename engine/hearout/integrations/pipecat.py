@@ -1,0 +1,254 @@
+"""A speech-to-text service for Pipecat that also decides when the user's turn is over. Needs the extra ``pipecat``."""
+
+# Pipecat is not there where this package is checked.
+# mypy: disable-error-code="import-not-found,misc"
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
+from typing import Any
+
+from hearout import aio
+from hearout.audio import AudioFormat
+from hearout.errors import HearoutError, UsageError
+from hearout.link_base import LinkSettings
+from hearout.notices import AudioLost, LinkDown, LinkUp, Warning
+from hearout.session import SessionEvent, webrtc_gate
+from hearout.session_core import TraceWriter
+from hearout.transcribers.base import Dialect
+from hearout.vad import SpeechGate
+from hearout_policies import events
+from hearout_policies.policy import Policy, load_policy
+
+try:
+    from loguru import logger
+    from pipecat.frames import frames
+    from pipecat.processors.frame_processor import FrameDirection
+    from pipecat.services.settings import STTSettings
+    from pipecat.services.stt_service import STTService
+    from pipecat.turns.eager_end_of_turn_mixin import EagerEndOfTurnSTTServiceMixin
+    from pipecat.turns.user_start import TranscriptionUserTurnStartStrategy
+    from pipecat.turns.user_turn_strategies import UserTurnStrategies
+    from pipecat.utils.time import time_now_iso8601
+except ImportError as error:
+    raise ImportError(
+        f"hearout.integrations.pipecat needs Pipecat 1.14 or newer ({error}): pip install 'hearout[pipecat]'"
+    ) from None
+
+__all__ = ["HearoutSTTService"]
+
+_LAST_WORDS = 10.0  # seconds that the end of a pipeline waits for them
+
+
+class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
+    """Takes the place of a pipeline's STT service, VAD and turn strategies::
+
+        stt = HearoutSTTService(Deepgram(key))
+
+    It proposes the user's turns to Pipecat's external turn strategies, which it recommends to the user aggregator.
+    A turn is proposed with its first words, or, over the bot's speech, when it is an interruption; so noise and
+    backchannels do not interrupt. Each has one finalised `TranscriptionFrame` with all of its text, whose ``result``
+    is the `hearout.TurnCompleted`. Frames of Pipecat's own voice detection mean nothing to it.
+
+    Event handlers, besides those of every STT service: ``on_turn_event(service, event)`` gets everything that the
+    session tells, in order; `hearout.TurnAmended`, for one, has no counterpart in Pipecat.
+
+    Args:
+        transcriber: the provider's dialect, of one channel; its ``sample_rate`` is set to that of the audio.
+        policy, vad, recorder, link: as in `hearout.open_session`.
+        should_interrupt: whether a turn interrupts the bot.
+        options: of Pipecat's `STTService`. ``enable_eager_end_of_turn``: answer `hearout.TurnPredicted` ahead of
+            the end of the turn, at the price of an LLM run for each prediction that is taken back.
+
+    Raises:
+        UsageError: the transcriber has several channels, or the policy cannot be used. What goes wrong later is
+            an ``ErrorFrame``.
+    """
+
+    def __init__(
+        self,
+        transcriber: Dialect,
+        *,
+        policy: Policy | str = "balanced",
+        vad: Callable[[int], SpeechGate] | None = webrtc_gate,
+        recorder: TraceWriter | None = None,
+        link: LinkSettings | None = None,
+        should_interrupt: bool = True,
+        **options: Any,
+    ) -> None:
+        if transcriber.channels != 1:
+            raise UsageError(f"a Pipecat user has one channel, but {transcriber.name} is set to {transcriber.channels}")
+        if isinstance(policy, str):
+            try:
+                policy = load_policy(policy)
+            except ValueError as error:
+                raise UsageError(str(error)) from None
+        settings = STTSettings(model=getattr(transcriber, "model", None), language=None)
+        super().__init__(settings=settings, **options)
+        self._transcriber = transcriber
+        self._open = partial(
+            aio.open_session, transcriber=transcriber, policy=policy, vad=vad, recorder=recorder, link=link
+        )
+        self._should_interrupt = should_interrupt
+        self._source: aio.PushSource | None = None
+        self._session: aio.Session | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._bot_speaking = False
+        self._over_bot = False  # the turn began while the bot spoke
+        self._proposed = False  # Pipecat was told of it
+        self._register_event_handler("on_turn_event", sync=True)
+
+    def can_generate_metrics(self) -> bool:
+        """TTFB is the time from the end of speech to the end of the turn."""
+        return True
+
+    @property
+    def supports_ttfs(self) -> bool:
+        """Nobody needs to wait for a transcript: it comes with the end of the turn."""
+        return False
+
+    def user_turn_strategies(self) -> UserTurnStrategies:
+        """What the user aggregator is recommended. Given to it beforehand, it need not load its default model."""
+        strategies = self.recommended_user_turn_strategies(enable_interruptions=self._should_interrupt)
+        strategies.stop[0].wait_for_transcript = False  # if there is any, it came before the stop
+        # The start of a turn may be lost on a user who is muted; its text then starts it.
+        by_text = TranscriptionUserTurnStartStrategy(use_interim=False, enable_interruptions=self._should_interrupt)
+        strategies.start.append(by_text)
+        return strategies
+
+    def service_metadata_frame(self) -> frames.STTMetadataFrame:
+        frame = super().service_metadata_frame()
+        frame.user_turn_strategies = self.user_turn_strategies()
+        return frame
+
+    async def start(self, frame: frames.StartFrame) -> None:
+        await super().start(frame)
+        self._source = aio.PushSource(AudioFormat(sample_rate=self.sample_rate))
+        self._transcriber.sample_rate = self._source.sample_rate
+        self._listening = self.create_task(self._listen(self._source), "hearout")
+
+    async def stop(self, frame: frames.EndFrame) -> None:
+        """Hear the last words first."""
+        if self._source is not None and self._listening is not None:
+            self._source.close()
+            _, late = await asyncio.wait([self._listening], timeout=_LAST_WORDS)
+            if late:
+                await self.push_error(f"the last words did not come within {_LAST_WORDS:.0f} s and may be missing")
+        await self._leave()
+        await super().stop(frame)
+
+    async def cancel(self, frame: frames.CancelFrame) -> None:
+        await self._leave()
+        await super().cancel(frame)
+
+    async def cleanup(self) -> None:
+        await self._leave()
+        await super().cleanup()
+
+    async def _leave(self) -> None:
+        if self._listening is not None:
+            await self.cancel_task(self._listening)
+
+    async def process_frame(self, frame: frames.Frame, direction: FrameDirection) -> None:
+        if isinstance(frame, (frames.BotStartedSpeakingFrame, frames.BotStoppedSpeakingFrame)):
+            self._bot_speaking = isinstance(frame, frames.BotStartedSpeakingFrame)
+            if self._session is not None:
+                (self._session.agent_started if self._bot_speaking else self._session.agent_stopped)()
+        await super().process_frame(frame, direction)
+
+    async def process_audio_frame(self, frame: frames.InputAudioRawFrame, direction: FrameDirection) -> None:
+        if self.is_usable and (frame.sample_rate, frame.num_channels) != (self.sample_rate, 1):
+            await self.push_error(
+                f"the audio has {frame.num_channels} channel(s) at {frame.sample_rate} Hz, but the pipeline said 1 at "
+                f"{self.sample_rate} Hz; set audio_in_sample_rate and audio_in_channels of the transport",
+                force_treat_as_permanent=True,
+            )
+        await super().process_audio_frame(frame, direction)
+
+    async def run_stt(self, audio: bytes) -> AsyncGenerator[frames.Frame | None, None]:
+        if self._source is not None:
+            self._source.push(audio)
+        yield None
+
+    async def _handle_vad_user_started_speaking(self, frame: frames.Frame) -> None:
+        """Nothing: hearout has a voice detection of its own."""
+
+    _handle_vad_user_stopped_speaking = _handle_vad_user_started_speaking
+
+    async def _update_settings(self, delta: STTSettings) -> dict[str, Any]:
+        changed: dict[str, Any] = await super()._update_settings(delta)
+        self._warn_unhandled_updated_settings(changed)
+        return changed
+
+    async def _listen(self, source: aio.PushSource) -> None:
+        try:
+            async with self._open(source) as session:
+                self._session = session
+                if self._bot_speaking:
+                    session.agent_started()
+                async for event in session:
+                    await self._tell(event)
+        except Exception as error:
+            if self._proposed:
+                await self._propose_stop()
+            detail = str(error) if isinstance(error, HearoutError) else repr(error)
+            await self._call_event_handler("on_connection_error", detail)
+            await self.push_error(detail, exception=error, force_treat_as_permanent=True)
+
+    async def _tell(self, event: SessionEvent) -> None:
+        await self._call_event_handler("on_turn_event", event)
+        match event:
+            case events.TurnStarted():
+                self._over_bot = event.agent_speaking
+            case events.TurnUpdated():
+                if event.interrupts or (event.text and not self._over_bot):
+                    await self._propose_start()
+                if self._proposed and event.text:
+                    interim = frames.InterimTranscriptionFrame
+                    await self.push_frame(interim(event.text, self._user_id, time_now_iso8601(), result=event))
+            case events.TurnPredicted() if self._proposed:
+                await self._push_eager_end_of_turn(event.text, user_id=self._user_id, result=event)
+            case events.TurnResumed():
+                await self._cancel_eager_end_of_turn()
+            case events.TurnCompleted():
+                if event.backchannel and not self._proposed:
+                    await self.push_frame(frames.UserBackchannelFrame(event.text, self._user_id, time_now_iso8601()))
+                else:
+                    await self._complete(event)
+            case events.TurnAbandoned() if self._proposed:
+                await self._cancel_eager_end_of_turn()
+                await self._propose_stop()
+            case LinkDown():
+                await self._call_event_handler("on_disconnected")
+            case LinkUp():
+                await self._call_event_handler("on_connected")
+            case AudioLost():
+                lost = event.audio_end - event.audio_start
+                await self.push_error(f"{lost:.1f} s of audio were lost while there was no connection")
+            case Warning():
+                logger.warning(f"{self}: {event.detail}")
+
+    async def _complete(self, turn: events.TurnCompleted) -> None:
+        self._clear_eager_end_of_turn()
+        await self._propose_start()
+        if turn.timings.latency is not None:
+            await self.start_ttfb_metrics(start_time=time.time() - turn.timings.latency)
+        await self.emit_stt_usage_metrics()
+        frame = frames.TranscriptionFrame(turn.text, self._user_id, time_now_iso8601(), result=turn, finalized=True)
+        frame.interruptible = False  # the interruption that a turn itself makes must not drop its text
+        await self.push_frame(frame)
+        await self._propose_stop()
+
+    async def _propose_start(self) -> None:
+        if not self._proposed:
+            self._proposed = True
+            await self.broadcast_frame(frames.ProposedUserStartedSpeakingFrame)
+
+    async def _propose_stop(self) -> None:
+        self._proposed = False
+        frame = frames.ProposedUserStoppedSpeakingFrame()
+        frame.interruptible = False
+        await self.broadcast_frame_instance(frame)

@@ -1,0 +1,87 @@
+"""Audio that a peer sends through a websocket, as a source for a session."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from typing import Generic, Protocol, TypeVar
+
+from hearout.sources.serving import Peer
+
+__all__ = ["PeerSource", "WireFormat"]
+
+E_co = TypeVar("E_co", covariant=True)
+E = TypeVar("E")
+
+
+class WireFormat(Protocol[E_co]):
+    """What the messages mean, without a socket."""
+
+    @property
+    def ended(self) -> bool:
+        """The other side has said that nothing more comes."""
+
+    def receive(self, message: str | bytes) -> Sequence[bytes | E_co]:
+        """Audio (linear16, never empty) and events in the message.
+
+        Raises:
+            ProtocolError: it breaks the rules.
+        """
+
+    def finish(self) -> bytes:
+        """Audio that was still held back, when no message will come any more or one was wrong; may be empty."""
+
+
+class PeerSource(Generic[E]):
+    """Reads a peer's messages when audio is wanted; ends with the other side's word or an orderly close.
+
+    When the connection breaks, or a message breaks the rules, the error comes out of the iteration after all the audio
+    before it; a session then delivers the words so far first.
+    """
+
+    duration: float | None = None
+
+    def __init__(self, peer: Peer, wire: WireFormat[E], sample_rate: int, channels: int) -> None:
+        self.sample_rate = sample_rate
+        self.channels = channels
+        self._peer = peer
+        self._wire = wire
+        self._audio: deque[bytes] = deque()
+        self._error: Exception | None = None
+        self._ended = False
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        return self
+
+    async def __anext__(self) -> bytes:
+        while not self._audio:
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            if self._ended:
+                raise StopAsyncIteration
+            await self._read()
+        return self._audio.popleft()
+
+    async def _read(self) -> None:
+        try:
+            message = await self._peer.receive()
+            if message is not None:
+                self._deliver(self._wire.receive(message))
+            self._ended = message is None or self._wire.ended
+        except Exception as error:
+            self._error = error
+            self._ended = True
+        if self._ended and (rest := self._wire.finish()):
+            self._audio.append(rest)
+
+    def _deliver(self, items: Sequence[bytes | E]) -> None:
+        for item in items:
+            if isinstance(item, bytes):
+                self._audio.append(item)
+            else:
+                self._notice(item)
+
+    def _notice(self, event: E) -> None:
+        """Something other than audio came."""
+        raise NotImplementedError

@@ -1,0 +1,191 @@
+"""Audio over a plain websocket, so that a program in any language can send some: JSON first, then PCM.
+
+The protocol (docs/telephony.md): a text message that says what the audio is, then binary messages of PCM, and in
+between text messages that take a hand in the turns.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Literal, cast, get_args
+
+import trio
+
+from hearout.audio import AudioFormat, Decoder, Encoding, Resampler, working_rate
+from hearout.errors import HearoutError, UsageError
+from hearout.nursery import sole_error
+from hearout.sources.peer_source import PeerSource
+from hearout.sources.serving import Authorise, Limits, Peer, ProtocolError, WebSocketServer
+
+__all__ = ["VERSION", "AudioStream", "Command", "Control", "SocketCall", "websocket_server"]
+
+VERSION = 1
+
+Command = Literal["agent_started", "agent_stopped", "force_end", "hold", "release", "clear"]
+_HEADER = {"version", "encoding", "sample_rate", "channels"}
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """The client takes a hand, as with the methods of `hearout.Session` of the same names.
+
+    Attributes:
+        channel: None: all of them.
+    """
+
+    command: Command
+    channel: int | None = None
+
+
+class AudioStream:
+    """The messages of one client, without a socket.
+
+    Args:
+        header: the first message.
+
+    Raises:
+        ProtocolError: it is no header, or of audio that nobody can use.
+    """
+
+    def __init__(self, header: str | bytes) -> None:
+        self.ended = False
+        self.format = _format(header)
+        self.sample_rate = working_rate(self.format.sample_rate)
+        self._decoder = Decoder(self.format)
+        try:
+            self._resampler = Resampler(self.format.sample_rate, self.sample_rate, self.format.channels)
+        except UsageError as error:  # soxr is missing: ours to repair, but this client must be told
+            raise ProtocolError(str(error), 1011) from None
+
+    def receive(self, message: str | bytes) -> list[bytes | Control]:
+        """Audio (linear16 at `sample_rate`, channels interleaved) and controls; nothing after the end.
+
+        Raises:
+            ProtocolError: not what was announced, or not known.
+        """
+        if self.ended:
+            return []
+        if isinstance(message, bytes):
+            return self._hear(message)
+        data = _parsed(message)
+        if data.get("type") == "end":
+            self.ended = True
+            return []
+        return [self._control(data)]
+
+    def finish(self) -> bytes:
+        """What the resampler still held."""
+        return self._resampler.feed(self._decoder.feed(b""), last=True).tobytes()
+
+    def _hear(self, message: bytes) -> list[bytes | Control]:
+        f = self.format
+        if len(message) % f.frame_bytes:
+            raise ProtocolError(
+                f"an audio message of {len(message)} bytes: {f.encoding} with {f.channels} channel(s) comes in whole "
+                f"frames of {f.frame_bytes} bytes"
+            )
+        samples = self._resampler.feed(self._decoder.feed(message))
+        return [samples.tobytes()] if samples.size else []
+
+    def _control(self, data: dict[str, Any]) -> Control:
+        command, channel = data.get("type"), data.get("channel")
+        if command not in get_args(Command):
+            known = ", ".join(("end", *get_args(Command)))
+            raise ProtocolError(f"a message of type {_short(command)}: there are {known}")
+        if channel is not None and (type(channel) is not int or channel not in range(self.format.channels)):
+            raise ProtocolError(f"channel {_short(channel)}: the audio has 0 to {self.format.channels - 1}")
+        return Control(cast(Command, command), channel)
+
+
+def _format(header: str | bytes) -> AudioFormat:
+    if isinstance(header, bytes):
+        raise ProtocolError('audio before the header: send {"encoding": ..., "sample_rate": ...} as text first', 1002)
+    data = _parsed(header)
+    if unknown := sorted(data.keys() - _HEADER - {"type"}):
+        raise ProtocolError(f"the header has {_short(unknown[0])}: it may have {', '.join(sorted(_HEADER))}")
+    if "sample_rate" not in data:
+        raise ProtocolError("the header has no sample_rate")
+    numbers = {"version": VERSION, "channels": 1} | data
+    for name in ("version", "sample_rate", "channels"):
+        if type(numbers[name]) is not int:
+            raise ProtocolError(f"{name} is {_short(numbers[name])}: it must be a whole number")
+    if numbers["version"] != VERSION:
+        raise ProtocolError(f"version {numbers['version']} of the protocol: there is {VERSION}", 1002)
+    encoding = data.get("encoding", "linear16")
+    if not isinstance(encoding, str):
+        raise ProtocolError(f"encoding is {_short(encoding)}: it must be one of {', '.join(get_args(Encoding))}", 1003)
+    try:
+        return AudioFormat(cast(Encoding, encoding), numbers["sample_rate"], numbers["channels"])
+    except UsageError as error:
+        raise ProtocolError(str(error), 1003) from None
+
+
+def _parsed(message: str) -> dict[str, Any]:
+    try:
+        data = json.loads(message)
+    except (ValueError, RecursionError):
+        raise ProtocolError(f"not JSON: {_short(message)}") from None
+    if not isinstance(data, dict):
+        raise ProtocolError(f"not a JSON object: {_short(message)}")
+    return data
+
+
+def _short(value: Any) -> str:
+    text = ascii(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
+
+
+class SocketCall(PeerSource[Control]):
+    """A client's audio: an `AudioSource`, and the way back.
+
+    Ends with ``{"type": "end"}`` or when the client closes the connection in good order; when that breaks, or the
+    client breaks the rules, the error comes after the last audio.
+
+    Attributes:
+        format: what the client sends; the source itself is linear16 at 8 or 16 kHz.
+        on_control: called with each `Control`, in step with the audio. It must not block.
+    """
+
+    def __init__(self, peer: Peer, stream: AudioStream) -> None:
+        super().__init__(peer, stream, stream.sample_rate, stream.format.channels)
+        self.format = stream.format
+        self.on_control: Callable[[Control], object] | None = None
+
+    async def send(self, message: dict[str, Any]) -> bool:
+        """Send an object as JSON; False when the client is gone. A cancellation does not break it off half-way."""
+        return await self._peer.send(json.dumps(message))
+
+    def _notice(self, event: Control) -> None:
+        if self.on_control is not None:
+            self.on_control(event)
+
+
+def websocket_server(
+    handler: Callable[[SocketCall], Awaitable[None]],
+    *,
+    authorise: Authorise | None = None,
+    limits: Limits | None = None,
+) -> WebSocketServer:
+    """A server, for `hearout.sources.serving.serve_websockets`, that runs ``handler`` for each client.
+
+    What goes wrong with a client it is told as ``{"type": "error", "detail": ...}`` before the connection is closed.
+    """
+
+    async def answer(peer: Peer) -> None:
+        header: str | bytes | None = None
+        try:
+            with trio.move_on_after(peer.limits.start) as timeout:
+                header = await peer.receive()
+            if timeout.cancelled_caught:
+                raise ProtocolError(f"no header within {peer.limits.start:g} s", 1008)
+            if header is not None:
+                await handler(SocketCall(peer, AudioStream(header)))
+        except Exception as exc:
+            error = sole_error(exc)
+            detail = str(error) if isinstance(error, HearoutError) else "internal error"
+            await peer.send(json.dumps({"type": "error", "detail": detail}))
+            raise
+
+    return WebSocketServer(answer, authorise=authorise, limits=limits, name="websocket")

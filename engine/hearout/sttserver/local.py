@@ -1,0 +1,87 @@
+"""The local server as a child process, for as long as a block of code runs."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+import trio
+
+from hearout.errors import SessionError, UsageError
+from hearout.sttserver.server import TOKEN_VARIABLE
+
+__all__ = ["local_server"]
+
+_STOP_TIMEOUT = 2.0  # seconds
+_READY = "listening on "
+
+
+@asynccontextmanager
+async def local_server(*, sentences: Path | None = None) -> AsyncIterator[str]:
+    """Start the local server on a free port and give its URL, ``ws://127.0.0.1:PORT/v1/listen``.
+
+    The server ends with the block. It ends too when this process is killed, because it watches a pipe from here.
+
+    Args:
+        sentences: a text file with the sentences to expect; None: any English.
+
+    Raises:
+        UsageError: the recogniser is not installed, or the sentences cannot be used.
+        SessionError: the server did not start for another reason.
+    """
+    command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof"]
+    if sentences is not None:
+        command += ["--sentences", str(sentences)]
+    with tempfile.TemporaryFile() as complaints:
+        # A session of its own: Ctrl-C is for this process, which then ends the server in good order.
+        process = await trio.lowlevel.open_process(
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=complaints,
+            env={name: value for name, value in os.environ.items() if name != TOKEN_VARIABLE},  # not for this one
+            start_new_session=True,
+        )
+        try:
+            line = await _first_line(process)
+            if not line.startswith(_READY):
+                await process.wait()
+                raise _failure(process, complaints)
+            yield line.removeprefix(_READY)
+        finally:
+            with trio.CancelScope(shield=True):
+                await _stop(process)
+
+
+async def _first_line(process: trio.Process) -> str:
+    assert process.stdout is not None
+    data = b""
+    while not data.endswith(b"\n") and (more := await process.stdout.receive_some()):
+        data += more
+    return data.decode().strip()
+
+
+def _failure(process: trio.Process, complaints: BinaryIO) -> Exception:
+    complaints.seek(0)
+    lines = complaints.read().decode(errors="replace").strip().splitlines()
+    detail = lines[-1].removeprefix("hearout stt-server: ") if lines else f"exit status {process.returncode}"
+    if process.returncode == 2:
+        return UsageError(detail)
+    return SessionError(f"the local recogniser did not start: {detail}")
+
+
+async def _stop(process: trio.Process) -> None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    await process.stdin.aclose()
+    with trio.move_on_after(_STOP_TIMEOUT):
+        await process.wait()
+    process.kill()
+    await process.wait()
+    await process.stdout.aclose()

@@ -1,0 +1,109 @@
+"""The interface of a provider: a *dialect*, wire messages in, signals out, and nothing else.
+
+A dialect is pure: no socket, no clock, no task. The link (`hearout.link`) owns all of those, so one piece of
+code keeps every provider's connection alive, and a dialect is tested on golden messages alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from hearout_policies.signals import Signal
+
+__all__ = ["Dialect", "Heard", "ProviderFailed", "ProviderNews", "StreamFinished", "WireMessage"]
+
+WireMessage = str | bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A signal for the turn machine of one channel."""
+
+    channel: int
+    signal: Signal
+
+
+@dataclass(frozen=True, slots=True)
+class ProviderFailed:
+    """The provider reported an error in the stream.
+
+    Attributes:
+        permanent: trying again with the same settings is useless (bad key, bad request).
+    """
+
+    detail: str
+    permanent: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFinished:
+    """The provider has sent its last result for this connection, if it was asked to close."""
+
+
+ProviderNews = Heard | ProviderFailed | StreamFinished
+
+
+class Dialect(Protocol):
+    """How one provider speaks.
+
+    Attributes:
+        name: as in ``--stt`` and in traces.
+        sample_rate: Hz of the audio it is told to expect.
+        channels: number of audio channels it transcribes apart.
+        keepalive_after: seconds without any outgoing message after which `keepalive` is due; None: never.
+        longest: seconds that the provider lets a connection last; None: no limit is known.
+    """
+
+    name: str
+    sample_rate: int
+    channels: int
+    keepalive_after: float | None
+
+    @property
+    def longest(self) -> float | None: ...
+
+    @property
+    def silence_after(self) -> float | None:
+        """Seconds without audio after which it must be fed silence to go on, at the moment; None: not now, or never.
+
+        For providers whose own end of turn counts time by the audio they get. May change with each `decode`.
+        """
+
+    def address(self) -> str:
+        """The full url with its query; no secret in it."""
+
+    def headers(self) -> list[tuple[str, str]]:
+        """Headers of the handshake. These hold the key: never log them."""
+
+    def opening(self) -> Sequence[WireMessage]:
+        """What to send before the first audio. Called once a connection: what is kept of the one before is over."""
+
+    def audio(self, pcm: bytes) -> WireMessage:
+        """One message with ``pcm``: linear16, channels interleaved, never empty."""
+
+    def finalize(self, channel: int | None = None) -> WireMessage | None:
+        """Ask to finalise all audio sent so far; None when the provider knows no such thing."""
+
+    def keepalive(self) -> WireMessage | None:
+        """Something to send when there is no audio."""
+
+    def closing(self) -> WireMessage:
+        """Ask for the last results and a clean close."""
+
+    def decode(self, message: WireMessage, at: float, offset: float) -> Sequence[ProviderNews]:
+        """What one message means.
+
+        Args:
+            message: exactly as received.
+            at: session clock of its arrival, stamped on the signals.
+            offset: added to the provider's times, which count from the start of *its* connection, to give
+                audio time of the session.
+
+        Returns:
+            news in the order in which it is to be handled; nothing for messages that mean nothing to us.
+
+        Raises:
+            ValueError: not a message of this provider (no JSON, wrong types, times that are no numbers).
+        """

@@ -1,1 +1,0 @@
-"""turnwise inside other frameworks: a module for each, which needs that framework installed."""

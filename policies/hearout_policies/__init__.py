@@ -1,0 +1,67 @@
+"""The pure half of hearout: signals in, events and commands out. Standard library only."""
+
+from hearout_policies.events import (
+    Event,
+    Finalize,
+    Opinion,
+    Output,
+    Timings,
+    TurnAbandoned,
+    TurnAmended,
+    TurnCompleted,
+    TurnPredicted,
+    TurnResumed,
+    TurnStarted,
+    TurnUpdated,
+    as_dict,
+)
+from hearout_policies.machine import TurnMachine
+from hearout_policies.policy import PRESETS, Parameter, Policy, load_policy, preset
+from hearout_policies.rules import (
+    NEVER,
+    Endpointing,
+    FinalizeOnSilence,
+    ProviderEnd,
+    Rule,
+    Silence,
+    UtteranceEnd,
+    Verdict,
+    Wait,
+)
+from hearout_policies.signals import Word
+from hearout_policies.text import Ending
+from hearout_policies.turn import TurnView
+
+__all__ = [
+    "NEVER",
+    "PRESETS",
+    "Ending",
+    "Endpointing",
+    "Event",
+    "Finalize",
+    "FinalizeOnSilence",
+    "Opinion",
+    "Output",
+    "Parameter",
+    "Policy",
+    "ProviderEnd",
+    "Rule",
+    "Silence",
+    "Timings",
+    "TurnAbandoned",
+    "TurnAmended",
+    "TurnCompleted",
+    "TurnMachine",
+    "TurnPredicted",
+    "TurnResumed",
+    "TurnStarted",
+    "TurnUpdated",
+    "TurnView",
+    "UtteranceEnd",
+    "Verdict",
+    "Wait",
+    "Word",
+    "as_dict",
+    "load_policy",
+    "preset",
+]

@@ -1,0 +1,126 @@
+"""Turns that are over, and the words that come late for them.
+
+Which turn a word belongs to is decided by the word's own audio time, never by its arrival: a late final amends
+the turn it was spoken in, and opens none.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+from hearout_policies.signals import Transcript, Word
+from hearout_policies.transcript import Words, middle, respread, spoken
+
+__all__ = ["Closed", "Ledger", "split"]
+
+_KEPT = 4  # a final that is later than four turns is amended to the oldest one kept
+_GAP = 0.5  # without a VAD, a word that starts so long after the last one is new speech (seconds)
+
+
+@dataclass(slots=True)
+class Closed:
+    """A turn that is over.
+
+    Attributes:
+        number: of the turn.
+        words: None for words the application cleared: what still comes for them is dropped.
+        end: audio time at which its speech ended.
+        limit: audio time up to which words belong to it.
+        decided: audio time heard when it was decided.
+        vad: the local VAD heard it; then its silence up to `decided` is known.
+        cut: it was ended while its user may have spoken on (force_end, safety net).
+        said: the text last told to the application, without case and punctuation.
+    """
+
+    number: int
+    words: Words | None
+    end: float
+    limit: float
+    decided: float
+    vad: bool
+    cut: bool
+    said: str
+
+    def owns(self, word: Word) -> bool:
+        """``word`` was spoken before the end of this turn."""
+        return (middle(word) if self.vad else word.start) < self.limit
+
+    def extend(self, end: float) -> None:
+        """A word was added that ends at ``end``: what follows it closely belongs here too."""
+        self.end = max(self.end, end)
+        if not self.vad:
+            self.limit = min(self.decided, max(self.limit, end + _GAP))
+
+
+class Ledger:
+    """The latest closed turns, oldest first."""
+
+    __slots__ = ("_turns",)
+
+    def __init__(self) -> None:
+        self._turns: deque[Closed] = deque(maxlen=_KEPT)
+
+    def close(
+        self, number: int, words: Words | None, end: float, decided: float, *, vad: bool, cut: bool = False
+    ) -> None:
+        """A turn is over."""
+        limit = decided if vad else min(decided, end + _GAP)
+        said = spoken(words.text) if words else ""
+        self._turns.append(Closed(number, words, end, limit, decided, vad, cut, said))
+
+    def speech_started(self, audio: float) -> None:
+        """New speech: the border to the turn before lies half-way in the silence."""
+        if self._turns and audio < self._turns[-1].decided + _GAP:
+            last = self._turns[-1]
+            last.limit = min(last.limit, (last.end + max(audio, last.end)) / 2)
+
+    def owner(self, word: Word) -> Closed | None:
+        """The closed turn ``word`` was spoken in; None when it is newer than all of them."""
+        return next((turn for turn in self._turns if turn.owns(word)), None)
+
+    def unfinished(self, start: float) -> Closed | None:
+        """The latest closed turn that still waits for finals of a segment that starts at ``start``."""
+        waiting = (t for t in reversed(self._turns) if t.words and t.words.pending and start < t.limit)
+        return next(waiting, None)
+
+    @property
+    def last(self) -> Closed | None:
+        """The latest completed turn."""
+        return next((turn for turn in reversed(self._turns) if turn.words is not None), None)
+
+
+def split(result: Transcript, ledger: Ledger) -> tuple[list[tuple[Closed, list[Word]]], list[Word]]:
+    """Share out the words of a result: those of closed turns, and those of the present."""
+    if result.words and not result.timed:
+        return _split_untimed(result, ledger)
+    past: list[tuple[Closed, list[Word]]] = []
+    present: list[Word] = []
+    for word in result.words:
+        owner = ledger.owner(word)
+        if owner is None:
+            present.append(word)
+            continue
+        if result.is_final:
+            owner.extend(word.end)
+        if past and past[-1][0] is owner:
+            past[-1][1].append(word)
+        else:
+            past.append((owner, [word]))
+    return past, present
+
+
+def _split_untimed(result: Transcript, ledger: Ledger) -> tuple[list[tuple[Closed, list[Word]]], list[Word]]:
+    """The same for words that have no times of their own, which only their segment tells apart.
+
+    When the segment began in a turn that waits for its finals, and ends after it, as many words as it waits for are
+    that turn's, and the others are new. Otherwise the result is not torn apart: it goes where its last word belongs.
+    """
+    words = list(result.words)
+    closed = ledger.unfinished(result.start)
+    if closed and closed.words and result.end > (closed.limit if closed.vad else closed.decided):
+        count = len(closed.words.pending)
+        rest = respread(words[count:], closed.limit, max(closed.limit, result.end))
+        return [(closed, words[:count])], list(rest)
+    owner = ledger.owner(words[-1])
+    return ([], words) if owner is None else ([(owner, words)], [])

@@ -1,0 +1,276 @@
+"""A policy: named rules and a few limits. Presets, settings by key, TOML files.
+
+A policy is immutable; `Policy.replace` gives another one. Every number has a unit, a range and a reason, which
+`Policy.parameters` lists.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hearout_policies.rules import Endpointing, FinalizeOnSilence, ProviderEnd, Rule, Silence, UtteranceEnd
+from hearout_policies.rules.base import param
+from hearout_policies.text import ENDING_ODDS, Ending, Language, language, languages
+
+__all__ = ["PRESETS", "Parameter", "Policy", "load_policy", "preset"]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One number of a policy: its dotted key, value, unit, allowed range, and why it is what it is."""
+
+    key: str
+    value: float
+    unit: str
+    low: float
+    high: float
+    why: str
+
+
+def _all_rules() -> tuple[Rule, ...]:
+    return (Endpointing(), UtteranceEnd(), FinalizeOnSilence(), Silence())
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When a turn is over.
+
+    Attributes:
+        name: of the preset or file.
+        rules: in the order in which ties are decided.
+        language: code of the word lists.
+        backchannels: what is said to show that one listens; None: the language's list.
+    """
+
+    name: str = "balanced"
+    rules: tuple[Rule, ...] = field(default_factory=_all_rules)
+    language: str = "en"
+    backchannels: frozenset[str] | None = None
+    max_silence: float = param(5.0, 0.5, 600.0, "safety net: no turn stays open longer after the last sign of speech")
+    max_turn: float = param(120.0, 1.0, 3600.0, "safety net: no turn is longer; hold music and monologues end here")
+    continue_within: float = param(
+        1.0, 0.0, 10.0, "after a completion, a turn that starts so soon is marked as continuing it"
+    )
+    predict_above: float = param(
+        0.4, 0.0, 1.0, "predict an end only where the odds of the text's ending reach this; 1 never predicts", unit=""
+    )
+    suspicion_hold: float = param(
+        0.11,
+        0.0,
+        0.3,
+        "a sound that may be speech puts off an end so long: a start follows in 0.08 s and frames jitter; 0: never",
+    )
+    interrupt_words: float = param(2, 1, 20, "over the agent's speech, so many words are an interruption", unit="words")
+    interrupt_after: float = param(
+        0.7, 0.1, 10.0, "over the agent's speech, a voice for so long is an interruption, words or not"
+    )
+    backchannel_words: float = param(
+        3,
+        0,
+        20,
+        "over the agent's speech, no more words than this, all of them listed, are a backchannel",
+        unit="words",
+    )
+
+    def __post_init__(self) -> None:
+        if self.language not in languages():
+            raise ValueError(f"no word lists for language {self.language!r}; there are: {', '.join(languages())}")
+        names = [rule.name for rule in self.rules]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"policy {self.name!r} has two rules named {name!r}")
+
+    @property
+    def words(self) -> Language:
+        """The word lists of this policy's language."""
+        return language(self.language)
+
+    @property
+    def known_backchannels(self) -> frozenset[str]:
+        """The list in force."""
+        return self.words.backchannels if self.backchannels is None else self.backchannels
+
+    def predicts(self, ending: Ending) -> bool:
+        """Whether an end after such a text is worth predicting."""
+        return self.predict_above < 1 and ENDING_ODDS[ending] >= self.predict_above
+
+    def parameters(self) -> Iterator[Parameter]:
+        """All numbers of this policy, in the order of their definition."""
+        yield from _parameters("", self)
+        for rule in self.rules:
+            if dataclasses.is_dataclass(rule):
+                yield from _parameters(f"{rule.name}.", rule)
+
+    def replace(self, settings: Mapping[str, Any]) -> Policy:
+        """This policy with some of its parameters set.
+
+        Args:
+            settings: by key, as in `parameters`: ``{"max_turn": 60, "silence.plain.hold": "0.5"}``. ``language``
+                and ``backchannels`` (a list, or a string with commas) may be set too.
+
+        Raises:
+            ValueError: no such key, no number, or out of range; the message says what is allowed.
+        """
+        policy = self
+        for key, value in settings.items():
+            policy = policy._set(key, value)
+        return policy
+
+    def _set(self, key: str, value: Any) -> Policy:
+        if key == "language":
+            return dataclasses.replace(self, language=str(value))
+        if key == "backchannels":
+            listed = value.split(",") if isinstance(value, str) else value
+            if not isinstance(listed, (list, tuple)) or not all(isinstance(item, str) for item in listed):
+                raise ValueError(f"backchannels takes a list of words or phrases, not {value!r}")
+            return dataclasses.replace(self, backchannels=frozenset(item.strip().casefold() for item in listed))
+        head, _, rest = key.partition(".")
+        for index, rule in enumerate(self.rules):
+            if rest and rule.name == head and dataclasses.is_dataclass(rule) and not isinstance(rule, type):
+                changed = _set_in(rule, rest, key, value, self)
+                return dataclasses.replace(self, rules=(*self.rules[:index], changed, *self.rules[index + 1 :]))
+        changed_self: Policy = _set_in(self, key, key, value, self)
+        return changed_self
+
+    def to_dict(self) -> dict[str, Any]:
+        """What `load_policy` and a trace's header take: the preset's name and the parameters that differ from it."""
+        base = PRESETS.get(self.name, Policy)()
+        usual = {p.key: p.value for p in base.parameters()}
+        changed = {p.key: p.value for p in self.parameters() if usual.get(p.key) != p.value}
+        lists: dict[str, Any] = {}
+        if self.language != base.language:
+            lists["language"] = self.language
+        if self.backchannels is not None:
+            lists["backchannels"] = sorted(self.backchannels)
+        return {"base": base.name, **lists, **changed}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Policy:
+        """The opposite of `to_dict`; nested tables as in TOML are taken too."""
+        settings = dict(_flatten("", data))
+        base = settings.pop("base", "balanced")
+        if not isinstance(base, str):
+            raise ValueError(f"base is the name of a preset, not {base!r}; there are: {', '.join(PRESETS)}")
+        return preset(base).replace(settings)
+
+
+def _parameters(prefix: str, owner: Any) -> Iterator[Parameter]:
+    for f in dataclasses.fields(owner):
+        value = getattr(owner, f.name)
+        if "why" in f.metadata:
+            meta = f.metadata
+            yield Parameter(prefix + f.name, value, meta["unit"], meta["low"], meta["high"], meta["why"])
+        elif dataclasses.is_dataclass(value):
+            yield from _parameters(f"{prefix}{f.name}.", value)
+
+
+def _set_in(owner: Any, path: str, key: str, value: Any, policy: Policy) -> Any:
+    name, _, rest = path.partition(".")
+    found = next((f for f in dataclasses.fields(owner) if f.name == name), None)
+    inner = getattr(owner, name) if found else None
+    if found and rest and dataclasses.is_dataclass(inner):
+        return dataclasses.replace(owner, **{name: _set_in(inner, rest, key, value, policy)})
+    if not found or rest or "why" not in found.metadata:
+        near = [p.key for p in policy.parameters() if p.key.split(".")[-1] == key.split(".")[-1]]
+        hint = f"did you mean {' or '.join(near)}?" if near else "`hearout policies` lists all keys"
+        raise ValueError(f"policy {policy.name!r} has no parameter {key!r}; {hint}")
+    low, high, unit = found.metadata["low"], found.metadata["high"], found.metadata["unit"]
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise ValueError(f"{key} takes a number from {low:g} to {high:g} {unit}, not {value!r}".rstrip()) from None
+    if isinstance(value, bool) or not low <= number <= high:
+        raise ValueError(f"{key} takes a number from {low:g} to {high:g} {unit}".rstrip() + f", not {value!r}")
+    return dataclasses.replace(owner, **{name: number})
+
+
+def _flatten(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(f"{prefix}{key}.", value)
+        else:
+            yield prefix + key, value
+
+
+def _balanced() -> Policy:
+    return Policy()
+
+
+def _fast() -> Policy:
+    settings = {"silence.scale": 0.6, "predict_above": 0.2}
+    return dataclasses.replace(Policy().replace(settings), name="fast")
+
+
+def _patient() -> Policy:
+    # Near what `benchmarks.fit` finds where a cutoff is worth 6 s of waiting. 1.7 times `balanced` has the same
+    # cutoffs, but waits 0.3 s longer for the slowest tenth: what is unfinished need not wait in proportion.
+    holds = {"question": 0.5, "stop": 1.0, "plain": 1.0, "nothing": 0.7, "digits": 1.7, "comma": 1.9}
+    holds |= {"function_word": 1.8, "conjunction": 1.7, "cut_off": 1.7, "filler": 2.0}
+    settings: dict[str, float] = {"max_silence": 8.0}
+    for kind, hold in holds.items():
+        settings |= {f"silence.{kind}.hold": hold, f"silence.{kind}.deadline": max(2.6, hold + 1.4)}
+    return dataclasses.replace(Policy().replace(settings), name="patient")
+
+
+def _dictation() -> Policy:
+    settings = {"silence.scale": 3.5, "max_silence": 15.0, "max_turn": 1800.0, "predict_above": 1.0}
+    return dataclasses.replace(Policy().replace(settings), name="dictation")
+
+
+def _provider() -> Policy:
+    # No hold and no silence of ours: Flux, Soniox or Deepgram decides, with its own options.
+    return Policy(name="provider", rules=(ProviderEnd(), UtteranceEnd()), max_silence=8.0, suspicion_hold=0.0)
+
+
+def _push_to_talk() -> Policy:
+    # No rule: only the application's force_end completes a turn, or else the safety net.
+    return Policy(name="push_to_talk", rules=(), max_silence=60.0, max_turn=600.0)
+
+
+#: The presets by name.
+PRESETS: Mapping[str, Callable[[], Policy]] = {
+    "balanced": _balanced,
+    "fast": _fast,
+    "patient": _patient,
+    "dictation": _dictation,
+    "provider": _provider,
+    "push_to_talk": _push_to_talk,
+}
+
+
+def preset(name: str) -> Policy:
+    """The preset called ``name``.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"no policy named {name!r}; there are: {', '.join(PRESETS)}, or a TOML file (name.toml)")
+    return PRESETS[name]()
+
+
+def load_policy(name: str) -> Policy:
+    """A preset by name, or a policy from a TOML file (anything that ends in ``.toml``).
+
+    A file has an optional ``base`` (a preset's name), then parameters by key, in tables or dotted.
+
+    Raises:
+        ValueError: no such preset or file, or something wrong in it; the message names the file.
+    """
+    if not name.endswith(".toml"):
+        return preset(name)
+    try:
+        data = tomllib.loads(Path(name).read_text("utf-8"))
+    except OSError as error:
+        raise ValueError(f"cannot read policy file {name}: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"policy file {name} is not valid TOML: {error}") from None
+    try:
+        return Policy.from_dict(data)
+    except ValueError as error:
+        raise ValueError(f"policy file {name}: {error}") from None

@@ -1,0 +1,51 @@
+"""What a rule is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from hearout_policies.turn import TurnView
+
+__all__ = ["NEVER", "Rule", "Verdict", "param"]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A rule's answer to: if nothing more happens, when would you complete this turn? (session clock)
+
+    Attributes:
+        deadline: complete then; None: never, as far as this rule is concerned. May lie in the past.
+        hold: not before then, whatever other rules say; None: no objection.
+        finalize: ask the transcriber to finalise then; None: no need.
+    """
+
+    deadline: float | None = None
+    hold: float | None = None
+    finalize: float | None = None
+
+
+#: No deadline, no objection.
+NEVER = Verdict()
+
+
+class Rule(Protocol):
+    """One opinion about when a turn is over.
+
+    A rule keeps no state: it judges each view afresh, and the same view always gets the same verdict. The
+    machine completes a turn at ``max(min(deadlines), max(holds))``.
+
+    Attributes:
+        name: snake case; the ``reason`` of the turns it completes, and the prefix of its parameters.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    def judge(self, turn: TurnView) -> Verdict:
+        """Say when this turn should be completed, if nothing more happens."""
+
+
+def param(default: float, low: float, high: float, why: str, unit: str = "s") -> Any:
+    """A numeric parameter of a rule or policy, with what `hearout policies` prints about it."""
+    return field(default=default, metadata={"low": low, "high": high, "unit": unit, "why": why})

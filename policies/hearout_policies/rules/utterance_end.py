@@ -1,0 +1,34 @@
+"""The provider saw a gap between words: Deepgram's ``UtteranceEnd``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hearout_policies.rules.base import NEVER, Verdict, param
+from hearout_policies.turn import TurnView
+
+__all__ = ["UtteranceEnd"]
+
+
+@dataclass(frozen=True, slots=True)
+class UtteranceEnd:
+    """An utterance end that reaches the newest word closes the turn.
+
+    It measures gaps between words, not silence: a drawn-out "uhm" is such a gap. So while the local VAD hears
+    speech it is a candidate only, until the words have ceased to grow.
+    """
+
+    noise_after: float = param(
+        1.5, 0.2, 10.0, "one interval of interim results, and their way: a user who went on would show by then"
+    )
+
+    @property
+    def name(self) -> str:
+        return "utterance_end"
+
+    def judge(self, turn: TurnView) -> Verdict:
+        if turn.utterance_end is None:
+            return NEVER
+        if turn.speaking:
+            return Verdict(deadline=max(turn.utterance_end, turn.last_growth) + self.noise_after)
+        return Verdict(deadline=turn.utterance_end)
