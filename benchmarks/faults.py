@@ -2,7 +2,7 @@
 
     python -m benchmarks.faults [-o docs/faults.md]
 
-Runs every row of ``tests/faults.py`` (which ``tests/test_faults.py`` holds to what it promises) and writes the
+Runs every row of ``tests/faults/matrix.py`` (which ``tests/faults/test_faults.py`` holds to what it promises) and writes the
 page with what was measured. Time is virtual: the figures do not depend on the machine.
 """
 
@@ -16,12 +16,10 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from fault_kit import GOOD  # noqa: E402
-from fault_runs import ADDRESSES, DIALECTS, Outcome, Row, run  # noqa: E402
-from faults import BELOW, GROUPS, dialects  # noqa: E402
+from tests.faults.kit import GOOD
+from tests.faults.matrix import BELOW, GROUPS, dialects
+from tests.faults.runs import ADDRESSES, DIALECTS, Outcome, Row, run
+from tests.kit.paths import ROOT
 
 _HEAD = """\
 # What happens when things fail
@@ -29,7 +27,7 @@ _HEAD = """\
 Written by `python -m benchmarks.faults`; not edited by hand. Each row is a session in virtual time over a real
 websocket (streams in memory; sockets on this machine where the fault needs them) with a transcriber that speaks
 Deepgram's, Soniox's or Flux's protocol, hears the words of a script where they stand in the audio, and fails as told.
-`tests/test_faults.py` holds every row to what must come of it, and breaks a session after every single message, too.
+`tests/faults/test_faults.py` holds every row to what must come of it, and breaks a session after every single message, too.
 No provider's own service was used.
 
 - **with**: who the transcriber takes after; one line for those with which the same came of it. HOST is its host.

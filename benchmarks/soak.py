@@ -34,15 +34,12 @@ import trio
 from trio.testing import MockClock
 
 from hearout import Deepgram, FileSource, TurnCompleted, local_server, open_session, paced
-from hearout.link_base import LinkSettings
+from hearout.link.settings import LinkSettings
 from hearout_policies.policy import Policy, preset
-
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests"))
-
-from fault_runs import voice_gate  # noqa: E402
-from fault_server import RATE, Server, Sound, Trouble, Words  # noqa: E402
-from word_count import Count  # noqa: E402
+from tests.faults.runs import voice_gate
+from tests.faults.server import RATE, Server, Sound, Trouble, Words
+from tests.kit.paths import ROOT
+from tests.kit.word_count import Count
 
 _PHRASES = (
     "yes.",

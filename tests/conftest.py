@@ -11,11 +11,13 @@ import trio
 from hypothesis import settings
 from trio.testing import MockClock
 
+collect_ignore = ["integration"]  # its suites have environments of their own
+
 # A shell that starts the suite in the background ignores SIGINT for it, and so would all processes of the tests.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# pytest --hypothesis-profile=nightly tests/test_promises.py
+# pytest --hypothesis-profile=nightly tests/policies/test_promises.py
 settings.register_profile("fast", max_examples=100)
 settings.register_profile("nightly", max_examples=10_000)
 settings.load_profile("fast")

@@ -12,13 +12,12 @@ from typing import Any
 
 import pytest
 import trio
-from provider import Plan, Provider, Source
 
 from hearout.errors import UsageError
-from hearout.link_base import LinkStats
+from hearout.link.settings import LinkStats
 from hearout.metrics import SessionMetrics
-from hearout.notices import AudioLost, LinkDown, LinkUp, Warning
-from hearout.session import open_session
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, Warning
+from hearout.session.session import open_session
 from hearout.transcribers.deepgram import Deepgram
 from hearout_policies.events import (
     Finalize,
@@ -31,12 +30,14 @@ from hearout_policies.events import (
     TurnStarted,
     TurnUpdated,
 )
+from tests.kit.paths import DATA, DOCS
+from tests.kit.provider import Plan, Provider, Source
 
 prometheus = pytest.importorskip("prometheus_client")
 
 KEY = "dg-secret-key"
 SPEECH = [("hello", 1.0, 1.4), ("there.", 1.5, 1.9), ("yes", 5.0, 5.4), ("please.", 5.5, 6.0)]
-DOCS = Path(__file__).parent.parent / "docs" / "operations.md"
+PAGE = DOCS / "operations.md"
 
 
 def completed(turn: int, *, answered: float | None = 2.55, **values: Any) -> TurnCompleted:
@@ -150,7 +151,7 @@ def test_the_documentation_lists_all_names_and_no_others() -> None:
     SessionMetrics(registry)
     # prometheus_client tells the name of a counter without its suffix.
     names = {family.name + "_total" * (family.type == "counter") for family in registry.collect()}
-    rows = [line.split("|")[1] for line in DOCS.read_text().splitlines() if line.startswith("| `hearout_")]
+    rows = [line.split("|")[1] for line in PAGE.read_text().splitlines() if line.startswith("| `hearout_")]
     assert {re.sub(r"\{.*", "", name) for row in rows for name in re.findall("`(.*?)`", row)} == names
 
 
@@ -162,7 +163,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
 
 
 def test_the_example_in_the_documentation(own_registry: Any, run_virtual: Callable[..., Any]) -> None:
-    (snippet,) = re.findall(r"```python\n(.*?)```", DOCS.read_text(), re.DOTALL)
+    (snippet,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     namespace: dict[str, Any] = {}
     exec(snippet, namespace)
 
@@ -197,7 +198,7 @@ assert logging.getLogger("hearout.sources.file").getEffectiveLevel() == logging.
 
 def test_the_library_prints_nothing_by_itself(tmp_path: Path) -> None:
     """Not even when it logs a warning, and nobody has configured logging."""
-    whole = (Path(__file__).parent / "data" / "two_sentences.flac").read_bytes()
+    whole = (DATA / "two_sentences.flac").read_bytes()
     cut = tmp_path / "cut.flac"
     cut.write_bytes(whole[: len(whole) // 2])
     done = subprocess.run(

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,9 +14,9 @@ from hypothesis import strategies as st
 
 from hearout.errors import UsageError
 from hearout.vad import SpeechEdge, SpeechGate, WebRtcDetector
+from tests.kit.paths import SAMPLES
 
 RATE = 16_000
-SAMPLES = Path(__file__).parents[1] / "samples"
 
 
 # -- the gate ----------------------------------------------------------------------------------------------------

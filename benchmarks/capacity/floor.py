@@ -25,10 +25,10 @@ from wsproto.events import AcceptConnection, BytesMessage, Request, TextMessage
 from benchmarks.capacity.meter import Meter
 from benchmarks.capacity.script import FRAME, RATE, load_talk
 from hearout import Deepgram
-from hearout.replay_buffer import Coverage, ReplayBuffer
-from hearout.session import webrtc_gate
-from hearout.session_clock import SessionClock
-from hearout.session_core import VOICE
+from hearout.link.buffer import Coverage, ReplayBuffer
+from hearout.session.clock import SessionClock
+from hearout.session.core import VOICE
+from hearout.session.session import webrtc_gate
 from hearout.transcribers.base import Heard
 from hearout_policies.events import Finalize
 from hearout_policies.machine import TurnMachine

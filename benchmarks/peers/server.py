@@ -32,9 +32,9 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_st
 
 from benchmarks.peers.feed import RATE
 from benchmarks.peers.scenarios import Script, load_scripts
+from hearout.sttserver.deepgram.connection import MODEL_INFO, MODEL_UUID, V1Connection, to_json
+from hearout.sttserver.deepgram.options import V1Options, parse_options
 from hearout.sttserver.steps import Ask, Close, Drop, HeardWord, Send, Step
-from hearout.sttserver.v1_connection import MODEL_INFO, MODEL_UUID, V1Connection, to_json
-from hearout.sttserver.v1_options import V1Options, parse_options
 
 __all__ = ["Hearing", "Line"]
 

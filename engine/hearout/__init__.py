@@ -8,15 +8,15 @@ import logging
 
 from hearout.audio import AudioFormat
 from hearout.errors import HearoutError, SessionError, UsageError
-from hearout.link_base import LinkSettings, LinkStats
-from hearout.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
-from hearout.recorder import Recorder
-from hearout.records import Header, Trace
-from hearout.replay import Replayed, check, replay
-from hearout.session import Session, SessionEvent, open_session, webrtc_gate
+from hearout.link.settings import LinkSettings, LinkStats
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
+from hearout.session.session import Session, SessionEvent, open_session, webrtc_gate
 from hearout.sources import AudioSource, FileSource, PushSource, RawSource, paced, stdin_source
 from hearout.sttserver.local import local_server
-from hearout.trace import parse_trace, read_trace
+from hearout.traces.reader import parse_trace, read_trace
+from hearout.traces.recorder import Recorder
+from hearout.traces.records import Header, Trace
+from hearout.traces.replayer import Replayed, check, replay
 from hearout.transcribers.base import Dialect
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.flux import Flux

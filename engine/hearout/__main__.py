@@ -2,6 +2,6 @@
 
 import sys
 
-from hearout.cli import main
+from hearout.cli.main import main
 
 sys.exit(main())

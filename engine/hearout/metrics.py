@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from hearout.errors import UsageError
-from hearout.link_base import LinkStats
-from hearout.notices import AudioLost, LinkDown, LinkUp, Warning
-from hearout.session_core import SessionEvent
+from hearout.link.settings import LinkStats
+from hearout.session.core import SessionEvent
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, Warning
 from hearout_policies.events import (
     Finalize,
     TurnAbandoned,

@@ -10,7 +10,7 @@ from collections import deque
 from dataclasses import dataclass
 
 from hearout_policies.signals import Transcript, Word
-from hearout_policies.transcript import Words, middle, respread, spoken
+from hearout_policies.words import Words, middle, respread, spoken
 
 __all__ = ["Closed", "Ledger", "split"]
 

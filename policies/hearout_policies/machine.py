@@ -52,8 +52,8 @@ from hearout_policies.signals import (
     Word,
 )
 from hearout_policies.telling import completed, updated
-from hearout_policies.transcript import middle, spoken
 from hearout_policies.turn import Evidence, Turn, TurnView
+from hearout_policies.words import middle, spoken
 
 __all__ = ["TurnMachine"]
 

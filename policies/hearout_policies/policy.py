@@ -207,7 +207,7 @@ def _fast() -> Policy:
 
 
 def _patient() -> Policy:
-    # Near what `benchmarks.fit` finds where a cutoff is worth 6 s of waiting. 1.7 times `balanced` has the same
+    # Near what `benchmarks.endpointing.fit` finds if a cutoff is worth 6 s. 1.7 times `balanced` has the same
     # cutoffs, but waits 0.3 s longer for the slowest tenth: what is unfinished need not wait in proportion.
     holds = {"question": 0.5, "stop": 1.0, "plain": 1.0, "nothing": 0.7, "digits": 1.7, "comma": 1.9}
     holds |= {"function_word": 1.8, "conjunction": 1.7, "cut_off": 1.7, "filler": 2.0}

@@ -50,7 +50,7 @@ from hearout_policies.signals import (
     UtteranceEnd,
     Word,
 )
-from hearout_policies.transcript import join, middle
+from hearout_policies.words import join, middle
 
 __all__ = ["Promises", "check_policy", "check_rule", "random_signals", "signal_lists"]
 

@@ -16,13 +16,13 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import Any, Literal
 
-from hearout import aio
+import hearout.aio.session as aio
 from hearout.audio import AudioFormat, working_rate
 from hearout.errors import SessionError, UsageError
-from hearout.link_base import LinkSettings
-from hearout.notices import AudioLost, LinkDown, Warning
-from hearout.session import SessionEvent, webrtc_gate
-from hearout.session_core import TraceWriter
+from hearout.link.settings import LinkSettings
+from hearout.session.core import TraceWriter
+from hearout.session.notices import AudioLost, LinkDown, Warning
+from hearout.session.session import SessionEvent, webrtc_gate
 from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate
 from hearout_policies.events import TurnAbandoned, TurnCompleted, TurnPredicted, TurnStarted, TurnUpdated

@@ -11,13 +11,13 @@ from collections.abc import AsyncGenerator, Callable
 from functools import partial
 from typing import Any
 
-from hearout import aio
+import hearout.aio.session as aio
 from hearout.audio import AudioFormat
 from hearout.errors import HearoutError, UsageError
-from hearout.link_base import LinkSettings
-from hearout.notices import AudioLost, LinkDown, LinkUp, Warning
-from hearout.session import SessionEvent, webrtc_gate
-from hearout.session_core import TraceWriter
+from hearout.link.settings import LinkSettings
+from hearout.session.core import TraceWriter
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, Warning
+from hearout.session.session import SessionEvent, webrtc_gate
 from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate
 from hearout_policies import events

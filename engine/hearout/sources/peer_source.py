@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from hearout.sources.serving import Peer
+from hearout.serving import Peer
 
 __all__ = ["PeerSource", "WireFormat"]
 

@@ -12,8 +12,7 @@ from typing import Any
 import trio
 
 from hearout.errors import UsageError
-from hearout.sources.peer_source import PeerSource
-from hearout.sources.serving import (
+from hearout.serving import (
     Authorise,
     Limits,
     Peer,
@@ -22,6 +21,7 @@ from hearout.sources.serving import (
     WebSocketServer,
     serve_websockets,
 )
+from hearout.sources.peer_source import PeerSource
 from hearout.sources.twilio_messages import (
     SAMPLE_RATE,
     Dtmf,

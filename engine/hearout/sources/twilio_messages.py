@@ -17,8 +17,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hearout.audio import AudioFormat, Decoder
+from hearout.serving import ProtocolError
 from hearout.sources.alignment import Alignment, Resequencer
-from hearout.sources.serving import ProtocolError
 
 __all__ = [
     "SAMPLE_RATE",

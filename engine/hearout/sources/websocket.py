@@ -16,8 +16,8 @@ import trio
 from hearout.audio import AudioFormat, Decoder, Encoding, Resampler, working_rate
 from hearout.errors import HearoutError, UsageError
 from hearout.nursery import sole_error
+from hearout.serving import Authorise, Limits, Peer, ProtocolError, WebSocketServer
 from hearout.sources.peer_source import PeerSource
-from hearout.sources.serving import Authorise, Limits, Peer, ProtocolError, WebSocketServer
 
 __all__ = ["VERSION", "AudioStream", "Command", "Control", "SocketCall", "websocket_server"]
 
@@ -168,7 +168,7 @@ def websocket_server(
     authorise: Authorise | None = None,
     limits: Limits | None = None,
 ) -> WebSocketServer:
-    """A server, for `hearout.sources.serving.serve_websockets`, that runs ``handler`` for each client.
+    """A server, for `hearout.serving.serve_websockets`, that runs ``handler`` for each client.
 
     What goes wrong with a client it is told as ``{"type": "error", "detail": ...}`` before the connection is closed.
     """

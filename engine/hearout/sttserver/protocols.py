@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from hearout.sttserver.flux import FluxScript, FluxStream
-from hearout.sttserver.flux_options import parse_flux_options
+from hearout.sttserver.deepgram.options import parse_options
+from hearout.sttserver.deepgram.script import V1Script
+from hearout.sttserver.deepgram.stream import V1Stream
+from hearout.sttserver.flux.options import parse_flux_options
+from hearout.sttserver.flux.stream import FluxScript, FluxStream
 from hearout.sttserver.script import Script
-from hearout.sttserver.soniox import SonioxScript, SonioxStream
+from hearout.sttserver.soniox.stream import SonioxScript, SonioxStream
 from hearout.sttserver.steps import Refused, Stream
-from hearout.sttserver.v1 import V1Stream
-from hearout.sttserver.v1_options import parse_options
-from hearout.sttserver.v1_script import V1Script
 
 __all__ = ["PROTOCOLS", "REFUSALS", "Handshake", "Protocol"]
 

@@ -13,8 +13,8 @@ import math
 from collections import deque
 from collections.abc import Sequence
 
-from hearout.records import Answer, AudioEnd, AudioStall, LinkChange, Received, Record, Trace
 from hearout.sttserver.steps import Drop, Refused, Send, Step
+from hearout.traces.records import Answer, AudioEnd, AudioStall, LinkChange, Received, Record, Trace
 
 __all__ = ["Play", "Script"]
 

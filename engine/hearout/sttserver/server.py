@@ -19,12 +19,12 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
 
 from hearout.errors import UsageError
-from hearout.sources.serving import is_loopback
+from hearout.serving import is_loopback
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS, Handshake, Protocol
-from hearout.sttserver.recogniser import Recogniser, RecogniserFailed, RecogniserPool
+from hearout.sttserver.recogniser.pool import Recogniser, RecogniserFailed, RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.steps import Ask, Close, Decode, Drop, Refused, Send, Step, Stream
-from hearout.trace import read_trace
+from hearout.traces.reader import read_trace
 
 __all__ = ["TOKEN_VARIABLE", "SttServer", "add_arguments", "run"]
 

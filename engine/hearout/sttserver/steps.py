@@ -1,6 +1,6 @@
 """What a protocol asks of the server: decode this, tell me the words, send that, hang up.
 
-A protocol (`hearout.sttserver.v1`) is pure. It takes what the client sent and returns steps; the server
+A protocol (`hearout.sttserver.deepgram.stream`) is pure. It takes what the client sent and returns steps; the server
 (`hearout.sttserver.server`) carries them out with a recogniser a channel and a socket. Only `Ask` has an
 answer, and the protocol decides everything about time before that answer is known, so the steps of a message can
 be planned at once.

@@ -1,6 +1,6 @@
 """The interface of a provider: a *dialect*, wire messages in, signals out, and nothing else.
 
-A dialect is pure: no socket, no clock, no task. The link (`hearout.link`) owns all of those, so one piece of
+A dialect is pure: no socket, no clock, no task. The link (`hearout.link.link`) owns all of those, so one piece of
 code keeps every provider's connection alive, and a dialect is tested on golden messages alone.
 """
 

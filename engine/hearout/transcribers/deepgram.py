@@ -17,7 +17,7 @@ from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, Strea
 from hearout.transcribers.options import check_key, check_range, check_types, check_url
 from hearout.transcribers.reading import field_of, object_in, printable, shown, time_of
 from hearout_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
-from hearout_policies.transcript import spread
+from hearout_policies.words import spread
 
 __all__ = ["Deepgram"]
 

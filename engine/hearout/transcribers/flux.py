@@ -21,7 +21,7 @@ from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, WireM
 from hearout.transcribers.options import check_key, check_range, check_types, check_url
 from hearout.transcribers.reading import field_of, number_of, object_in, printable, shown, time_of
 from hearout_policies.signals import ProviderTurn, Signal, Transcript, Word
-from hearout_policies.transcript import spread
+from hearout_policies.words import spread
 
 __all__ = ["Flux"]
 

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from hearout.transcribers.reading import field_of, number_of, printable, shown
 from hearout_policies.signals import Transcript, Word
-from hearout_policies.transcript import spread
+from hearout_policies.words import spread
 
 __all__ = ["TokenReader"]
 

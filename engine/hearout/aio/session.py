@@ -1,0 +1,220 @@
+"""Sessions in an asyncio application: the same arguments, events and errors as `hearout.open_session`.
+
+The engine itself runs on trio, as a guest of the event loop and in its thread (`hearout.aio.guest`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterable, AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+from hearout.aio.guest import in_trio, notify
+from hearout.link.connection import Connector
+from hearout.link.settings import LinkSettings, LinkStats
+from hearout.link.socket import open_stream
+from hearout.nursery import open_background
+from hearout.session import session as on_trio
+from hearout.session.core import TraceWriter
+from hearout.session.session import SessionEvent, webrtc_gate
+from hearout.sources.base import AudioSource
+from hearout.sources.push import PushSource
+from hearout.sttserver import local
+from hearout.transcribers.base import Dialect
+from hearout.vad import SpeechGate
+from hearout_policies.policy import Policy
+
+__all__ = ["PushSource", "Session", "feed", "local_server", "open_session"]
+
+
+@asynccontextmanager
+async def open_session(
+    source: AudioSource,
+    transcriber: Dialect,
+    *,
+    policy: Policy | str = "balanced",
+    vad: Callable[[int], SpeechGate] | None = webrtc_gate,
+    recorder: TraceWriter | None = None,
+    realtime: bool = True,
+    stall_after: float = 0.5,
+    link: LinkSettings | None = None,
+    connect: Connector = open_stream,
+) -> AsyncIterator[Session]:
+    """Listen to ``source`` for the length of a block of asyncio::
+
+        source = PushSource()  # source.push(pcm) from any callback of the loop
+        async with aio.open_session(source, Deepgram(key)) as session:
+            async for event in session:
+                ...
+
+    The arguments are those of `hearout.open_session`. Every source of hearout will do, for it is iterated over in
+    trio; so is a source of your own, and ``connect`` is called there.
+
+    Raises:
+        UsageError: the parts do not fit together, or there is another trio run in this thread already. What goes
+            wrong later comes out of the iteration.
+    """
+    opening = on_trio.open_session(
+        source,
+        transcriber,
+        policy=policy,
+        vad=vad,
+        recorder=recorder,
+        realtime=realtime,
+        stall_after=stall_after,
+        link=link,
+        connect=connect,
+    )
+    session = Session()
+    async with in_trio(session._serve(opening), session._end):
+        yield session
+    session._raise_unseen()
+
+
+class Session:
+    """`hearout.Session` in asyncio: iterate over it for the events; the rest is synchronous, as there.
+
+    Once the block of `open_session` is left, commands do nothing.
+
+    Not made by hand: see `open_session`.
+    """
+
+    def __init__(self) -> None:
+        self._queue: deque[SessionEvent] = deque()
+        self._more = asyncio.Event()
+        self._closed = False  # there will be no more events
+        self._left = False
+        self._error: Exception | None = None
+
+    @asynccontextmanager
+    async def _serve(self, opening: AbstractAsyncContextManager[on_trio.Session]) -> AsyncIterator[None]:
+        """In trio."""
+        async with opening as self._session, open_background() as nursery:
+            nursery.start_soon(self._collect)
+            yield
+
+    async def _collect(self) -> None:
+        try:
+            async for event in self._session:
+                on_trio.enqueue(self._queue, event)
+                notify(self._more)
+        except Exception as error:
+            self._error = error
+        self._closed = True
+        notify(self._more)
+
+    def _end(self) -> None:
+        self._closed = self._left = True
+        notify(self._more)
+
+    def _raise_unseen(self) -> None:
+        if self._error is not None:
+            raise self._error
+
+    def __aiter__(self) -> AsyncIterator[SessionEvent]:
+        return self
+
+    async def __anext__(self) -> SessionEvent:
+        while not self._queue:
+            if self._error is not None:
+                error, self._error = self._error, None
+                raise error
+            if self._closed:
+                raise StopAsyncIteration
+            self._more.clear()
+            await self._more.wait()
+        return self._queue.popleft()
+
+    def force_end(self, channel: int | None = None) -> None:
+        """End the turn as soon as its words are final. ``channel`` None: on all channels; likewise below."""
+        if not self._left:
+            self._session.force_end(channel)
+
+    def hold(self, channel: int | None = None) -> None:
+        """Keep turns open until `release`."""
+        if not self._left:
+            self._session.hold(channel)
+
+    def release(self, channel: int | None = None) -> None:
+        """Undo `hold`."""
+        if not self._left:
+            self._session.release(channel)
+
+    def clear(self, channel: int | None = None) -> None:
+        """Drop what was heard so far."""
+        if not self._left:
+            self._session.clear(channel)
+
+    def send(self, message: str) -> None:
+        """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""
+        if not self._left:
+            self._session.send(message)
+
+    def agent_started(self) -> None:
+        """The voicebot begins to speak: what its user says now is a barge-in, or a backchannel."""
+        if not self._left:
+            self._session.agent_started()
+
+    def agent_stopped(self) -> None:
+        """The voicebot has ceased to speak."""
+        if not self._left:
+            self._session.agent_stopped()
+
+    @property
+    def gates(self) -> list[SpeechGate]:
+        """The voice detection of each channel, for meters; empty without."""
+        return self._session.gates
+
+    @property
+    def heard(self) -> float:
+        """Seconds of audio heard so far."""
+        return self._session.heard
+
+    @property
+    def now(self) -> float:
+        """The session clock, seconds; only inside the block."""
+        return self._session.now
+
+    @property
+    def link_stats(self) -> LinkStats:
+        """Counters of the connection."""
+        return self._session.link_stats
+
+
+async def feed(source: PushSource, chunks: AsyncIterable[bytes]) -> None:
+    """Push all that an iterator of asyncio gives, and close the source; meant to run as a task of its own.
+
+    Waits while half the limit of ``source`` is full. Returns early when the session is over. An error of ``chunks``
+    is not raised here: it closes the source, and the session raises it.
+    """
+    room = asyncio.Event()
+    source.on_taken = partial(notify, room)
+    try:
+        async for chunk in chunks:
+            while source.waiting > source.limit / 2:
+                room.clear()
+                await room.wait()
+            if source.closed:
+                break
+            source.push(chunk)
+    except Exception as error:
+        source.close(error)
+    else:
+        source.close()
+    finally:
+        source.on_taken = None
+
+
+@asynccontextmanager
+async def local_server(*, sentences: Path | None = None) -> AsyncIterator[str]:
+    """`hearout.local_server` in asyncio: start the local server on a free port and give its URL.
+
+    Raises:
+        UsageError: the recogniser is not installed, or the sentences cannot be used.
+        SessionError: the server did not start for another reason.
+    """
+    async with in_trio(local.local_server(sentences=sentences)) as url:
+        yield url

@@ -1,0 +1,226 @@
+"""``hearout listen``: a session on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    ExitStack,
+    aclosing,
+    contextmanager,
+    nullcontext,
+)
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import trio
+
+from hearout.audio import AudioFormat
+from hearout.cli.policies import add_policy_arguments, chosen_policy
+from hearout.cli.report import JsonReport, Report, TextReport, live
+from hearout.cli.tokens import Tee, TokenListing
+from hearout.cli.transcribers import add_stt_arguments, open_transcribers
+from hearout.errors import UsageError
+from hearout.nursery import open_background
+from hearout.plot.picture import check_picture, plot
+from hearout.session.core import TraceWriter
+from hearout.session.session import open_session
+from hearout.sources import AudioSource, paced, stdin_source
+from hearout.sources.address import is_web_address, shown
+from hearout.sources.encoded import audio_file
+from hearout.sources.microphone import Microphone, device_list
+from hearout.traces.reader import read_trace
+from hearout.traces.recorder import Recorder
+from hearout.traces.records import Header
+from hearout.traces.replayer import replay
+from hearout_policies.policy import Policy
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["register"]
+
+#: A source that is open, or will be, for the length of a block.
+OpenSource = AbstractAsyncContextManager[AudioSource]
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command; its ``run`` takes the arguments and returns the exit status."""
+    parser = subparsers.add_parser(
+        "listen",
+        help="listen to audio and print its turns",
+        description="Listen to audio and print one line a completed turn: its text, the rule that decided, and how "
+        "long after the end of speech.",
+    )
+    parser.add_argument(
+        "source",
+        metavar="SOURCE",
+        help="an audio file; an http or https address of a file or a broadcast; mic, mic:NAME or mic:NUMBER; or - for "
+        "raw PCM on standard input",
+    )
+    parser.add_argument("--list-devices", action=_ListDevices, nargs=0, help="list the microphones, and exit")
+    add_stt_arguments(parser)
+    add_policy_arguments(parser)
+    parser.add_argument("--json", action="store_true", help="print every event as one line of JSON")
+    parser.add_argument(
+        "--show-tokens", action="store_true", help="print after each result what is final, and what is not yet"
+    )
+    parser.add_argument("--record", metavar="TRACE", help="write a trace of the session, for hearout replay")
+    parser.add_argument("--redact", action="store_true", help="--record: mask all words")
+    parser.add_argument("--plot", metavar="PNG", help="draw the session when it is over")
+    parser.add_argument(
+        "--speed",
+        choices=["1.0", "max"],
+        default="1.0",
+        help="real time (default), or as fast as the transcriber hears",
+    )
+    raw = parser.add_argument_group("raw PCM (SOURCE -)")
+    raw.add_argument("--encoding", default="linear16", help="linear16 (default), mulaw or alaw")
+    raw.add_argument("--sample-rate", type=int, default=16000, metavar="HZ", help="default 16000")
+    raw.add_argument("--channels", type=int, default=1, metavar="N", help="interleaved; default 1")
+    parser.set_defaults(run=_run)
+
+
+class _ListDevices(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        print(device_list())
+        parser.exit()
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.redact and not args.record:
+        raise UsageError("--redact masks the words of a trace: name the trace with --record")
+    if args.json and args.show_tokens:
+        raise UsageError("--show-tokens prints lines of its own, which are no JSON: leave out --json")
+    policy = chosen_policy(args)
+    source = _source(args)
+    _check_outputs(args)
+    with _trace_path(args) as trace:
+        status = trio.run(_until_terminated, args, source, policy, trace)
+        if args.plot and not status:
+            assert trace is not None
+            recorded = read_trace(trace)
+            for picture in plot(recorded, replay(recorded), args.plot):
+                print(f"wrote {picture}", file=sys.stderr)
+    return status
+
+
+def _check_outputs(args: argparse.Namespace) -> None:
+    """Before the session and not after it: could the files be written, and would they overwrite the audio?"""
+    if (
+        args.record
+        and os.path.exists(args.source)
+        and os.path.exists(args.record)
+        and os.path.samefile(args.record, args.source)
+    ):
+        raise UsageError(f"--record {args.record}: that is the audio; name another file for the trace")
+    if args.plot:
+        check_picture(args.plot)
+        folder = os.path.dirname(args.plot) or "."
+        if not os.path.isdir(folder):
+            raise UsageError(f"--plot {args.plot}: there is no directory {folder}")
+        if not os.access(args.plot if os.path.exists(args.plot) else folder, os.W_OK) or os.path.isdir(args.plot):
+            raise UsageError(f"--plot {args.plot}: cannot be written; name another file for the picture")
+
+
+async def _until_terminated(args: argparse.Namespace, source: OpenSource, policy: Policy, trace: Path | None) -> int:
+    """The session, which SIGTERM ends in good order; returns the exit status."""
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async with open_background() as nursery:
+            nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
+            await _listen(args, source, policy, trace)
+            return 0
+    print("hearout: terminated", file=sys.stderr)
+    return 128 + signal.SIGTERM
+
+
+async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
+    await anext(signals)
+    scope.cancel()
+
+
+async def _listen(args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None) -> None:
+    realtime = args.speed != "max"
+    async with AsyncExitStack() as stack:
+        source = await stack.enter_async_context(opened)
+        transcribers = await stack.enter_async_context(open_transcribers(args))
+        transcriber = transcribers(source)
+        writers: list[TraceWriter] = []
+        if trace is not None:
+            header = Header(
+                transcriber.name, source.channels, True, policy.to_dict(), f"hearout listen {_shown(args.source)}"
+            )
+            writers.append(stack.enter_context(Recorder(trace, header, redact=args.redact)))
+        if args.show_tokens:
+            writers.append(TokenListing(replace(transcriber)))
+        recorder = Tee(writers) if writers else None
+        console = _console(args)
+        report: Report = (
+            JsonReport() if args.json else TextReport(source.channels, console if sys.stdout.isatty() else None)
+        )
+        audio = paced(source) if realtime and not _is_microphone(args.source) else source  # that sets the pace itself
+        session = await stack.enter_async_context(
+            open_session(audio, transcriber, policy=policy, recorder=recorder, realtime=realtime)
+        )
+        with live(session, report, console, source.duration) if console else nullcontext():
+            async for event in session:
+                report.show(event)
+        report.finish()
+
+
+def _source(args: argparse.Namespace) -> OpenSource:
+    """Files and devices are opened at once, so that what is wrong with them shows before anything else happens."""
+    if args.source == "-":
+        return nullcontext(stdin_source(AudioFormat(args.encoding, args.sample_rate, args.channels)))
+    if _is_microphone(args.source):
+        if args.speed == "max":
+            raise UsageError("--speed max: a microphone is heard as it is spoken to")
+        device = args.source.removeprefix("mic").removeprefix(":")
+        return aclosing(Microphone(int(device) if device.isdecimal() else device or None))
+    if is_web_address(args.source):
+        try:
+            from hearout.sources.http import http_source
+        except ModuleNotFoundError as error:
+            raise UsageError(f"listening to the web needs {error.name}: pip install 'hearout[http]'") from None
+        return http_source(args.source)
+    return nullcontext(audio_file(args.source))
+
+
+def _is_microphone(source: str) -> bool:
+    return source == "mic" or source.startswith("mic:")
+
+
+def _shown(source: str) -> str:
+    return shown(source) if is_web_address(source) else source
+
+
+@contextmanager
+def _trace_path(args: argparse.Namespace) -> Iterator[Path | None]:
+    with ExitStack() as stack:
+        if args.record:
+            yield Path(args.record)
+        elif args.plot:
+            yield Path(stack.enter_context(tempfile.TemporaryDirectory())) / "trace.jsonl"
+        else:
+            yield None
+
+
+def _console(args: argparse.Namespace) -> Console | None:
+    """The terminal that a live line can be shown on, if there is one."""
+    if args.show_tokens:  # shows the same, at length
+        return None
+    stream = sys.stdout if sys.stdout.isatty() else sys.stderr
+    if not stream.isatty() or (args.json and stream is sys.stdout):  # JSON lines move fast enough by themselves
+        return None
+    try:
+        from rich.console import Console
+    except ImportError:
+        return None  # turns are printed all the same
+    return Console(file=stream)

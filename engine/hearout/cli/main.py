@@ -1,0 +1,102 @@
+"""The command line: ``hearout listen``, ``replay``, ``plot``, ``tune``, ``policies``,
+``serve``, ``stt-server``, ``doctor``.
+
+Exit status: 0 done, 1 a session failed or a check did not hold, 2 bad usage, 130 interrupted (Ctrl-C), 141
+nobody reads standard output any more, 143 terminated. What goes wrong is one line on standard error.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
+
+from hearout.cli import doctor, listen, policies, replay, serve, tune
+from hearout.errors import SessionError, UsageError
+from hearout.sttserver import server
+
+__all__ = ["main"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns its exit status."""
+    if sys.stderr is None:
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (as long as the process runs)
+    if sys.stdout is None:
+        print("hearout: standard output is closed: send it to /dev/null if nobody is to read it", file=sys.stderr)
+        return 2
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a transcript may hold what the locale cannot print
+    logging.basicConfig(handlers=[_LogHandler()], level=logging.WARNING)
+    try:
+        try:
+            args = _parser().parse_args(arguments)
+            return int(args.run(args))
+        finally:
+            sys.stdout.flush()
+    except BaseException as error:
+        return _explain(error)
+
+
+class _LogHandler(logging.Handler):
+    """Prints to what standard error is at the moment: a live line puts something else in its place."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(f"hearout: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr, flush=True)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="hearout", description="Tells when a user has finished a turn, and what the user said."
+    )
+    parser.add_argument("--version", action="version", version=f"hearout {_version()}")
+    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    listen.register(subparsers)
+    replay.register(subparsers)
+    tune.register(subparsers)
+    serve.register(subparsers)
+    policies.register(subparsers)
+    doctor.register(subparsers)
+    stt_server = subparsers.add_parser(
+        "stt-server",
+        help="run the local recogniser as a server",
+        description="A speech recogniser on this machine that speaks the live protocols of Deepgram and Soniox.",
+    )
+    server.add_arguments(stt_server)
+    stt_server.set_defaults(run=server.run)
+    return parser
+
+
+def _version() -> str:
+    try:
+        return version("hearout")
+    except PackageNotFoundError:  # run from a source tree
+        return "(not installed)"
+
+
+def _explain(error: BaseException) -> int:
+    """One line for what was expected to go wrong; everything else is a bug, and raised."""
+    for kind, status in ((KeyboardInterrupt, 130), (UsageError, 2), (SessionError, 1)):
+        if (found := _find(error, kind)) is not None:
+            print(f"hearout: {str(found) or 'interrupted'}", file=sys.stderr)
+            return status
+    # Errors of files and connections have become the above by now: what is left is standard output.
+    if isinstance(lost := _find(error, OSError), OSError) and lost.filename is None:
+        # The interpreter would try once more when it ends, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        if isinstance(lost, BrokenPipeError):
+            return 141
+        print(f"hearout: cannot write to standard output: {lost.strerror}", file=sys.stderr)
+        return 1
+    raise error
+
+
+def _find(error: BaseException, kind: type[BaseException]) -> BaseException | None:
+    """``error`` itself or, when tasks failed side by side, the first of this kind in the group."""
+    if isinstance(error, BaseExceptionGroup):
+        return next((found for inner in error.exceptions if (found := _find(inner, kind)) is not None), None)
+    return error if isinstance(error, kind) else None

@@ -1,0 +1,180 @@
+"""``hearout replay`` and ``hearout plot``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hearout.cli.policies import add_policy_arguments, chosen_policy
+from hearout.errors import UsageError
+from hearout.plot.picture import plot
+from hearout.traces.explainer import explain
+from hearout.traces.reader import read_trace
+from hearout.traces.records import Trace
+from hearout.traces.replayer import Replayed, check, recorded_policy, replay
+from hearout_policies.events import TurnCompleted, as_dict
+from hearout_policies.policy import Policy
+
+__all__ = ["register"]
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add both commands; each parser's ``run`` takes the arguments and returns the exit status."""
+    parser = subparsers.add_parser(
+        "replay", help="run recorded sessions again, in virtual time", description=_REPLAY_TEXT
+    )
+    parser.add_argument("traces", nargs="+", metavar="TRACE", help="a trace (JSON Lines)")
+    add_policy_arguments(parser, default=None)
+    parser.add_argument("--check", action="store_true", help="compare with what each trace expects")
+    parser.add_argument("--json", action="store_true", help="one JSON object an event (--check: a trace)")
+    parser.add_argument("--explain", action="store_true", help="say why and when each turn was completed")
+    parser.set_defaults(run=_run_replay)
+
+    parser = subparsers.add_parser("plot", help="draw a recorded session", description=_PLOT_TEXT)
+    parser.add_argument("trace", metavar="TRACE", help="a trace (JSON Lines)")
+    parser.add_argument("-o", "--output", required=True, metavar="PNG", help="the picture to write")
+    parser.add_argument("--from", dest="start", type=_seconds, metavar="S", help="begin at S seconds")
+    parser.add_argument("--to", dest="stop", type=_seconds, metavar="S", help="end at S seconds")
+    add_policy_arguments(parser, default=None)
+    parser.set_defaults(run=_run_plot)
+
+
+_REPLAY_TEXT = """Replay traces without clock or network. With --check: exit status 0 when each trace comes out
+as it expects, 1 when one does not."""
+_PLOT_TEXT = """Draw a session: voice activity, words, what the transcriber said and when, turns and their latency.
+Sessions longer than a page become PNG-1, PNG-2 ..."""
+
+
+def _seconds(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, 0 or more")
+    return value
+
+
+def _policy(args: argparse.Namespace, trace: Trace) -> Policy:
+    return chosen_policy(args, None if args.policy else recorded_policy(trace))
+
+
+def _run_replay(args: argparse.Namespace) -> int:
+    if args.check:
+        return _run_check(args)
+    status = 0
+    for name in args.traces:
+        trace = read_trace(name)
+        replayed = replay(trace, _policy(args, trace))
+        if len(args.traces) > 1 and not args.json:
+            print(f"{name}:")
+        for output in replayed.outputs:
+            if args.json:
+                record = as_dict(output)
+                print(json.dumps({"trace": name, **record} if len(args.traces) > 1 else record))
+            elif isinstance(output, TurnCompleted):
+                print(explain(output) if args.explain else _one_line(output))
+        status = max(status, _complain(replayed, name))
+    return status
+
+
+def _one_line(event: TurnCompleted) -> str:
+    latency = event.timings.latency
+    after = "" if latency is None else f", {latency * 1000:.0f} ms after the end of speech"
+    doubt = "" if event.confirmed else ", not confirmed"
+    return f"{event.at:9.3f}  turn {event.turn}  {event.text}  ({event.reason}{after}{doubt})"
+
+
+def _complain(replayed: Replayed, name: str) -> int:
+    for warning in replayed.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    if replayed.unended is None:
+        return 0
+    print(f"error: {name}: {replayed.unended}", file=sys.stderr)
+    return 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One trace of the summary. ``differs`` None: the trace could not be read, and why is said elsewhere."""
+
+    trace: str
+    turns: int
+    result: str
+    differs: Sequence[str]
+
+    @property
+    def status(self) -> int:
+        return {"bad input": 2, "differs": 1}.get(self.result, 0)
+
+
+def _run_check(args: argparse.Namespace) -> int:
+    rows = []
+    for name in args.traces:
+        try:
+            trace = read_trace(name)
+            replayed = replay(trace, _policy(args, trace))
+        except UsageError as error:
+            if len(args.traces) == 1:
+                raise
+            rows.append(_Row(name, 0, "bad input", [str(error)]))
+            continue
+        differs = check(trace, replayed)
+        if args.explain and differs:
+            differs += [line for e in replayed.of_type("turn_completed") for line in _explained(e)]
+        asks = trace.expect is not None or trace.commands or trace.forbid
+        result = "differs" if differs else "holds" if asks else "expects nothing"
+        rows.append(_Row(name, len(replayed.of_type("turn_completed")), result, differs))
+    if args.json:
+        for row in rows:
+            fields = {"trace": row.trace, "turns": row.turns, "result": row.result, "differs": row.differs}
+            print(json.dumps(fields))
+    else:
+        _print_table(rows)
+    return max(row.status for row in rows)
+
+
+def _explained(event: Any) -> list[str]:
+    return explain(event).splitlines()
+
+
+def _print_table(rows: Sequence[_Row]) -> None:
+    titles = ("trace", "turns", "result", "what differs")
+    bad = sum(row.status > 0 for row in rows)
+    summary = f"{len(rows)} traces, {'all hold' if not bad else f'{bad} do not hold'}"
+    if sys.stdout.isatty():
+        try:
+            from rich.console import Console
+            from rich.table import Table
+            from rich.text import Text
+        except ImportError:
+            pass
+        else:
+            colours = {"holds": "green", "differs": "red", "bad input": "red", "expects nothing": "yellow"}
+            table = Table(*titles, title_justify="left")
+            for row in rows:
+                result = Text(row.result, style=colours[row.result])
+                table.add_row(Text(row.trace), str(row.turns), result, Text("\n".join(row.differs)))
+            console = Console()
+            console.print(table)
+            console.print(summary)
+            return
+    width = max(len(row.trace) for row in rows)
+    for row in rows:
+        first, *rest = row.differs or [""]
+        print(f"{row.trace:<{width}}  {row.turns:>3}  {row.result:<15}  {first}".rstrip())
+        print(textwrap.indent("\n".join(rest), " " * (width + 24)), end="\n" if rest else "")
+    print(summary)
+
+
+def _run_plot(args: argparse.Namespace) -> int:
+    trace = read_trace(args.trace)
+    replayed = replay(trace, _policy(args, trace))
+    for path in plot(trace, replayed, args.output, start=args.start, stop=args.stop):
+        print(path)
+    return _complain(replayed, args.trace)

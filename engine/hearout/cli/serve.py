@@ -1,0 +1,131 @@
+"""``hearout serve``: audio in and turn events out over a websocket, for programs in any language."""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import os
+import signal
+import sys
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from functools import partial
+from urllib.parse import urlsplit
+
+import trio
+
+from hearout.cli.policies import add_policy_arguments, chosen_policy
+from hearout.cli.transcribers import add_stt_arguments, open_transcribers
+from hearout.errors import UsageError
+from hearout.link.connection import Connector
+from hearout.link.socket import open_stream
+from hearout.nursery import open_background
+from hearout.serving import Authorise, Limits, Upgrade, address_of, bearer_token, is_loopback, serve_websockets
+from hearout.session.session import Session, open_session
+from hearout.sources.base import AudioSource
+from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
+from hearout.transcribers.base import Dialect
+from hearout_policies.events import as_dict
+from hearout_policies.policy import Policy
+
+__all__ = ["Transcribers", "converse", "own_pages_only", "register"]
+
+#: The environment variable for what ``--token`` says.
+TOKEN_VARIABLE = "HEAROUT_TOKEN"
+
+#: Gives the transcriber for some audio.
+Transcribers = Callable[[AudioSource], Dialect]
+
+
+async def converse(
+    call: SocketCall, transcribers: Transcribers, policy: Policy | str, connect: Connector = open_stream
+) -> None:
+    """One session: the client's audio in, every event back as a JSON object, first of all ``ready``.
+
+    Raises:
+        HearoutError: the client or the transcriber failed.
+    """
+    transcriber = transcribers(call)
+    await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
+    async with open_session(call, transcriber, policy=policy, connect=connect) as session:
+        call.on_control = partial(_obey, session)
+        async for event in session:
+            await call.send(as_dict(event))
+
+
+def _obey(session: Session, control: Control) -> None:
+    match control.command:
+        case "agent_started":
+            session.agent_started()
+        case "agent_stopped":
+            session.agent_stopped()
+        case command:
+            getattr(session, command)(control.channel)
+
+
+def own_pages_only(upgrade: Upgrade) -> bool:
+    """Keeps out pages of other sites: a browser lets any of them connect to this machine, but tells who asks."""
+    origin = upgrade.headers.get("origin")
+    try:
+        return origin is None or is_loopback(urlsplit(origin).hostname or "")
+    except ValueError:
+        return False
+
+
+def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Add the command; its ``run`` takes the arguments and returns the exit status."""
+    parser = subparsers.add_parser(
+        "serve",
+        help="take audio and give turns over a websocket",
+        description="A websocket server, for programs in any language: a JSON header and PCM in, every event out as "
+        "one JSON message. A session for each connection.",
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=int, default=8766, help="0: one that is free (default: %(default)s)")
+    parser.add_argument(
+        "--token",
+        help=f"what clients must send as Authorization: Bearer TOKEN; required when HOST is not this machine. Better "
+        f"put it into {TOKEN_VARIABLE}: a command line is seen by every user of the machine",
+    )
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=20,
+        metavar="N",
+        help="at the same time, the rest is refused (default: %(default)s)",
+    )
+    add_stt_arguments(parser)
+    add_policy_arguments(parser)
+    parser.set_defaults(run=_run)
+
+
+def _run(args: argparse.Namespace) -> int:
+    if args.connections < 1:
+        raise UsageError(f"--connections {args.connections}: there must be at least 1")
+    token = args.token or os.environ.get(TOKEN_VARIABLE)
+    if not token and not is_loopback(args.host):
+        raise UsageError(
+            f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE}, or give --token"
+        )
+    authorise: Authorise = bearer_token(token) if token else own_pages_only
+    gc.set_threshold(20_000)  # at Python's 700 it takes an eighth of all time where there are hundreds of calls
+    trio.run(_serve, args, chosen_policy(args), authorise)
+    return 0
+
+
+async def _serve(args: argparse.Namespace, policy: Policy, authorise: Authorise) -> None:
+    """Until SIGINT or SIGTERM."""
+    async with AsyncExitStack() as stack:
+        transcribers = await stack.enter_async_context(open_transcribers(args))
+        server = websocket_server(
+            partial(converse, transcribers=transcribers, policy=policy),
+            authorise=authorise,
+            limits=Limits(connections=args.connections),
+        )
+        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            nursery = await stack.enter_async_context(open_background())
+            serve = partial(serve_websockets, host=args.host)
+            (listener, *_) = await nursery.start(serve, server, args.port)
+            print(f"listening on ws://{address_of(listener)}", flush=True)
+            await anext(signals)
+    print("hearout: terminated", file=sys.stderr)

@@ -1,0 +1,82 @@
+"""What `hearout listen --show-tokens` prints: after each result what is final, and what is not yet."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from hearout.session.core import TraceWriter
+from hearout.transcribers.base import Dialect, Heard
+from hearout_policies.signals import Transcript
+from hearout_policies.words import Words, join
+
+__all__ = ["Tee", "TokenListing"]
+
+
+class TokenListing:
+    """Three lines a result: all final words since the session began, the others in the last result, a rule.
+
+    The latest transcript is the first line followed by the second. Takes the records of a trace, so that it
+    sees the messages as the session does.
+
+    Args:
+        dialect: reads the messages; not the one of the session, as it remembers what it has read.
+        show: prints a line.
+    """
+
+    def __init__(self, dialect: Dialect, show: Callable[[str], object] = print) -> None:
+        self._dialect = dialect
+        self._show = show
+        self._words = [Words() for _ in range(dialect.channels)]
+        self._shown: list[tuple[str, str] | None] = [None] * dialect.channels
+        self._offset = 0.0
+        dialect.opening()
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Take in one record: of what the transcriber said, or of a new connection; all others are passed over."""
+        if record.get("link") == "restored":
+            self._offset = record["audio"]
+            self._dialect.opening()
+        if "stt" in record:
+            self._hear(record)
+
+    def _hear(self, record: Mapping[str, Any]) -> None:
+        try:
+            news = self._dialect.decode(json.dumps(record["stt"]), record["t"], self._offset)
+        except ValueError:
+            return  # the link warns of it
+        for item in news:
+            if isinstance(item, Heard) and isinstance(item.signal, Transcript):
+                self._add(item.channel, item.signal)
+        for channel in sorted({item.channel for item in news if isinstance(item, Heard)}):
+            self._print(channel)
+
+    def _add(self, channel: int, result: Transcript) -> None:
+        words = self._words[channel]
+        if result.is_final:
+            words.add_final(result.words, result.start, result.end)
+        else:
+            words.set_interim(result.words, result.start, result.end)
+
+    def _print(self, channel: int) -> None:
+        words = self._words[channel]
+        lines = join(words.finals), join(words.pending)
+        if lines == (self._shown[channel] or ("", "")):
+            return
+        self._shown[channel] = lines
+        where = f"{channel}: " if len(self._words) > 1 else ""
+        self._show(f"{where}Final: {lines[0]}")
+        self._show(f"{where}Non-final: {lines[1]}")
+        self._show("-----")
+
+
+class Tee:
+    """Writes each record to several writers."""
+
+    def __init__(self, writers: Sequence[TraceWriter]) -> None:
+        self._writers = writers
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        for writer in self._writers:
+            writer.write(record)

@@ -1,0 +1,405 @@
+"""Sessions as text: one JSON object a line, written while a session runs or by hand.
+
+Line 1 is the header, then records in order of ``t`` (session clock, seconds; audio time is the same unless
+``audio`` says otherwise)::
+
+    {"hearout_trace": 1, "stt": "deepgram", "channels": 1, "vad": true, "policy": {...}, "source": "..."}
+    {"t": 0.52, "vad": "start", "audio": 0.44, "channel": 0}   the local VAD; "stop", "maybe" likewise
+    {"t": 1.02, "stt": {...}}                                  a provider message, exactly as received
+    {"t": 2.30, "sent": {"type": "Finalize"}}                  what the engine sent; for reading, but for Silence
+    {"on": "finalize", "after": 0.25, "stt": {...}}            the n-th of these answers the n-th Finalize
+    {"t": 5.0, "link": "lost"}                                 the provider's clock starts again at 0 ...
+    {"t": 6.1, "link": "restored", "audio": 4.2}               ... which is this audio time of the session
+    {"t": 6.2, "audio": "stalled"}                             no audio arrives; a later VAD record ends it
+    {"t": 7.0, "agent": "started"}                             or "stopped"
+    {"t": 8.0, "app": "force_end"}                             or "hold", "release", "clear"
+    {"t": 12.0, "end": true}                                   end of audio
+    {"expect": [{"type": "turn_completed", "text": "yes please", "after": 1.9, "before": 2.6}]}
+    {"expect_commands": {"finalize": {"min": 1, "max": 1}}}
+    {"forbid": ["turn_amended"]}
+
+Optional keys which live sessions write, because their replay is not exact without them: ``heard`` on ``vad``
+and ``stalled`` records (seconds of audio heard when that was noticed), and ``channel`` on ``stalled``,
+``agent`` and ``app`` records (absent: all channels). Blank lines are skipped; there are no comments.
+
+A trace holds no audio and no keys. With ``redact`` it holds no words either.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, NoReturn, cast
+
+from hearout.errors import UsageError
+from hearout.traces.recorder import Recorder, redacted
+from hearout.traces.records import (
+    VERSION,
+    AgentChange,
+    Answer,
+    AppCall,
+    AudioEnd,
+    AudioStall,
+    Bounds,
+    Expected,
+    Header,
+    LinkChange,
+    Received,
+    Record,
+    Sent,
+    Trace,
+    VoiceChange,
+)
+from hearout_policies import events
+
+__all__ = [
+    "AgentChange",
+    "Answer",
+    "AppCall",
+    "AudioEnd",
+    "AudioStall",
+    "Bounds",
+    "Expected",
+    "Header",
+    "LinkChange",
+    "Received",
+    "Record",
+    "Recorder",
+    "Sent",
+    "Trace",
+    "VoiceChange",
+    "parse_trace",
+    "read_trace",
+    "redacted",
+]
+
+DIALECTS = ("deepgram", "soniox", "flux")
+EVENTS: Mapping[str, type] = {
+    cls.type: cls
+    for cls in (
+        events.TurnStarted,
+        events.TurnUpdated,
+        events.TurnPredicted,
+        events.TurnResumed,
+        events.TurnCompleted,
+        events.TurnAmended,
+        events.TurnAbandoned,
+    )
+}
+"""Event classes by the ``type`` that traces and ``--json`` use."""
+
+
+def read_trace(path: str | Path) -> Trace:
+    """Read a trace from a file.
+
+    Raises:
+        UsageError: the file cannot be read, or a line is not what it must be (``FILE:LINE: ...``).
+    """
+    try:
+        text = Path(path).read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the trace: {error.strerror or error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a trace: a trace is JSON Lines in UTF-8") from None
+    return parse_trace(text.split("\n"), str(path))
+
+
+def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
+    """Read a trace from its lines; ``name`` stands for the file in errors.
+
+    Raises:
+        UsageError: as `read_trace`.
+    """
+    header: Header | None = None
+    records: list[Record] = []
+    answers: list[Answer] = []
+    expect: list[Expected] | None = None
+    commands: dict[str, Bounds] = {}
+    forbid: set[str] = set()
+    now = 0.0
+    for number, text in enumerate(lines, 1):
+        if not text.strip():
+            continue
+        try:
+            line = _Fields(_parse_object(text), number)
+            if header is None:
+                header = _header(line)
+            elif "expect" in line:
+                expect = (expect or []) + _expect(line, header)
+            elif "expect_commands" in line:
+                commands.update(_expect_commands(line))
+            elif "forbid" in line:
+                forbid.update(_forbid(line))
+            elif "on" in line:
+                answers.append(_answer(line))
+            else:
+                record = _record(line, header)
+                if record.t < now:
+                    _refuse(f"t goes backwards: {record.t:g} after {now:g}; records stand in order of t")
+                now = record.t
+                records.append(record)
+        except ValueError as error:
+            raise UsageError(f"{name}:{number}: {error}") from None
+    if header is None:
+        raise UsageError(f"{name}:1: the trace is empty; {_HEADER_FORM}")
+    return Trace(
+        name,
+        header,
+        tuple(records),
+        tuple(answers),
+        None if expect is None else tuple(expect),
+        commands,
+        frozenset(forbid),
+    )
+
+
+# One line. Everything below says what is wrong with it by a ValueError; `parse_trace` adds file and line.
+
+_HEADER_FORM = 'line 1 must be the header, {"hearout_trace": 1, "stt": "deepgram", "channels": 1, ...}'
+
+
+def _refuse(message: str) -> NoReturn:
+    raise ValueError(message)
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def _parse_object(text: str) -> dict[str, Any]:
+    def constant(name: str) -> NoReturn:
+        _refuse(f"{name} is not JSON; numbers must be finite")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        out = dict(pairs)
+        if len(out) < len(pairs):
+            keys = [key for key, _ in pairs]
+            _refuse(f'key "{next(key for key in keys if keys.count(key) > 1)}" stands twice in one object')
+        return out
+
+    try:
+        value = json.loads(text, parse_constant=constant, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        _refuse(f"not JSON: {error.msg} at column {error.colno}; every line is one JSON object")
+    except RecursionError:
+        _refuse("nested too deeply")
+    if not isinstance(value, dict):
+        _refuse(f"{_shown(value)} is not a JSON object; every line is one")
+    return value
+
+
+class _Fields:
+    """Takes the keys of one object, checks each, and in the end refuses those that were not taken."""
+
+    def __init__(self, data: Mapping[str, Any], line: int) -> None:
+        self.line = line
+        self._data = data
+        self._known: list[str] = []
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._data
+
+    def _take(self, key: str, default: Any, wanted: str, kinds: tuple[type, ...]) -> Any:
+        self._known.append(key)
+        if key not in self._data:
+            if default is ...:
+                _refuse(f'"{key}" is missing; it must be {wanted}')
+            return default
+        value = self._data[key]
+        # bool is an int to Python, and is not a number to anybody else.
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            _refuse(f'"{key}" must be {wanted}, not {_shown(value)}')
+        return value
+
+    def seconds(self, key: str, default: Any = ...) -> Any:
+        value = self._take(key, default, "a number of seconds, 0 or more", (int, float))
+        if value is not default and not (math.isfinite(value) and value >= 0):
+            _refuse(f'"{key}" must be a number of seconds, 0 or more, not {value}')
+        return float(value) if value is not default else value
+
+    def whole(self, key: str, default: Any = ..., least: int = 0) -> Any:
+        value = self._take(key, default, f"a whole number, {least} or more", (int,))
+        if value is not default and value < least:
+            _refuse(f'"{key}" must be a whole number, {least} or more, not {value}')
+        return value
+
+    def channel(self, header: Header, default: int | None) -> Any:
+        value = self.whole("channel", default)
+        if value is not None and value >= header.channels:
+            _refuse(f'"channel" {value} does not exist; the header says "channels": {header.channels}')
+        return value
+
+    def word(self, key: str, *allowed: str) -> Any:
+        wanted = " or ".join(f'"{word}"' for word in allowed)
+        value = self._take(key, ..., wanted, (str,))
+        if value not in allowed:
+            _refuse(f'"{key}" must be {wanted}, not {_shown(value)}')
+        return value
+
+    def string(self, key: str, default: Any = ...) -> Any:
+        return self._take(key, default, "a string", (str,))
+
+    def boolean(self, key: str, default: Any = ...) -> Any:
+        return self._take(key, default, "true or false", (bool,))
+
+    def mapping(self, key: str, default: Any = ...) -> Any:
+        return self._take(key, default, "an object", (dict,))
+
+    def sequence(self, key: str) -> Any:
+        return self._take(key, ..., "a list", (list,))
+
+    def done(self, what: str) -> None:
+        for key in self._data:
+            if key not in self._known:
+                _refuse(f'unknown key "{key}"; {what} has {", ".join(dict.fromkeys(self._known))}')
+
+
+def _header(line: _Fields) -> Header:
+    if "hearout_trace" not in line:
+        _refuse(f"not a hearout trace: {_HEADER_FORM}")
+    version = line.whole("hearout_trace")
+    if version != VERSION:
+        _refuse(f"trace of version {version}; this hearout reads version {VERSION}")
+    header = Header(
+        stt=line.word("stt", *DIALECTS),
+        channels=line.whole("channels", 1, least=1),
+        vad=line.boolean("vad", True),
+        policy=line.mapping("policy", None),
+        source=line.string("source", ""),
+    )
+    line.done("the header")
+    return header
+
+
+def _record(line: _Fields, header: Header) -> Record:
+    kinds = ("vad", "stt", "sent", "link", "audio", "agent", "app", "end")
+    kind = next((kind for kind in kinds if kind in line), None)
+    if kind is None:
+        _refuse(
+            'unknown kind of record; a record has "t" and one of ' + ", ".join(f'"{kind}"' for kind in kinds)
+            + '; or is one of "on", "expect", "expect_commands", "forbid"'
+        )  # fmt: skip
+    t: float = line.seconds("t")
+    record: Record
+    match kind:
+        case "vad":
+            if not header.vad:
+                _refuse('a "vad" record, but the header says "vad": false')
+            record = VoiceChange(
+                t,
+                line.word("vad", "start", "stop", "maybe"),
+                line.seconds("audio", t),
+                line.channel(header, 0),
+                line.seconds("heard", None),
+                line.line,
+            )
+        case "stt":
+            record = Received(t, line.mapping("stt"), line.line)
+        case "sent":
+            record = Sent(t, line.mapping("sent"), line.line)
+        case "link":
+            state = line.word("link", "lost", "restored")
+            audio = line.seconds("audio", t) if state == "restored" else None
+            record = LinkChange(t, state, audio, line.line)
+        case "audio":
+            line.word("audio", "stalled")
+            record = AudioStall(t, line.seconds("heard", None), line.channel(header, None), line.line)
+        case "agent":
+            kind_ = line.word("agent", "started", "stopped")
+            record = AgentChange(t, kind_, line.channel(header, None), line.line)
+        case "app":
+            call = line.word("app", "force_end", "hold", "release", "clear")
+            record = AppCall(t, call, line.channel(header, None), line.line)
+        case _:
+            if not line.boolean("end"):
+                _refuse('"end" must be true')
+            record = AudioEnd(t, line.line)
+    line.done(f'a record of kind "{kind}"')
+    return record
+
+
+def _answer(line: _Fields) -> Answer:
+    line.word("on", "finalize")
+    answer = Answer(line.seconds("after"), line.mapping("stt"), line.line)
+    line.done('a record of kind "on"')
+    return answer
+
+
+def _expect(line: _Fields, header: Header) -> list[Expected]:
+    entries = line.sequence("expect")
+    line.done('a record of kind "expect"')
+    out = []
+    for position, entry in enumerate(entries, 1):
+        try:
+            if not isinstance(entry, dict):
+                _refuse(f"{_shown(entry)} is not an object")
+            out.append(_expected(_Fields(entry, line.line), entry, header))
+        except ValueError as error:
+            raise ValueError(f"expect, entry {position}: {error}") from None
+    return out
+
+
+def _expected(entry: _Fields, data: Mapping[str, Any], header: Header) -> Expected:
+    kind = entry.word("type", *EVENTS) if "type" in entry else "turn_completed"
+    after, before = entry.seconds("after", None), entry.seconds("before", None)
+    if after is not None and before is not None and before < after:
+        _refuse(f'"before" {before:g} lies before "after" {after:g}')
+    values: dict[str, Any] = {}
+    keys = [f.name for f in fields(EVENTS[kind])]
+    for key in keys:
+        if key not in data:
+            continue
+        match key:
+            case "channel":
+                values[key] = entry.channel(header, 0)
+            case "text" | "reason":
+                values[key] = entry.string(key)
+            case "confirmed" | "agent_speaking" | "backchannel":
+                values[key] = entry.boolean(key)
+            case "at" | "audio_start" | "audio_end":
+                values[key] = entry.seconds(key)
+            case "turn" | "continues":
+                values[key] = None if data[key] is None else entry.whole(key)
+            case "timings":
+                values[key] = entry.mapping(key)
+                _known_keys(values[key], events.Timings, "timings")
+            case _:
+                values[key] = data[key]
+    known = ["type", "after", "before", *keys]
+    for key in data:
+        if key not in known:
+            _refuse(f'unknown key "{key}"; an expected {kind} has {", ".join(known)}')
+    return Expected(kind, after, before, values, entry.line)
+
+
+def _known_keys(data: Mapping[str, Any], cls: Any, what: str) -> None:
+    known = [f.name for f in fields(cls)]
+    for key in data:
+        if key not in known:
+            _refuse(f'unknown key "{key}"; {what} has {", ".join(known)}')
+
+
+def _expect_commands(line: _Fields) -> dict[str, Bounds]:
+    commands = _Fields(line.mapping("expect_commands"), line.line)
+    line.done('a record of kind "expect_commands"')
+    limits = _Fields(commands.mapping("finalize"), line.line)
+    commands.done('"expect_commands"')
+    bounds = Bounds(limits.whole("min", 0), limits.whole("max", None))
+    limits.done('"finalize"')
+    if bounds.most is not None and bounds.most < bounds.least:
+        _refuse(f'"max" {bounds.most} is less than "min" {bounds.least}')
+    return {"finalize": bounds}
+
+
+def _forbid(line: _Fields) -> list[str]:
+    names = line.sequence("forbid")
+    line.done('a record of kind "forbid"')
+    allowed = (*EVENTS, "command")
+    for name in names:
+        if name not in allowed:
+            _refuse(f'"forbid" names {_shown(name)}; events are {", ".join(allowed)}')
+    return cast("list[str]", names)

@@ -1,0 +1,127 @@
+"""Write a trace while a session runs (the format: `hearout.traces.reader`)."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Self
+
+from hearout.errors import SessionError, UsageError
+from hearout.traces.records import Header
+
+__all__ = ["Recorder", "redacted"]
+
+
+class Recorder:
+    """Writes the records of a session, each as it happens, so that a crash leaves a readable trace.
+
+    Args:
+        target: a path, which is created or overwritten, or an open text file, which stays open.
+        header: line 1.
+        redact: write no words: see `redacted`.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+
+    def __init__(self, target: str | Path | IO[str], header: Header, *, redact: bool = False) -> None:
+        self._redact = redact
+        self._name = str(target) if isinstance(target, (str, Path)) else getattr(target, "name", "trace")
+        self._owned = isinstance(target, (str, Path))
+        if isinstance(target, (str, Path)):
+            try:
+                # A line at a time: some hundred bytes now and then, no work for a thread. The backslash form of
+                # half a surrogate pair, which UTF-8 cannot hold, happens to be the JSON form too.
+                self._file: IO[str] = open(  # noqa: SIM115 (closed by `close`)
+                    target, "w", encoding="utf-8", errors="backslashreplace", buffering=1, newline="\n"
+                )
+            except OSError as error:
+                raise UsageError(f"{target}: cannot write the trace: {error.strerror or error}") from None
+        else:
+            self._file = target
+        try:
+            self._write(header.as_dict())
+        except SessionError:
+            self.close()
+            raise
+
+    def write(self, record: Mapping[str, Any]) -> None:
+        """Append one record.
+
+        Raises:
+            SessionError: the file cannot be written any more (disk full).
+        """
+        if self._redact:
+            record = {k: redacted(v) if k in ("stt", "sent") else v for k, v in record.items()}
+        self._write(record)
+
+    def _write(self, record: Mapping[str, Any]) -> None:
+        try:
+            text = json.dumps(record, ensure_ascii=False, allow_nan=False)
+        except ValueError:
+            # A provider's NaN, which Python's parser lets in and which is not JSON.
+            text = json.dumps(_finite(record), ensure_ascii=False)
+        try:
+            self._file.write(text + "\n")
+        except OSError as error:
+            raise SessionError(f"{self._name}: cannot write the trace: {error.strerror or error}") from None
+
+    def close(self) -> None:
+        """Close the file, if this opened it."""
+        if self._owned:
+            with suppress(OSError):  # a full disk, which writing has told of already
+                self._file.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+# What a replay needs to read. All other strings are masked, so that a field nobody thought of does not leak.
+_STRUCTURE = frozenset(
+    {"type", "code", "error_type", "event", "trigger", "request_id", "language", "translation_status"}
+)
+
+
+def redacted(message: Any, key: str = "") -> Any:
+    """A provider message without its words: letters become x, digits 0; times, punctuation and shape stay.
+
+    The number and length of words stay too, so it replays like the original, except where a rule reads the
+    words (how long to wait after "and" or after spoken digits).
+    """
+    if isinstance(message, Mapping):
+        return {k: redacted(v, k) for k, v in message.items()}
+    if isinstance(message, list):
+        return [redacted(value, key) for value in message]
+    if isinstance(message, str) and key not in _STRUCTURE and not _is_marker(message):
+        return "".join(_mask(char) for char in message)
+    return message
+
+
+def _is_marker(text: str) -> bool:
+    """Soniox sends its end marks, ``<end>`` and ``<fin>``, as the text of a token."""
+    return text.strip() in ("<end>", "<fin>")
+
+
+def _mask(char: str) -> str:
+    if char.isdecimal():
+        return "0"
+    if char.isalnum():
+        return "X" if char.isupper() else "x"
+    return char
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _finite(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(v) for v in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,192 @@
+"""What a trace is made of, typed: the header, the records, the expectations. `hearout.traces.reader` reads them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = [
+    "VERSION",
+    "AgentChange",
+    "Answer",
+    "AppCall",
+    "AudioEnd",
+    "AudioStall",
+    "Bounds",
+    "Expected",
+    "Header",
+    "LinkChange",
+    "Received",
+    "Record",
+    "Sent",
+    "Trace",
+    "VoiceChange",
+]
+
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """Line 1.
+
+    Attributes:
+        stt: name of the dialect of all ``stt`` messages.
+        channels: number of audio channels, each with a turn machine of its own.
+        vad: a local VAD took part.
+        policy: the settings the session ran under, or None: the default policy.
+        source: where this comes from, for people.
+    """
+
+    stt: str
+    channels: int = 1
+    vad: bool = True
+    policy: Mapping[str, Any] | None = None
+    source: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The JSON form."""
+        out: dict[str, Any] = {"hearout_trace": VERSION, "stt": self.stt, "channels": self.channels}
+        out["vad"] = self.vad
+        if self.policy is not None:
+            out["policy"] = dict(self.policy)
+        out["source"] = self.source
+        return out
+
+
+@dataclass(frozen=True, slots=True)
+class VoiceChange:
+    """The local VAD noticed at ``t`` that speech began or ended at ``audio``, or that it may have begun ("maybe")."""
+
+    t: float
+    kind: Literal["start", "stop", "maybe"]
+    audio: float
+    channel: int = 0
+    heard: float | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """One message of the provider, as parsed JSON."""
+
+    t: float
+    message: Mapping[str, Any]
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What the engine sent. Replay sends its own."""
+
+    t: float
+    message: Mapping[str, Any]
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkChange:
+    """The connection was lost, or is up again and fed from ``audio`` on (None when lost)."""
+
+    t: float
+    state: Literal["lost", "restored"]
+    audio: float | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioStall:
+    """No audio arrives any more. ``channel`` None: on all channels."""
+
+    t: float
+    heard: float | None = None
+    channel: int | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AgentChange:
+    """The voicebot began or ceased to speak."""
+
+    t: float
+    kind: Literal["started", "stopped"]
+    channel: int | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AppCall:
+    """The application took a hand."""
+
+    t: float
+    kind: Literal["force_end", "hold", "release", "clear"]
+    channel: int | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class AudioEnd:
+    """No audio will come any more."""
+
+    t: float
+    line: int = field(default=0, compare=False)
+
+
+Record = VoiceChange | Received | Sent | LinkChange | AudioStall | AgentChange | AppCall | AudioEnd
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What the provider answers to a Finalize, ``after`` seconds later."""
+
+    after: float
+    message: Mapping[str, Any]
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """One event that must occur.
+
+    Attributes:
+        type: the event's type.
+        after, before: bounds of its ``at``, both included.
+        values: other keys of the event's JSON form that must agree.
+    """
+
+    type: str
+    after: float | None
+    before: float | None
+    values: Mapping[str, Any]
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """How often a command may be given; ``most`` None: no limit."""
+
+    least: int
+    most: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """A whole trace.
+
+    Attributes:
+        name: the file, for messages.
+        records: what happened, in order of ``t``.
+        answers: the n-th answers the n-th Finalize of a replay.
+        expect: None when the trace expects nothing; an empty tuple when it expects that no turn completes.
+        commands: bounds by command name.
+        forbid: types that must not occur.
+    """
+
+    name: str
+    header: Header
+    records: tuple[Record, ...]
+    answers: tuple[Answer, ...] = ()
+    expect: tuple[Expected, ...] | None = None
+    commands: Mapping[str, Bounds] = field(default_factory=dict)
+    forbid: frozenset[str] = frozenset()

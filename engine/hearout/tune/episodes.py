@@ -1,0 +1,272 @@
+"""What would another policy have done? A turn of a trace, run again with a transcriber that reacts.
+
+The policy decides when a Finalize is sent, and so when words become final. A recording holds the answers to the
+Finalizes of *its* policy. Here they are taken out, and put back where the other policy asks:
+
+- A Finalize is answered with the delay of the recorded Finalize nearest to it in time. The answer brings all words
+  that the recogniser finally found in the audio up to the moment of the Finalize, unless they are final already.
+- A recorded answer that this policy did not ask for shows what the recogniser had understood by then: it comes as
+  an interim result, when the next one would have been due.
+- All other results come when they came, less the words that are final already, plus those that are not yet.
+
+What this cannot know: a Finalize makes some providers drop the endpoint that would have come a moment later, so
+for a policy that asks later than the recorded one the endpoint is missing. Words that a Finalize in mid-word
+would have spoilt are not. What the user does is fixed, too: whoever was cut off might have said something else.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from dataclasses import dataclass, replace
+from itertools import pairwise
+from statistics import median
+
+from hearout.traces.records import Trace
+from hearout.tune.labels import Pause, Recording, hear, pauses
+from hearout_policies import events, signals
+from hearout_policies.machine import TurnMachine
+from hearout_policies.policy import Policy
+from hearout_policies.signals import Signal, Transcript, UtteranceEnd, Word
+from hearout_policies.words import middle
+
+__all__ = ["Completion", "Episode", "episodes", "run"]
+
+_USUAL_DELAY = 0.25  # seconds from Finalize to answer; Deepgram's median, where a recording has none
+_USUAL_INTERVAL = 1.0  # seconds between interim results; Deepgram's
+_NO_FINALIZE = ("flux",)  # has no such message
+_LENDERS = 16  # recorded Finalizes, the nearest, that may lend their delay
+_MOST_TICKS = 1000  # deadlines with no signal between them; a turn needs a handful
+_WAIT = 60.0  # virtual seconds beyond the bounds of the policy, as in `hearout.traces.replayer`
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One turn of a user, the holds in it, and the silence behind it, on one channel.
+
+    It ends before the user speaks again: had the policy waited longer, the agent and with it the user would have.
+
+    Attributes:
+        trace: number of the trace it is from.
+        pauses: with times on the session clock.
+        signals: in order; the answers to Finalizes are among them.
+        words: all final words of the turn, by audio time.
+        delays: (when, seconds to the answer or None) of the recorded Finalizes near this turn; None: this
+            transcriber answers none.
+        interval: seconds between interim results.
+        offset: session clock minus audio time.
+    """
+
+    trace: int
+    pauses: tuple[Pause, ...]
+    signals: tuple[Signal, ...]
+    words: tuple[Word, ...]
+    delays: tuple[tuple[float, float | None], ...] | None
+    interval: float
+    offset: float
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """A turn was completed at ``at`` (session clock) with words up to ``reach`` (audio time)."""
+
+    at: float
+    reach: float
+
+
+def episodes(trace: Trace, number: int = 0) -> list[Episode]:
+    """Cut a trace into turns.
+
+    Raises:
+        UsageError: as `hearout.traces.replayer.replay`.
+    """
+    channels = hear(trace)
+    out: list[Episode] = []
+    for heard, found in zip(channels, pauses(trace, channels), strict=True):
+        interval = _interval(heard)
+        turn: list[tuple[float, Pause]] = []
+        before, since = -math.inf, -math.inf  # border to the turn before, in audio time; session clock
+        for first, pause in found:
+            turn.append((first, pause))
+            if pause.kind == "hold":
+                continue
+            last = pause.resume == math.inf
+            border = math.inf if last else (pause.start + pause.resume) / 2
+            until = math.inf if last else heard.session(pause.resume)
+            out.append(
+                Episode(
+                    number,
+                    tuple(_on_session_clock(p, heard) for _, p in turn),
+                    tuple(_slice(heard, before, since, border, until)),
+                    tuple(word for word in heard.words if before <= middle(word) < border),
+                    None if trace.header.stt in _NO_FINALIZE else _delays(heard, pause),
+                    interval,
+                    heard.session(pause.start) - pause.start,
+                )
+            )
+            turn, before, since = [], border, until
+    return out
+
+
+def _delays(heard: Recording, pause: Pause) -> tuple[tuple[float, float | None], ...]:
+    at = heard.session(pause.start)
+    near = sorted(heard.finalizes, key=lambda sent: abs(sent[0] - at))[:_LENDERS]
+    return tuple((sent, None if back is None else back - sent) for sent, back in near)
+
+
+def _interval(heard: Recording) -> float:
+    times = [s.at for s in heard.signals if isinstance(s, Transcript) and not s.finalized]
+    gaps = [b - a for a, b in pairwise(times) if 0.05 <= b - a <= 3.0]
+    return median(gaps) if gaps else _USUAL_INTERVAL
+
+
+def _on_session_clock(pause: Pause, heard: Recording) -> Pause:
+    resume = pause.resume if pause.resume == math.inf else heard.session(pause.resume)
+    return Pause(heard.session(pause.start), resume, pause.kind)
+
+
+def _slice(heard: Recording, before: float, since: float, border: float, until: float) -> list[Signal]:
+    """The signals from ``since`` to ``until``, without what they say about audio before ``before``."""
+    out: list[Signal] = []
+    speaking: float | None = None
+    for s in heard.signals:
+        if s.at <= since:
+            if isinstance(s, (signals.SpeechStarted, signals.SpeechStopped)):
+                speaking = s.audio if isinstance(s, signals.SpeechStarted) else None
+            continue
+        if s.at > until:
+            break
+        if speaking is not None and not out:
+            # Noise holds the VAD open since before this turn.
+            out.append(signals.SpeechStarted(since, max(before, speaking)))
+        match s:
+            case Transcript(words=words):
+                kept = tuple(word for word in words if before <= middle(word) < border)
+                if len(kept) < len(words) and not kept:
+                    continue
+                if not s.words and s.end <= before:
+                    continue
+                out.append(s if len(kept) == len(words) else replace(s, words=kept, start=max(s.start, before)))
+            case UtteranceEnd(last_word_end=float(end)) if end < before:
+                continue
+            case _:
+                out.append(s)
+    return out
+
+
+def run(episode: Episode, policy: Policy) -> list[Completion]:
+    """The turns that ``policy`` completes, in virtual time."""
+    return _Run(episode, policy).run()
+
+
+class _Run:
+    def __init__(self, episode: Episode, policy: Policy) -> None:
+        self._episode = episode
+        self._machine = TurnMachine(policy)
+        self._patience = policy.max_turn + policy.max_silence + _WAIT
+        self._covered = -math.inf  # audio time up to which words are final, here
+        self._connected = True
+        self._out: list[Completion] = []
+        # (time, rank, order, what); an answer that was asked for goes before all that comes with it.
+        self._queue: list[tuple[float, int, int, Signal]] = []
+        latest = episode.signals[0].at if episode.signals else 0.0
+        for order, s in enumerate(episode.signals):
+            at = s.at
+            if isinstance(s, Transcript):
+                if s.finalized:
+                    at = max(at, latest + episode.interval)
+                    s = replace(s, at=at, is_final=False, finalized=False, endpoint=False)
+                else:
+                    latest = at
+            self._queue.append((at, 1, order, s))
+        heapq.heapify(self._queue)
+        self._order = len(self._queue)
+
+    def run(self) -> list[Completion]:
+        ticks, now = 0, 0.0
+        machine, queue = self._machine, self._queue
+        while True:
+            due = machine.deadline
+            if queue and (due is None or queue[0][0] <= due):
+                now, _, _, s = heapq.heappop(queue)
+                ticks = 0
+                self._deliver(now, s)
+                continue
+            if due is None or due > now + self._patience or ticks > _MOST_TICKS:
+                return self._out
+            ticks += 1
+            self._handle(signals.Tick(due))
+
+    def _deliver(self, at: float, s: Signal) -> None:
+        match s:
+            case Transcript(finalized=True):
+                words = self._missing(s.end)
+                self._covered = max(self._covered, s.end)
+                self._handle(replace(s, words=words))
+            case Transcript():
+                if (result := self._as_known_here(s)) is not None:
+                    self._handle(result)
+            case UtteranceEnd(last_word_end=None):
+                # "-1" says that the words were final; they need not be, here.
+                words = self._missing(at - self._episode.offset)
+                self._handle(replace(s, last_word_end=words[-1].end) if words else s)
+            case signals.LinkLost():
+                self._connected = False
+                self._queue[:] = [entry for entry in self._queue if entry[1] > 0]
+                heapq.heapify(self._queue)
+                self._handle(s)
+            case signals.LinkRestored():
+                self._connected = True
+                self._handle(s)
+            case _:
+                self._handle(s)
+
+    def _missing(self, until: float) -> tuple[Word, ...]:
+        """Words before ``until`` that are not final yet."""
+        return tuple(word for word in self._episode.words if self._covered <= middle(word) < until)
+
+    def _as_known_here(self, s: Transcript) -> Transcript | None:
+        earlier = self._missing(min(s.start, s.words[0].start if s.words else s.start))
+        words = tuple(word for word in s.words if middle(word) >= self._covered)
+        if s.is_final:
+            covered, self._covered = self._covered, max(self._covered, s.end)
+        else:
+            covered = self._covered
+        if not earlier and len(words) == len(s.words):
+            return s
+        if s.words and not words and not earlier and not s.endpoint:
+            return None  # all of it is known
+        start = min(s.start, earlier[0].start) if earlier else s.start
+        return replace(s, words=(*earlier, *words), start=max(start, min(covered, s.end)))
+
+    def _handle(self, s: Signal) -> None:
+        for output in self._machine.handle(s):
+            match output:
+                case events.Finalize():
+                    self._answer(output.at)
+                case events.TurnCompleted():
+                    reach = max((word.end for word in output.words), default=output.audio_end)
+                    self._out.append(Completion(output.at, reach))
+
+    def _answer(self, asked: float) -> None:
+        audio = asked - self._episode.offset
+        delay = self._delay(asked, bool(self._missing(audio)))
+        if not self._connected or delay is None:
+            return
+        start = max(self._covered, self._episode.words[0].start if self._episode.words else 0.0)
+        answer = Transcript(asked + delay, (), min(start, audio), audio, is_final=True, finalized=True)
+        heapq.heappush(self._queue, (answer.at, 0, self._order, answer))
+        self._order += 1
+
+    def _delay(self, asked: float, due: bool) -> float | None:
+        """Of the recorded Finalize nearest in time; when words are ``due``, of the nearest that was answered."""
+        delays = self._episode.delays
+        if delays is None:
+            return None
+        if not delays:
+            return _USUAL_DELAY
+        _, nearest = min(delays, key=lambda sent: abs(sent[0] - asked))
+        if nearest is None and due:
+            answered = [sent for sent in delays if sent[1] is not None]
+            return min(answered, key=lambda sent: abs(sent[0] - asked))[1] if answered else None
+        return nearest

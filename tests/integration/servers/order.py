@@ -1,0 +1,44 @@
+"""`samples/order.flac` for other people's clients: its audio, what is said in it and when, a server that knows it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from tests.kit.paths import SAMPLES
+from tests.kit.serving import serving
+
+RATE = 16_000
+TURNS: list[dict[str, Any]] = json.loads((SAMPLES / "order.json").read_text())["turns"]
+SENTENCES = [turn["text"] for turn in TURNS]
+PHRASES = [*SENTENCES, "i would like a large coffee and", "a bottle of water"]  # there is a pause of 0.8 s between
+
+
+def order() -> bytes:
+    """12.4 s, linear16 mono at 16 kHz."""
+    samples, rate = soundfile.read(SAMPLES / "order.flac", dtype="int16")
+    assert rate == RATE
+    data: bytes = samples.tobytes()
+    return data
+
+
+@contextmanager
+def order_server(folder: Path, *options: str) -> Iterator[str]:
+    """HOST:PORT of a server with the real recogniser, which expects these phrases."""
+    sentences = folder / "order.txt"
+    sentences.write_text("\n".join(PHRASES))
+    with serving(folder, "--sentences", str(sentences), *options) as server:  # of two --sentences the last counts
+        yield server
+
+
+def words_wrong(texts: list[str]) -> int:
+    """How many words of the order were heard wrong, or not; PocketSphinx may miss one where its audio was cut."""
+    said, heard = " ".join(SENTENCES).split(), " ".join(texts).split()
+    right = sum(block.size for block in SequenceMatcher(None, said, heard, autojunk=False).get_matching_blocks())
+    return max(len(said), len(heard)) - right

@@ -1,0 +1,132 @@
+"""Policies: presets, settings by key, TOML files, and clear refusals."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hearout.traces.reader import read_trace
+from hearout.traces.replayer import check, replay
+from hearout_policies import PRESETS, Endpointing, Policy, ProviderEnd, Silence, load_policy, preset
+from tests.kit.paths import CASES
+
+
+def silence(policy: Policy) -> Silence:
+    return next(rule for rule in policy.rules if isinstance(rule, Silence))
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_have_their_names_and_survive_a_round_trip(name: str) -> None:
+    policy = preset(name)
+    assert policy.name == name
+    assert Policy.from_dict(policy.to_dict()) == policy
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_parameter_is_documented_and_within_its_range(name: str) -> None:
+    parameters = list(preset(name).parameters())
+    assert len({p.key for p in parameters}) == len(parameters)
+    for p in parameters:
+        assert p.why, p.key
+        assert p.low <= p.value <= p.high, p.key
+
+
+def test_the_backchannels_can_be_chosen() -> None:
+    policy = Policy().replace({"backchannels": ["Mhm", "go on"]})
+    assert policy.known_backchannels == {"mhm", "go on"}
+    assert Policy().replace({"backchannels": "mhm, go on"}) == policy
+    assert Policy.from_dict(policy.to_dict()) == policy
+
+
+@pytest.mark.parametrize("rule", Policy().rules)
+def test_a_wait_is_no_longer_than_its_deadline(rule: object) -> None:
+    if isinstance(rule, Silence):
+        for name in ("question", "stop", "plain", "conjunction", "filler", "digits", "nothing"):
+            assert getattr(rule, name).hold <= getattr(rule, name).deadline
+
+
+def test_replace_sets_parameters_at_any_depth() -> None:
+    policy = Policy().replace({"max_turn": "60", "silence.plain.hold": 0.8, "endpointing.noise_after": "3"})
+    assert policy.max_turn == 60
+    assert silence(policy).plain.hold == 0.8
+    assert policy.rules[0] == Endpointing(noise_after=3)
+    assert Policy().max_turn == 120, "the original is left alone"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"plain.hold": 1}, "no parameter 'plain.hold'; did you mean silence"),
+        ({"nonsense": 1}, "no parameter 'nonsense'; `hearout policies` lists all keys"),
+        ({"silence.plain": 1}, "no parameter 'silence.plain'"),
+        ({"silence": 1}, "no parameter 'silence'"),
+        ({"rules": 1}, "no parameter 'rules'"),
+        ({"name": "x"}, "no parameter 'name'"),
+        ({"silence.plain.hold": "soon"}, "silence.plain.hold takes a number from 0 to 30 s, not 'soon'"),
+        ({"silence.plain.hold": 31}, "silence.plain.hold takes a number from 0 to 30 s, not 31"),
+        ({"silence.plain.hold": float("nan")}, "takes a number from 0 to 30 s, not nan"),
+        ({"silence.plain.hold": True}, "takes a number from 0 to 30 s, not True"),
+        ({"backchannels": 3}, "backchannels takes a list of words or phrases, not 3"),
+        ({"max_turn": -1}, "max_turn takes a number from 1 to 3600 s, not -1"),
+        ({"language": "xx"}, "no word lists for language 'xx'"),
+    ],
+)
+def test_bad_settings_are_refused_by_name(settings: dict[str, float | str], message: str) -> None:
+    with pytest.raises(ValueError, match=message.replace("(", r"\(")):
+        Policy().replace(settings)
+
+
+def test_a_toml_file(tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('base = "patient"\nmax_turn = 60\n[silence.digits]\nhold = 1.5\n')
+    policy = load_policy(str(path))
+    assert (policy.name, policy.max_turn, silence(policy).digits.hold) == ("patient", 60, 1.5)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("max_turn = ", "not valid TOML"),
+        ('base = "quick"', "no policy named 'quick'; there are: balanced"),
+        ("base = 3", "base is the name of a preset, not 3"),
+        ("max_tern = 3", "has no parameter 'max_tern'"),
+        ("max_turn = [3]", "max_turn takes a number"),
+    ],
+)
+def test_a_bad_toml_file_is_refused_by_its_name(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=f"policy file .*mine.toml.*{message}"):
+        load_policy(str(path))
+
+
+def test_a_missing_file_and_an_unknown_name() -> None:
+    with pytest.raises(ValueError, match=r"cannot read policy file nowhere.toml: No such file"):
+        load_policy("nowhere.toml")
+    with pytest.raises(ValueError, match="no policy named 'slow'"):
+        load_policy("slow")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "flux_connection_lost_in_a_turn",
+        "flux_prediction_then_an_empty_end",
+        "flux_turn_no_vad",
+        "flux_turn_with_a_prediction_taken_back",
+        "flux_two_turns",
+        "soniox_end_alone_in_its_message",
+        "soniox_last_words_not_final_at_the_end",
+    ],
+)
+def test_where_the_provider_ends_a_turn_it_comes_out_as_with_our_rules(name: str) -> None:
+    trace = read_trace(CASES / f"{name}.jsonl")
+    assert check(trace, replay(trace, preset("provider"))) == []
+
+
+def test_the_provider_has_more_time_than_it_takes_by_its_own_defaults() -> None:
+    (rule,) = (rule for rule in preset("provider").rules if isinstance(rule, ProviderEnd))
+    assert rule.silence > 3.0, "the longest max_endpoint_delay_ms of Soniox"
+    assert rule.silence + rule.patience > 5.0, "eot_timeout_ms of Flux"
+    assert preset("provider").max_silence > rule.silence + rule.patience

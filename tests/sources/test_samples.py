@@ -1,0 +1,58 @@
+"""The recordings in samples/ and what is said to be true about them."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+import soundfile
+
+from hearout.sources import FileSource
+from tests.kit.paths import SAMPLES
+
+TRUTHS = sorted(SAMPLES.glob("*.json"))
+
+
+def test_there_are_four_and_they_are_small():
+    assert [path.stem for path in TRUTHS] == ["barge_in", "order", "phone_number", "two_people"]
+    assert sum(path.stat().st_size for path in SAMPLES.iterdir() if path.is_file()) < 2_000_000
+
+
+@pytest.mark.parametrize("path", TRUTHS, ids=lambda path: path.stem)
+def test_the_truth_fits_the_recording(path):
+    truth = json.loads(path.read_text())
+    source = FileSource(SAMPLES / truth["file"])
+    assert source.duration == pytest.approx(truth["duration"])
+    assert (source.sample_rate, source.channels) == (truth["sample_rate"], truth["channels"])
+    assert {turn["channel"] for turn in truth["turns"]} == set(range(truth["channels"]))
+    for turn in truth["turns"]:
+        words = turn["words"]
+        assert turn["text"] == " ".join(word["text"] for word in words)
+        assert (turn["start"], turn["end"]) == (words[0]["start"], words[-1]["end"])
+        times = [time for word in words for time in (word["start"], word["end"])]
+        assert times == sorted(times)
+    for channel in range(truth["channels"]):
+        own = [turn for turn in truth["turns"] if turn["channel"] == channel]
+        assert all(before["end"] < after["start"] for before, after in itertools.pairwise(own))
+    assert truth["turns"][0]["start"] == 0.5
+    assert truth["turns"][-1]["end"] == pytest.approx(truth["duration"] - 2.0, abs=0.01)
+
+
+def test_the_script_makes_them_again(tmp_path):
+    if not shutil.which("flite"):
+        pytest.skip("flite is not installed")
+    version = subprocess.run(["flite", "--version"], capture_output=True, text=True).stdout
+    if json.loads(TRUTHS[0].read_text())["made_with"] not in version:
+        pytest.skip("the samples were made with another flite")
+    script = SAMPLES / "make_samples.py"
+    subprocess.run([sys.executable, script, tmp_path], check=True, capture_output=True)
+    for path in TRUTHS:
+        assert (tmp_path / path.name).read_text() == path.read_text()
+        file = json.loads(path.read_text())["file"]
+        old, _ = soundfile.read(SAMPLES / file, dtype="int16")
+        new, _ = soundfile.read(tmp_path / file, dtype="int16")
+        assert (old == new).all()
