@@ -2,7 +2,7 @@
 
     python -m benchmarks.faults [-o docs/faults.md]
 
-Runs every row of ``tests/faults/matrix.py`` (which ``tests/faults/test_faults.py`` holds to what it promises) and writes the
+Runs every row of ``tests/faults/matrix.py`` (``test_faults.py`` holds them to what they promise) and writes the
 page with what was measured. Time is virtual: the figures do not depend on the machine.
 """
 
@@ -27,7 +27,7 @@ _HEAD = """\
 Written by `python -m benchmarks.faults`; not edited by hand. Each row is a session in virtual time over a real
 websocket (streams in memory; sockets on this machine where the fault needs them) with a transcriber that speaks
 Deepgram's, Soniox's or Flux's protocol, hears the words of a script where they stand in the audio, and fails as told.
-`tests/faults/test_faults.py` holds every row to what must come of it, and breaks a session after every single message, too.
+`tests/faults/test_faults.py` holds every row to what must come of it, and breaks a session after every message, too.
 No provider's own service was used.
 
 - **with**: who the transcriber takes after; one line for those with which the same came of it. HOST is its host.
