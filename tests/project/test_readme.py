@@ -1,4 +1,4 @@
-"""The examples of README run as they stand there."""
+"""The examples of README, and of the page on the command line, run as they stand there."""
 
 from __future__ import annotations
 
@@ -6,23 +6,23 @@ import re
 import shutil
 import tomllib
 from pathlib import Path
-from typing import Any
 
 import pytest
 import soundfile
 
 from hearout import load_policy
 from hearout.cli.main import _parser
-from tests.kit.paths import ROOT
+from tests.kit.paths import DOCS, ROOT
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+COMMAND_LINE = (DOCS / "command-line.md").read_text(encoding="utf-8")
 
 
-def blocks(language: str) -> list[tuple[int, str]]:
+def blocks(page: str, language: str) -> list[tuple[int, str]]:
     """(number of the line before it, code) of each fenced block of a language."""
     pattern = rf"^```{language}\n(.*?)^```$"
-    matches = re.finditer(pattern, README, re.DOTALL | re.MULTILINE)
-    return [(README.count("\n", 0, match.start(1)), match[1]) for match in matches]
+    matches = re.finditer(pattern, page, re.DOTALL | re.MULTILINE)
+    return [(page.count("\n", 0, match.start(1)), match[1]) for match in matches]
 
 
 @pytest.fixture
@@ -36,23 +36,24 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_python(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    namespace: dict[str, Any] = {}
-    for line, code in blocks("python"):
-        # The empty lines make the line numbers of a traceback those of the file.
-        exec(compile("\n" * line + code, str(ROOT / "README.md"), "exec"), namespace)
+@pytest.mark.parametrize(("line", "code"), blocks(README, "python"))
+def test_first_programs(clone: Path, capsys: pytest.CaptureFixture[str], line: int, code: str) -> None:
+    # The empty lines make the line numbers of a traceback those of the file.
+    exec(compile("\n" * line + code, str(ROOT / "README.md"), "exec"), {})
     text, latency = capsys.readouterr().out.rsplit(maxsplit=1)
     assert text == "i would like a large coffee and a bottle of water"
     assert float(latency) > 0
 
 
-def test_embedding_takes_under_15_lines() -> None:
-    (example,) = [code for _, code in blocks("python") if "open_session" in code]
-    assert len([line for line in example.splitlines() if line.strip()]) < 15
+def test_first_programs_are_short_and_for_asyncio_and_trio() -> None:
+    programs = [code for _, code in blocks(README, "python")]
+    assert [code.split()[1] for code in programs] == ["asyncio", "trio"]
+    for program in programs:
+        assert len([line for line in program.splitlines() if line.strip()]) < 15
 
 
 def test_policies_in_toml(tmp_path: Path) -> None:
-    for _, text in blocks("toml"):
+    for _, text in blocks(COMMAND_LINE, "toml"):
         path = tmp_path / "policy.toml"
         path.write_text(text)
         policy = load_policy(str(path))
@@ -63,7 +64,7 @@ def test_policies_in_toml(tmp_path: Path) -> None:
 
 
 def test_commands_and_their_options_exist() -> None:
-    synopsis = "\n".join(text for _, text in blocks("console"))
+    synopsis = "\n".join(text for _, text in blocks(COMMAND_LINE, "console"))
     commands: dict[str, list[str]] = {}
     options: list[str] = []
     for line in synopsis.splitlines():
