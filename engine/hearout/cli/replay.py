@@ -13,10 +13,11 @@ from typing import Any
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.errors import UsageError
 from hearout.plot.picture import plot
+from hearout.traces.checker import check
 from hearout.traces.explainer import explain
 from hearout.traces.reader import read_trace
 from hearout.traces.records import Trace
-from hearout.traces.replayer import Replayed, check, recorded_policy, replay
+from hearout.traces.replayer import Replayed, recorded_policy, replay
 from hearout_policies.events import TurnCompleted, as_dict
 from hearout_policies.policy import Policy
 

@@ -16,16 +16,15 @@ would have spoilt are not. What the user does is fixed, too: whoever was cut off
 
 from __future__ import annotations
 
-import heapq
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
+from hearout.channels import Arrivals, Channels
 from hearout.traces.records import Trace
 from hearout.tune.labels import Pause, Recording, hear, pauses
 from hearout_policies import events, signals
-from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import Policy
 from hearout_policies.signals import Signal, Transcript, UtteranceEnd, Word
 from hearout_policies.words import middle
@@ -36,8 +35,6 @@ _USUAL_DELAY = 0.25  # seconds from Finalize to answer; Deepgram's median, where
 _USUAL_INTERVAL = 1.0  # seconds between interim results; Deepgram's
 _NO_FINALIZE = ("flux",)  # has no such message
 _LENDERS = 16  # recorded Finalizes, the nearest, that may lend their delay
-_MOST_TICKS = 1000  # deadlines with no signal between them; a turn needs a handful
-_WAIT = 60.0  # virtual seconds beyond the bounds of the policy, as in `hearout.traces.replayer`
 
 
 @dataclass(frozen=True)
@@ -162,15 +159,13 @@ def run(episode: Episode, policy: Policy) -> list[Completion]:
 class _Run:
     def __init__(self, episode: Episode, policy: Policy) -> None:
         self._episode = episode
-        self._machine = TurnMachine(policy)
-        self._patience = policy.max_turn + policy.max_silence + _WAIT
+        self._channels = Channels(policy, 1, self._take)
         self._covered = -math.inf  # audio time up to which words are final, here
         self._connected = True
         self._out: list[Completion] = []
-        # (time, rank, order, what); an answer that was asked for goes before all that comes with it.
-        self._queue: list[tuple[float, int, int, Signal]] = []
+        script: list[tuple[float, Signal]] = []
         latest = episode.signals[0].at if episode.signals else 0.0
-        for order, s in enumerate(episode.signals):
+        for s in episode.signals:
             at = s.at
             if isinstance(s, Transcript):
                 if s.finalized:
@@ -178,48 +173,35 @@ class _Run:
                     s = replace(s, at=at, is_final=False, finalized=False, endpoint=False)
                 else:
                     latest = at
-            self._queue.append((at, 1, order, s))
-        heapq.heapify(self._queue)
-        self._order = len(self._queue)
+            script.append((at, s))
+        self._arrivals = Arrivals(script, answers_first=True)
 
     def run(self) -> list[Completion]:
-        ticks, now = 0, 0.0
-        machine, queue = self._machine, self._queue
-        while True:
-            due = machine.deadline
-            if queue and (due is None or queue[0][0] <= due):
-                now, _, _, s = heapq.heappop(queue)
-                ticks = 0
-                self._deliver(now, s)
-                continue
-            if due is None or due > now + self._patience or ticks > _MOST_TICKS:
-                return self._out
-            ticks += 1
-            self._handle(signals.Tick(due))
+        self._channels.play(self._arrivals, self._deliver)
+        return self._out
 
     def _deliver(self, at: float, s: Signal) -> None:
         match s:
             case Transcript(finalized=True):
                 words = self._missing(s.end)
                 self._covered = max(self._covered, s.end)
-                self._handle(replace(s, words=words))
+                self._tell(replace(s, words=words))
             case Transcript():
                 if (result := self._as_known_here(s)) is not None:
-                    self._handle(result)
+                    self._tell(result)
             case UtteranceEnd(last_word_end=None):
                 # "-1" says that the words were final; they need not be, here.
                 words = self._missing(at - self._episode.offset)
-                self._handle(replace(s, last_word_end=words[-1].end) if words else s)
+                self._tell(replace(s, last_word_end=words[-1].end) if words else s)
             case signals.LinkLost():
                 self._connected = False
-                self._queue[:] = [entry for entry in self._queue if entry[1] > 0]
-                heapq.heapify(self._queue)
-                self._handle(s)
+                self._arrivals.lose_answers()
+                self._tell(s)
             case signals.LinkRestored():
                 self._connected = True
-                self._handle(s)
+                self._tell(s)
             case _:
-                self._handle(s)
+                self._tell(s)
 
     def _missing(self, until: float) -> tuple[Word, ...]:
         """Words before ``until`` that are not final yet."""
@@ -239,14 +221,16 @@ class _Run:
         start = min(s.start, earlier[0].start) if earlier else s.start
         return replace(s, words=(*earlier, *words), start=max(start, min(covered, s.end)))
 
-    def _handle(self, s: Signal) -> None:
-        for output in self._machine.handle(s):
-            match output:
-                case events.Finalize():
-                    self._answer(output.at)
-                case events.TurnCompleted():
-                    reach = max((word.end for word in output.words), default=output.audio_end)
-                    self._out.append(Completion(output.at, reach))
+    def _tell(self, s: Signal) -> None:
+        self._channels.tell(0, s)
+
+    def _take(self, output: events.Output) -> None:
+        match output:
+            case events.Finalize():
+                self._answer(output.at)
+            case events.TurnCompleted():
+                reach = max((word.end for word in output.words), default=output.audio_end)
+                self._out.append(Completion(output.at, reach))
 
     def _answer(self, asked: float) -> None:
         audio = asked - self._episode.offset
@@ -255,8 +239,7 @@ class _Run:
             return
         start = max(self._covered, self._episode.words[0].start if self._episode.words else 0.0)
         answer = Transcript(asked + delay, (), min(start, audio), audio, is_final=True, finalized=True)
-        heapq.heappush(self._queue, (answer.at, 0, self._order, answer))
-        self._order += 1
+        self._arrivals.answer(answer.at, answer)
 
     def _delay(self, asked: float, due: bool) -> float | None:
         """Of the recorded Finalize nearest in time; when words are ``due``, of the nearest that was answered."""
