@@ -15,6 +15,7 @@ from typing import Any
 
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.errors import UsageError
+from hearout.fields import finite
 from hearout.plot.picture import check_picture
 from hearout.traces.reader import read_trace
 from hearout.tune.fit import Compared, Tuned, policy_toml, tune
@@ -66,7 +67,7 @@ def _run(args: argparse.Namespace) -> int:
             progress=progress,
         )
     if args.json:
-        print(json.dumps(_finite(tuned.as_dict())))
+        print(json.dumps(finite(tuned.as_dict())))
     else:
         _report(tuned)
     if args.output:
@@ -221,12 +222,3 @@ def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     for row in (titles, *rows):
         cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
         print("  ".join([*cells, row[-1]]).rstrip())
-
-
-def _finite(value: Any) -> Any:
-    """NaN is not JSON."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and value != value else value

@@ -8,7 +8,7 @@ policy meets a transcriber that reacts to it.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,9 +31,7 @@ from hearout.traces.records import (
 )
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed
 from hearout.transcribers.clock import ProviderClock
-from hearout.transcribers.deepgram import Deepgram
-from hearout.transcribers.flux import Flux
-from hearout.transcribers.soniox import Soniox
+from hearout.transcribers.registry import PROVIDERS
 from hearout_policies import events, signals
 from hearout_policies.policy import Policy
 
@@ -172,11 +170,7 @@ class _Replay:
 
 
 def _dialect(trace: Trace) -> Dialect:
-    """Something that reads the trace's messages; it connects to nothing, so it needs no key."""
-    dialects: Mapping[str, Callable[..., Dialect]] = {"deepgram": Deepgram, "soniox": Soniox, "flux": Flux}
     try:
-        dialect = dialects[trace.header.stt]("unused", channels=trace.header.channels)
+        return PROVIDERS[trace.header.stt].reader(trace.header.channels)
     except UsageError as error:
         raise UsageError(f"{trace.name}:1: {error}") from None
-    dialect.opening()
-    return dialect

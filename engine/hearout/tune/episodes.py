@@ -23,6 +23,7 @@ from statistics import median
 
 from hearout.channels import Arrivals, Channels
 from hearout.traces.records import Trace
+from hearout.transcribers.registry import PROVIDERS
 from hearout.tune.labels import Pause, Recording, hear, pauses
 from hearout_policies import events, signals
 from hearout_policies.policy import Policy
@@ -33,7 +34,6 @@ __all__ = ["Completion", "Episode", "episodes", "run"]
 
 _USUAL_DELAY = 0.25  # seconds from Finalize to answer; Deepgram's median, where a recording has none
 _USUAL_INTERVAL = 1.0  # seconds between interim results; Deepgram's
-_NO_FINALIZE = ("flux",)  # has no such message
 _LENDERS = 16  # recorded Finalizes, the nearest, that may lend their delay
 
 
@@ -78,6 +78,7 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
         UsageError: as `hearout.traces.replayer.replay`.
     """
     channels = hear(trace)
+    finalizes = PROVIDERS[trace.header.stt].finalizes
     out: list[Episode] = []
     for heard, found in zip(channels, pauses(trace, channels), strict=True):
         interval = _interval(heard)
@@ -96,7 +97,7 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
                     tuple(_on_session_clock(p, heard) for _, p in turn),
                     tuple(_slice(heard, before, since, border, until)),
                     tuple(word for word in heard.words if before <= middle(word) < border),
-                    None if trace.header.stt in _NO_FINALIZE else _delays(heard, pause),
+                    _delays(heard, pause) if finalizes else None,
                     interval,
                     heard.session(pause.start) - pause.start,
                 )
