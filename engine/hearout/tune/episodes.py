@@ -24,7 +24,7 @@ from statistics import median
 from hearout.channels import Arrivals, Channels
 from hearout.traces.records import Trace
 from hearout.transcribers.registry import PROVIDERS
-from hearout.tune.labels import Pause, Recording, hear, pauses
+from hearout.tune.labels import Pause, Speaker, hear, pauses
 from hearout_policies import events, signals
 from hearout_policies.policy import Policy
 from hearout_policies.signals import Signal, Transcript, UtteranceEnd, Word
@@ -106,24 +106,24 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
     return out
 
 
-def _delays(heard: Recording, pause: Pause) -> tuple[tuple[float, float | None], ...]:
+def _delays(heard: Speaker, pause: Pause) -> tuple[tuple[float, float | None], ...]:
     at = heard.session(pause.start)
     near = sorted(heard.finalizes, key=lambda sent: abs(sent[0] - at))[:_LENDERS]
     return tuple((sent, None if back is None else back - sent) for sent, back in near)
 
 
-def _interval(heard: Recording) -> float:
+def _interval(heard: Speaker) -> float:
     times = [s.at for s in heard.signals if isinstance(s, Transcript) and not s.finalized]
     gaps = [b - a for a, b in pairwise(times) if 0.05 <= b - a <= 3.0]
     return median(gaps) if gaps else _USUAL_INTERVAL
 
 
-def _on_session_clock(pause: Pause, heard: Recording) -> Pause:
+def _on_session_clock(pause: Pause, heard: Speaker) -> Pause:
     resume = pause.resume if pause.resume == math.inf else heard.session(pause.resume)
     return Pause(heard.session(pause.start), resume, pause.kind)
 
 
-def _slice(heard: Recording, before: float, since: float, border: float, until: float) -> list[Signal]:
+def _slice(heard: Speaker, before: float, since: float, border: float, until: float) -> list[Signal]:
     """The signals from ``since`` to ``until``, without what they say about audio before ``before``."""
     out: list[Signal] = []
     speaking: float | None = None
