@@ -30,8 +30,7 @@ from hearout.link.settings import LinkSettings
 from hearout.nursery import open_background
 from hearout.session.clock import MICRO, SessionClock
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
-from hearout.sources.base import AudioSource
-from hearout.sources.push import PushSource
+from hearout.sources.base import AudioSource, Pours
 from hearout.transcribers.base import Dialect, WireMessage
 from hearout.vad import SpeechEdge, SpeechGate
 from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnCompleted, TurnStarted
@@ -252,7 +251,7 @@ class SessionCore:
         step = round(_STEP * self._source.sample_rate) * self._frame_bytes
         unsettled = 0
         async with AsyncExitStack() as stack:
-            if self._realtime and isinstance(self._source, PushSource):
+            if self._realtime and isinstance(self._source, Pours):
                 self._source.pour_into(self._take)  # from now on without a task in between
             chunks = aiter(self._source)
             if aclose := getattr(chunks, "aclose", None):  # a generator left half-way warns when collected
