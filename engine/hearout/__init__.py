@@ -13,10 +13,11 @@ from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
 from hearout.session.session import Session, SessionEvent, open_session, webrtc_gate
 from hearout.sources import AudioSource, FileSource, PushSource, RawSource, paced, stdin_source
 from hearout.sttserver.local import local_server
+from hearout.traces.checker import check
 from hearout.traces.reader import parse_trace, read_trace
 from hearout.traces.recorder import Recorder
 from hearout.traces.records import Header, Trace
-from hearout.traces.replayer import Replayed, check, replay
+from hearout.traces.replayer import Replayed, replay
 from hearout.transcribers.base import Dialect
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.flux import Flux

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from hearout.traces.checker import check
 from hearout.traces.reader import read_trace
 from hearout.traces.records import LinkChange, Received, Record, Trace, VoiceChange
-from hearout.traces.replayer import Replayed, check, recorded_policy, replay
+from hearout.traces.replayer import Replayed, recorded_policy, replay
 from hearout_policies.testing import Promises
 from tests.kit.paths import CASES
 

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from hearout.traces.checker import check
 from hearout.traces.reader import read_trace
-from hearout.traces.replayer import check, replay
+from hearout.traces.replayer import replay
 from hearout_policies import PRESETS, Endpointing, Policy, ProviderEnd, Silence, load_policy, preset
 from tests.kit.paths import CASES
 

@@ -260,3 +260,34 @@ def test_what_goes_wrong_in_the_session_is_not_the_error_of_who_pushes(run_virtu
             nursery.cancel_scope.cancel()
 
     run_virtual(main)
+
+
+def test_any_source_that_can_pour_is_heard_without_a_task_in_between(run_virtual: Run) -> None:
+    class Line:
+        sample_rate, channels, duration = 16_000, 1, None
+
+        def __init__(self) -> None:
+            self.pour: Callable[[bytes], None] = lambda pcm: pytest.fail("nobody listens yet")
+
+        def pour_into(self, sink: Callable[[bytes], None]) -> None:
+            self.pour = sink
+
+        def __aiter__(self) -> Line:
+            return self
+
+        async def __anext__(self) -> bytes:
+            await trio.sleep(1.0)
+            raise StopAsyncIteration
+
+    async def main() -> None:
+        source = Line()
+        async with trio.open_nursery() as nursery:
+            provider = Provider(nursery, [WORDS])
+            transcriber = Deepgram("a-key")
+            async with open_session(source, transcriber, vad=None, connect=provider.connect) as session:
+                await trio.testing.wait_all_tasks_blocked()
+                source.pour(audio(0.0, 1.5))
+                assert session.heard == pytest.approx(1.5)
+                assert [event.text async for event in session if isinstance(event, TurnCompleted)] == ["yes please."]
+
+    run_virtual(main)

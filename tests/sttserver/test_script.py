@@ -20,9 +20,10 @@ from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.sttserver.steps import Close, Drop, Refused, Send, Step
+from hearout.traces.checker import check
 from hearout.traces.reader import parse_trace, read_trace
 from hearout.traces.records import AudioStall, Trace
-from hearout.traces.replayer import check, replay
+from hearout.traces.replayer import replay
 from tests.kit.paths import CASES, DATA
 from tests.kit.scripted import RATE, converse, dialect, in_memory, length, links
 

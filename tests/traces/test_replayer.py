@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import importlib
 import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hearout import channels
 from hearout.cli import replay as replay_command
 from hearout.errors import UsageError
+from hearout.traces.checker import check
 from hearout.traces.explainer import explain
 from hearout.traces.reader import Trace, parse_trace
-from hearout.traces.replayer import Replayed, check, replay
+from hearout.traces.replayer import Replayed, replay
 from hearout_policies import Policy
 from hearout_policies.events import Finalize, Timings, TurnCompleted, as_dict
 from hearout_policies.signals import Signal, Transcript, UtteranceEnd
@@ -211,8 +212,7 @@ def test_a_machine_that_never_rests_is_stopped(monkeypatch: pytest.MonkeyPatch) 
             self.deadline = signal.at + 0.5
             return []
 
-    # The package has a function of the same name, so the module must be asked for as such.
-    monkeypatch.setattr(importlib.import_module("hearout.traces.replayer"), "TurnMachine", Restless)
+    monkeypatch.setattr(channels, "TurnMachine", Restless)
     trace = make({"t": 1.0, "end": True})
     replayed = replay(trace)
     assert replayed.unended is not None

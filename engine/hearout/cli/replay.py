@@ -5,18 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from hearout.cli.policies import add_policy_arguments, chosen_policy
+from hearout.cli.tables import print_table
 from hearout.errors import UsageError
 from hearout.plot.picture import plot
+from hearout.traces.checker import check
 from hearout.traces.explainer import explain
 from hearout.traces.reader import read_trace
 from hearout.traces.records import Trace
-from hearout.traces.replayer import Replayed, check, recorded_policy, replay
+from hearout.traces.replayer import Replayed, recorded_policy, replay
 from hearout_policies.events import TurnCompleted, as_dict
 from hearout_policies.policy import Policy
 
@@ -135,7 +136,7 @@ def _run_check(args: argparse.Namespace) -> int:
             fields = {"trace": row.trace, "turns": row.turns, "result": row.result, "differs": row.differs}
             print(json.dumps(fields))
     else:
-        _print_table(rows)
+        _print_summary(rows)
     return max(row.status for row in rows)
 
 
@@ -143,7 +144,7 @@ def _explained(event: Any) -> list[str]:
     return explain(event).splitlines()
 
 
-def _print_table(rows: Sequence[_Row]) -> None:
+def _print_summary(rows: Sequence[_Row]) -> None:
     titles = ("trace", "turns", "result", "what differs")
     bad = sum(row.status > 0 for row in rows)
     summary = f"{len(rows)} traces, {'all hold' if not bad else f'{bad} do not hold'}"
@@ -164,11 +165,7 @@ def _print_table(rows: Sequence[_Row]) -> None:
             console.print(table)
             console.print(summary)
             return
-    width = max(len(row.trace) for row in rows)
-    for row in rows:
-        first, *rest = row.differs or [""]
-        print(f"{row.trace:<{width}}  {row.turns:>3}  {row.result:<15}  {first}".rstrip())
-        print(textwrap.indent("\n".join(rest), " " * (width + 24)), end="\n" if rest else "")
+    print_table([[row.trace, str(row.turns), row.result, "\n".join(row.differs)] for row in rows], "<><")
     print(summary)
 
 

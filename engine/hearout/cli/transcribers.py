@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,27 +16,20 @@ from hearout.sources.base import AudioSource
 from hearout.sttserver.local import local_server
 from hearout.transcribers.base import Dialect
 from hearout.transcribers.deepgram import Deepgram
-from hearout.transcribers.flux import Flux
-from hearout.transcribers.soniox import Soniox
+from hearout.transcribers.registry import PROVIDERS, BuiltIn
 
 __all__ = ["add_stt_arguments", "on_this_machine", "open_transcribers", "provider"]
 
-_Provider = TypeVar("_Provider", bound=Deepgram | Soniox | Flux)
+_Dialect = TypeVar("_Dialect", bound=BuiltIn)
 
 _LOCAL_KEY = "local"  # what a server on this machine is told; it takes any
-# By the name for --stt: the dialect, whose key, and the environment variable that has it.
-_PROVIDERS: Mapping[str, tuple[type[Deepgram | Soniox | Flux], str, str]] = {
-    "deepgram": (Deepgram, "Deepgram", "DEEPGRAM_API_KEY"),
-    "soniox": (Soniox, "Soniox", "SONIOX_API_KEY"),
-    "flux": (Flux, "Deepgram", "DEEPGRAM_API_KEY"),
-}
 
 
 def add_stt_arguments(parser: argparse.ArgumentParser) -> None:
     """Add ``--stt``, ``--url`` and ``--sentences``."""
     parser.add_argument(
         "--stt",
-        choices=["local", *_PROVIDERS],
+        choices=["local", *PROVIDERS],
         default="local",
         help="the transcriber: the built-in recogniser (default, no key), or a provider: Deepgram and its Flux (key in "
         "DEEPGRAM_API_KEY), Soniox (SONIOX_API_KEY)",
@@ -51,9 +44,7 @@ def add_stt_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 @asynccontextmanager
-async def open_transcribers(
-    args: argparse.Namespace,
-) -> AsyncIterator[Callable[[AudioSource], Deepgram | Soniox | Flux]]:
+async def open_transcribers(args: argparse.Namespace) -> AsyncIterator[Callable[[AudioSource], BuiltIn]]:
     """Gives what makes the transcriber that the options name, for some audio.
 
     With ``--stt local`` they all share one server, which runs for the length of the block.
@@ -65,7 +56,7 @@ async def open_transcribers(
     if args.stt != "local":
         if args.sentences:
             raise UsageError("--sentences is for --stt local")
-        dialect, _, _ = _PROVIDERS[args.stt]
+        dialect = PROVIDERS[args.stt].dialect
         provider(dialect, args.url)  # a wrong key or url shows at once, not with the first audio
         yield lambda source: provider(dialect, args.url, source.sample_rate, source.channels)
     elif args.url is not None:
@@ -75,7 +66,7 @@ async def open_transcribers(
             yield lambda source: Deepgram(_LOCAL_KEY, url, source.sample_rate, source.channels)
 
 
-def provider(dialect: type[_Provider], url: str | None, sample_rate: int = 16000, channels: int = 1) -> _Provider:
+def provider(dialect: type[_Dialect], url: str | None, sample_rate: int = 16000, channels: int = 1) -> _Dialect:
     """A provider at its usual endpoint or at ``url``, with the key from the environment.
 
     Raises:
@@ -84,11 +75,11 @@ def provider(dialect: type[_Provider], url: str | None, sample_rate: int = 16000
     transcriber = dialect(_LOCAL_KEY, sample_rate=sample_rate, channels=channels)
     if url is not None:
         transcriber = replace(transcriber, url=url)
-    _, owner, variable = _PROVIDERS[transcriber.name]
-    if key := os.environ.get(variable):
+    known = PROVIDERS[transcriber.name]
+    if key := os.environ.get(known.variable):
         return replace(transcriber, key=key)  # last, so that no error of the rest has it in its frames
     if not on_this_machine(transcriber):
-        raise UsageError(f"no key for {owner}: put it into the environment variable {variable}")
+        raise UsageError(f"no key for {known.owner}: put it into the environment variable {known.variable}")
     return transcriber
 
 

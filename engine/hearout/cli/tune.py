@@ -14,7 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from hearout.cli.policies import add_policy_arguments, chosen_policy
+from hearout.cli.tables import print_table
 from hearout.errors import UsageError
+from hearout.fields import finite
 from hearout.plot.picture import check_picture
 from hearout.traces.reader import read_trace
 from hearout.tune.fit import Compared, Tuned, policy_toml, tune
@@ -66,7 +68,7 @@ def _run(args: argparse.Namespace) -> int:
             progress=progress,
         )
     if args.json:
-        print(json.dumps(_finite(tuned.as_dict())))
+        print(json.dumps(finite(tuned.as_dict())))
     else:
         _report(tuned)
     if args.output:
@@ -176,13 +178,13 @@ def _report(tuned: Tuned) -> None:
     names = _short_names(tuned.searched)
     titles = ["cutoffs", "mean", "p50", "p90", "|", "cutoffs", "mean", "changed"]
     rows = [[*_cells(p), "* " + _changes(p, names) if p == tuned.chosen else _changes(p, names)] for p in tuned.front]
-    _print_table(titles, rows)
+    print_table([titles, *rows], ">" * (len(titles) - 1))
     print(f"\nat most {tuned.target:.1%} cut off{'' if tuned.reached else ': not reached; the fewest'}")
     rows = [
         [*_cells(point), name]
         for name, point in (("start", tuned.base), ("one factor", tuned.factor), ("tuned (*)", tuned.chosen))
     ]
-    _print_table([*titles[:-1], "policy"], rows)
+    print_table([[*titles[:-1], "policy"], *rows], ">" * (len(titles) - 1))
     low, high = tuned.chosen.held_out.cutoffs_between
     gain, (least, most) = tuned.gain
     faster = "faster" if gain >= 0 else "slower"
@@ -214,19 +216,3 @@ def _cells(point: Compared) -> list[str]:
     f, other = point.searched, point.held_out
     late = [f"{value:.2f}" if value is not None else "never" for value in (f.mean, f.p50, f.p90)]
     return [f"{f.cutoffs:.1%}", *late, "|", f"{other.cutoffs:.1%}", f"{other.mean:.2f}"]
-
-
-def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles) - 1)]
-    for row in (titles, *rows):
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, row[-1]]).rstrip())
-
-
-def _finite(value: Any) -> Any:
-    """NaN is not JSON."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and value != value else value

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hearout.plot.timeline import Mark, Span
+from hearout.plot.timeline import Moment, Span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -135,7 +135,7 @@ class Canvas:
         width = max(span.stop - span.start, 1.5 / self._second)
         self.axes.add_patch(Rectangle((span.start, y), width, height, facecolor=colour, **style))
 
-    def mark(self, mark: Mark, y: float, zorder: float = 4) -> None:
+    def mark(self, mark: Moment, y: float, zorder: float = 4) -> None:
         """The symbol of ``mark.kind``, which then is in the legend."""
         if self.start <= mark.at <= self.stop:
             self._used.add(mark.kind)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from hearout.errors import UsageError
 from hearout.plot.canvas import BAND, GAP, INK, LINE, MUTED, ROW, Canvas, Symbol
-from hearout.plot.timeline import Lanes, Mark, Span, Timeline, TurnSpan, arrange
+from hearout.plot.timeline import Lanes, Moment, Span, Timeline, TurnSpan, arrange
 from hearout.traces.records import Trace
 from hearout.traces.replayer import Replayed
 from hearout_policies.events import TurnCompleted
@@ -205,7 +205,7 @@ def _draw_messages(canvas: Canvas, lanes: Lanes, y: float) -> None:
             arrow = {"arrowstyle": "->", "color": _COMMAND, "lw": 1.1, "shrinkA": 0, "shrinkB": 0}
             start, tip = (sent, sent_at + 5), (answered, results_at - 9)
             canvas.axes.annotate("", tip, start, arrowprops=arrow, annotation_clip=True)
-        canvas.mark(Mark(sent, "Finalize"), sent_at)
+        canvas.mark(Moment(sent, "Finalize"), sent_at)
     for mark in lanes.results:
         # An answer is a ring round the result that it is.
         canvas.mark(mark, results_at, zorder=3 if mark.kind == "answer" else 4)

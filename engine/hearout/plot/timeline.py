@@ -11,7 +11,7 @@ from hearout_policies import events, signals
 from hearout_policies.clock import AudioClock
 from hearout_policies.text import bare
 
-__all__ = ["Lanes", "Mark", "Span", "Timeline", "TurnSpan", "arrange"]
+__all__ = ["Lanes", "Moment", "Span", "Timeline", "TurnSpan", "arrange"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Moment:
     """Something that happened at one moment."""
 
     at: float
@@ -45,7 +45,7 @@ class TurnSpan:
     start: float
     ended: events.TurnCompleted | events.TurnAbandoned | None = None
     amended: str | None = None
-    marks: list[Mark] = field(default_factory=list)
+    marks: list[Moment] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -57,11 +57,11 @@ class Lanes:
     stalls: list[Span] = field(default_factory=list)
     agent: list[Span] = field(default_factory=list)
     audio_end: float | None = None
-    calls: list[Mark] = field(default_factory=list)  # of the application
+    calls: list[Moment] = field(default_factory=list)  # of the application
     interims: list[Span] = field(default_factory=list)
     finals: list[Span] = field(default_factory=list)
-    results: list[Mark] = field(default_factory=list)  # provider messages on arrival
-    hints: list[Mark] = field(default_factory=list)  # ... that carry no words
+    results: list[Moment] = field(default_factory=list)  # provider messages on arrival
+    hints: list[Moment] = field(default_factory=list)  # ... that carry no words
     finalizes: list[tuple[float, float | None]] = field(default_factory=list)  # sent, answered
     turns: list[TurnSpan] = field(default_factory=list)
 
@@ -145,11 +145,11 @@ class _Collector:
             case signals.Transcript():
                 self._result(signal)
             case signals.UtteranceEnd(at=at):
-                lanes.hints.append(Mark(at, "UtteranceEnd"))
+                lanes.hints.append(Moment(at, "UtteranceEnd"))
             case signals.ProviderSpeechStarted(at=at):
-                lanes.hints.append(Mark(at, "SpeechStarted"))
+                lanes.hints.append(Moment(at, "SpeechStarted"))
             case signals.ProviderTurn(at=at, kind=kind):
-                lanes.hints.append(Mark(at, f"turn {kind.replace('_', ' ')}"))
+                lanes.hints.append(Moment(at, f"turn {kind.replace('_', ' ')}"))
             case signals.AgentSpeech(at=at, kind="started"):
                 self._agent = at if self._agent is None else self._agent
             case signals.AgentSpeech(at=at):
@@ -157,7 +157,7 @@ class _Collector:
                     lanes.agent.append(Span(self._agent, at))
                 self._agent = None
             case signals.AppCommand(at=at, kind=kind):
-                lanes.calls.append(Mark(at, kind))
+                lanes.calls.append(Moment(at, kind))
             case signals.EndOfAudio(at=at):
                 lanes.audio_end = at
             case _:
@@ -173,9 +173,9 @@ class _Collector:
     def _result(self, result: signals.Transcript) -> None:
         words, lanes = result.words, self.lanes
         kind = "endpoint" if result.endpoint else "final" if result.is_final else "interim"
-        lanes.results.append(Mark(result.at, kind if words else f"empty {kind}"))
+        lanes.results.append(Moment(result.at, kind if words else f"empty {kind}"))
         if result.finalized:
-            lanes.results.append(Mark(result.at, "answer"))
+            lanes.results.append(Moment(result.at, "answer"))
         if result.is_final:
             lanes.finals += [self._word(word) for word in words]
             self._hypothesis = ()
@@ -198,9 +198,9 @@ class _Collector:
                 self._turn(turn).ended = output
             case events.TurnAmended(turn=turn, at=at, text=text):
                 self._turn(turn).amended = text
-                self._turn(turn).marks.append(Mark(at, "amended"))
+                self._turn(turn).marks.append(Moment(at, "amended"))
             case events.TurnPredicted() | events.TurnResumed():
-                self._turn(output.turn).marks.append(Mark(output.at, output.type.removeprefix("turn_")))
+                self._turn(output.turn).marks.append(Moment(output.at, output.type.removeprefix("turn_")))
             case _:
                 pass
 

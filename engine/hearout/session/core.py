@@ -22,6 +22,7 @@ from typing import Any, Literal, Protocol
 import trio
 
 from hearout.audio import deinterleave
+from hearout.channels import Channels
 from hearout.errors import SessionError
 from hearout.link.connection import Connector, masked
 from hearout.link.link import Link
@@ -29,12 +30,10 @@ from hearout.link.settings import LinkSettings
 from hearout.nursery import open_background
 from hearout.session.clock import MICRO, SessionClock
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
-from hearout.sources.base import AudioSource
-from hearout.sources.push import PushSource
+from hearout.sources.base import AudioSource, Pours
 from hearout.transcribers.base import Dialect, WireMessage
 from hearout.vad import SpeechEdge, SpeechGate
 from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnCompleted, TurnStarted
-from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
     AgentSpeech,
@@ -47,7 +46,6 @@ from hearout_policies.signals import (
     SpeechStarted,
     SpeechStopped,
     SpeechSuspected,
-    Tick,
 )
 
 __all__ = ["VOICE", "SessionCore", "SessionEvent", "TraceWriter"]
@@ -101,12 +99,12 @@ class SessionCore:
         self.link = Link(transcriber, source.sample_rate, self, settings=link, connect=connect)
         self._source = source
         self._transcriber = transcriber
-        self._machines = [TurnMachine(policy, channel) for channel in channels]
         self._emit = emit
         self._recorder = recorder
         self._realtime = realtime
         self._stall_after = stall_after
         self._clock = SessionClock(source.sample_rate, realtime=realtime, patience=stall_after)
+        self._channels = Channels(policy, source.channels, self._decided, self._clock.pass_by)
         self._frame_bytes = 2 * source.channels
         self._block_bytes = round(_BLOCK * source.sample_rate) * self._frame_bytes
         self._stalled = False
@@ -114,41 +112,34 @@ class SessionCore:
         self._connected = True
         self._down_since = 0.0
         self._open_turns: set[int] = set()  # channels
-        self._due: float | None = None  # the earliest deadline of all machines
         self._armed = math.inf  # the deadline for which the timekeeper sleeps
         self._rouse = trio.Event()  # it must look again
         self._moved = trio.Event()  # something was dispatched
 
     def dispatch(self, channel: int | None, signal: Signal) -> None:
         """Tell the machine of ``channel`` (None: of all channels), and do what it says."""
-        while self._due is not None and self._due < signal.at:
-            self._do_due(self._due)
-        for number in range(len(self._machines)) if channel is None else (channel,):
-            self._tell(number, signal)
+        self._channels.tell(channel, signal)
         self._look_ahead()
 
-    def _tell(self, channel: int, signal: Signal) -> None:
-        for output in self._machines[channel].handle(signal):
-            match output:
-                case Finalize():
-                    self.link.finalize(channel)
-                case TurnStarted():
-                    self._open_turns.add(channel)
-                case TurnCompleted() | TurnAbandoned():
-                    self._open_turns.discard(channel)
-            self._emit(output)
-
-    def _do_due(self, due: float) -> None:
-        """Tell every machine whose deadline this is, as a replay does: at the deadline itself, however late."""
-        for channel, machine in enumerate(self._machines):
-            if machine.deadline == due:
-                self._tell(channel, Tick(due))
-        self._clock.pass_by(due)
+    def _do_due(self) -> None:
+        self._channels.tick()
         self._look_ahead()
+
+    def _decided(self, output: Output) -> None:
+        match output:
+            case Finalize():
+                self.link.finalize(output.channel)
+            case TurnStarted():
+                self._open_turns.add(output.channel)
+            case TurnCompleted() | TurnAbandoned():
+                self._open_turns.discard(output.channel)
+        self._emit(output)
+
+    @property
+    def _due(self) -> float | None:
+        return self._channels.deadline
 
     def _look_ahead(self) -> None:
-        deadlines = [machine.deadline for machine in self._machines if machine.deadline is not None]
-        self._due = min(deadlines, default=None)
         self._moved.set()
         if self._due is not None and self._due < self._armed:
             self._rouse.set()
@@ -219,8 +210,8 @@ class SessionCore:
             stalled = AudioStalled(self.now(), self.heard)
             self._record(t=stalled.at, audio="stalled", heard=stalled.heard)
             self.dispatch(None, stalled)
-        while self._due is not None and self._is_due():
-            self._do_due(self._due)
+        while self._is_due():
+            self._do_due()
 
     # -- audio -----------------------------------------------------------------------------------------------
 
@@ -260,7 +251,7 @@ class SessionCore:
         step = round(_STEP * self._source.sample_rate) * self._frame_bytes
         unsettled = 0
         async with AsyncExitStack() as stack:
-            if self._realtime and isinstance(self._source, PushSource):
+            if self._realtime and isinstance(self._source, Pours):
                 self._source.pour_into(self._take)  # from now on without a task in between
             chunks = aiter(self._source)
             if aclose := getattr(chunks, "aclose", None):  # a generator left half-way warns when collected
@@ -334,11 +325,11 @@ class SessionCore:
         if not self._ended:
             self._end_audio()
         while self._due is not None:
-            self._do_due(self._due)
+            self._do_due()
 
     async def _until_quiet(self) -> None:
         """Until no machine waits for anything; how long that can take is up to the policy."""
-        while any(machine.deadline is not None for machine in self._machines):
+        while self._due is not None:
             self._moved = trio.Event()
             await self._moved.wait()
 

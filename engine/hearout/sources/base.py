@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Callable
+from typing import Protocol, runtime_checkable
 
-__all__ = ["AudioSource"]
+__all__ = ["AudioSource", "Pours"]
 
 
 class AudioSource(Protocol):
@@ -33,3 +33,14 @@ class AudioSource(Protocol):
     def duration(self) -> float | None: ...
 
     def __aiter__(self) -> AsyncIterator[bytes]: ...
+
+
+@runtime_checkable
+class Pours(Protocol):
+    """A source that can hand over its audio from within the call that brings it, without a task in between.
+
+    Fifty frames a second and call are too many to wake up a task for each.
+    """
+
+    def pour_into(self, sink: Callable[[bytes], None]) -> None:
+        """For a session in real time: from now on ``sink`` gets the chunks, and iterating gives only the end."""

@@ -100,10 +100,7 @@ class PushSource:
         return self._resampler.feed(self._decoder.feed(bytes(data))).tobytes()
 
     def pour_into(self, sink: Callable[[bytes], None]) -> None:
-        """For the session: from now on ``sink`` gets the audio from within `push`, and iterating gives none.
-
-        Fifty frames a second and call are too many to wake up a task for each.
-        """
+        """See `hearout.sources.base.Pours`."""
         self._thread = threading.get_ident()
         self._sink = sink
         while self._chunks and self._sink is not None:

@@ -27,14 +27,13 @@ A trace holds no audio and no keys. With ``redact`` it holds no words either.
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 from hearout.errors import UsageError
+from hearout.fields import Fields, object_of, refuse, shown
 from hearout.traces.recorder import Recorder, redacted
 from hearout.traces.records import (
     VERSION,
@@ -53,6 +52,7 @@ from hearout.traces.records import (
     Trace,
     VoiceChange,
 )
+from hearout.transcribers.registry import PROVIDERS
 from hearout_policies import events
 
 __all__ = [
@@ -76,7 +76,6 @@ __all__ = [
     "redacted",
 ]
 
-DIALECTS = ("deepgram", "soniox", "flux")
 EVENTS: Mapping[str, type] = {
     cls.type: cls
     for cls in (
@@ -124,7 +123,7 @@ def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
         if not text.strip():
             continue
         try:
-            line = _Fields(_parse_object(text), number)
+            line = _Line(object_of(text), number)
             if header is None:
                 header = _header(line)
             elif "expect" in line:
@@ -138,7 +137,7 @@ def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
             else:
                 record = _record(line, header)
                 if record.t < now:
-                    _refuse(f"t goes backwards: {record.t:g} after {now:g}; records stand in order of t")
+                    refuse(f"t goes backwards: {record.t:g} after {now:g}; records stand in order of t")
                 now = record.t
                 records.append(record)
         except ValueError as error:
@@ -161,111 +160,28 @@ def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
 _HEADER_FORM = 'line 1 must be the header, {"hearout_trace": 1, "stt": "deepgram", "channels": 1, ...}'
 
 
-def _refuse(message: str) -> NoReturn:
-    raise ValueError(message)
-
-
-def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."
-
-
-def _parse_object(text: str) -> dict[str, Any]:
-    def constant(name: str) -> NoReturn:
-        _refuse(f"{name} is not JSON; numbers must be finite")
-
-    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        out = dict(pairs)
-        if len(out) < len(pairs):
-            keys = [key for key, _ in pairs]
-            _refuse(f'key "{next(key for key in keys if keys.count(key) > 1)}" stands twice in one object')
-        return out
-
-    try:
-        value = json.loads(text, parse_constant=constant, object_pairs_hook=unique)
-    except json.JSONDecodeError as error:
-        _refuse(f"not JSON: {error.msg} at column {error.colno}; every line is one JSON object")
-    except RecursionError:
-        _refuse("nested too deeply")
-    if not isinstance(value, dict):
-        _refuse(f"{_shown(value)} is not a JSON object; every line is one")
-    return value
-
-
-class _Fields:
-    """Takes the keys of one object, checks each, and in the end refuses those that were not taken."""
+class _Line(Fields):
+    """The object on one line."""
 
     def __init__(self, data: Mapping[str, Any], line: int) -> None:
+        super().__init__(data)
         self.line = line
-        self._data = data
-        self._known: list[str] = []
-
-    def __contains__(self, key: str) -> bool:
-        return key in self._data
-
-    def _take(self, key: str, default: Any, wanted: str, kinds: tuple[type, ...]) -> Any:
-        self._known.append(key)
-        if key not in self._data:
-            if default is ...:
-                _refuse(f'"{key}" is missing; it must be {wanted}')
-            return default
-        value = self._data[key]
-        # bool is an int to Python, and is not a number to anybody else.
-        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-            _refuse(f'"{key}" must be {wanted}, not {_shown(value)}')
-        return value
-
-    def seconds(self, key: str, default: Any = ...) -> Any:
-        value = self._take(key, default, "a number of seconds, 0 or more", (int, float))
-        if value is not default and not (math.isfinite(value) and value >= 0):
-            _refuse(f'"{key}" must be a number of seconds, 0 or more, not {value}')
-        return float(value) if value is not default else value
-
-    def whole(self, key: str, default: Any = ..., least: int = 0) -> Any:
-        value = self._take(key, default, f"a whole number, {least} or more", (int,))
-        if value is not default and value < least:
-            _refuse(f'"{key}" must be a whole number, {least} or more, not {value}')
-        return value
 
     def channel(self, header: Header, default: int | None) -> Any:
         value = self.whole("channel", default)
         if value is not None and value >= header.channels:
-            _refuse(f'"channel" {value} does not exist; the header says "channels": {header.channels}')
+            refuse(f'"channel" {shown(value)} does not exist; the header says "channels": {header.channels}')
         return value
 
-    def word(self, key: str, *allowed: str) -> Any:
-        wanted = " or ".join(f'"{word}"' for word in allowed)
-        value = self._take(key, ..., wanted, (str,))
-        if value not in allowed:
-            _refuse(f'"{key}" must be {wanted}, not {_shown(value)}')
-        return value
 
-    def string(self, key: str, default: Any = ...) -> Any:
-        return self._take(key, default, "a string", (str,))
-
-    def boolean(self, key: str, default: Any = ...) -> Any:
-        return self._take(key, default, "true or false", (bool,))
-
-    def mapping(self, key: str, default: Any = ...) -> Any:
-        return self._take(key, default, "an object", (dict,))
-
-    def sequence(self, key: str) -> Any:
-        return self._take(key, ..., "a list", (list,))
-
-    def done(self, what: str) -> None:
-        for key in self._data:
-            if key not in self._known:
-                _refuse(f'unknown key "{key}"; {what} has {", ".join(dict.fromkeys(self._known))}')
-
-
-def _header(line: _Fields) -> Header:
+def _header(line: _Line) -> Header:
     if "hearout_trace" not in line:
-        _refuse(f"not a hearout trace: {_HEADER_FORM}")
+        refuse(f"not a hearout trace: {_HEADER_FORM}")
     version = line.whole("hearout_trace")
     if version != VERSION:
-        _refuse(f"trace of version {version}; this hearout reads version {VERSION}")
+        refuse(f"trace of version {version}; this hearout reads version {VERSION}")
     header = Header(
-        stt=line.word("stt", *DIALECTS),
+        stt=line.word("stt", *PROVIDERS),
         channels=line.whole("channels", 1, least=1),
         vad=line.boolean("vad", True),
         policy=line.mapping("policy", None),
@@ -275,11 +191,11 @@ def _header(line: _Fields) -> Header:
     return header
 
 
-def _record(line: _Fields, header: Header) -> Record:
+def _record(line: _Line, header: Header) -> Record:
     kinds = ("vad", "stt", "sent", "link", "audio", "agent", "app", "end")
     kind = next((kind for kind in kinds if kind in line), None)
     if kind is None:
-        _refuse(
+        refuse(
             'unknown kind of record; a record has "t" and one of ' + ", ".join(f'"{kind}"' for kind in kinds)
             + '; or is one of "on", "expect", "expect_commands", "forbid"'
         )  # fmt: skip
@@ -288,7 +204,7 @@ def _record(line: _Fields, header: Header) -> Record:
     match kind:
         case "vad":
             if not header.vad:
-                _refuse('a "vad" record, but the header says "vad": false')
+                refuse('a "vad" record, but the header says "vad": false')
             record = VoiceChange(
                 t,
                 line.word("vad", "start", "stop", "maybe"),
@@ -316,38 +232,38 @@ def _record(line: _Fields, header: Header) -> Record:
             record = AppCall(t, call, line.channel(header, None), line.line)
         case _:
             if not line.boolean("end"):
-                _refuse('"end" must be true')
+                refuse('"end" must be true')
             record = AudioEnd(t, line.line)
     line.done(f'a record of kind "{kind}"')
     return record
 
 
-def _answer(line: _Fields) -> Answer:
+def _answer(line: _Line) -> Answer:
     line.word("on", "finalize")
     answer = Answer(line.seconds("after"), line.mapping("stt"), line.line)
     line.done('a record of kind "on"')
     return answer
 
 
-def _expect(line: _Fields, header: Header) -> list[Expected]:
+def _expect(line: _Line, header: Header) -> list[Expected]:
     entries = line.sequence("expect")
     line.done('a record of kind "expect"')
     out = []
     for position, entry in enumerate(entries, 1):
         try:
             if not isinstance(entry, dict):
-                _refuse(f"{_shown(entry)} is not an object")
-            out.append(_expected(_Fields(entry, line.line), entry, header))
+                refuse(f"{shown(entry)} is not an object")
+            out.append(_expected(_Line(entry, line.line), entry, header))
         except ValueError as error:
             raise ValueError(f"expect, entry {position}: {error}") from None
     return out
 
 
-def _expected(entry: _Fields, data: Mapping[str, Any], header: Header) -> Expected:
+def _expected(entry: _Line, data: Mapping[str, Any], header: Header) -> Expected:
     kind = entry.word("type", *EVENTS) if "type" in entry else "turn_completed"
     after, before = entry.seconds("after", None), entry.seconds("before", None)
     if after is not None and before is not None and before < after:
-        _refuse(f'"before" {before:g} lies before "after" {after:g}')
+        refuse(f'"before" {before:g} lies before "after" {after:g}')
     values: dict[str, Any] = {}
     keys = [f.name for f in fields(EVENTS[kind])]
     for key in keys:
@@ -372,7 +288,7 @@ def _expected(entry: _Fields, data: Mapping[str, Any], header: Header) -> Expect
     known = ["type", "after", "before", *keys]
     for key in data:
         if key not in known:
-            _refuse(f'unknown key "{key}"; an expected {kind} has {", ".join(known)}')
+            refuse(f'unknown key "{key}"; an expected {kind} has {", ".join(known)}')
     return Expected(kind, after, before, values, entry.line)
 
 
@@ -380,26 +296,26 @@ def _known_keys(data: Mapping[str, Any], cls: Any, what: str) -> None:
     known = [f.name for f in fields(cls)]
     for key in data:
         if key not in known:
-            _refuse(f'unknown key "{key}"; {what} has {", ".join(known)}')
+            refuse(f'unknown key "{key}"; {what} has {", ".join(known)}')
 
 
-def _expect_commands(line: _Fields) -> dict[str, Bounds]:
-    commands = _Fields(line.mapping("expect_commands"), line.line)
+def _expect_commands(line: _Line) -> dict[str, Bounds]:
+    commands = _Line(line.mapping("expect_commands"), line.line)
     line.done('a record of kind "expect_commands"')
-    limits = _Fields(commands.mapping("finalize"), line.line)
+    limits = _Line(commands.mapping("finalize"), line.line)
     commands.done('"expect_commands"')
     bounds = Bounds(limits.whole("min", 0), limits.whole("max", None))
     limits.done('"finalize"')
     if bounds.most is not None and bounds.most < bounds.least:
-        _refuse(f'"max" {bounds.most} is less than "min" {bounds.least}')
+        refuse(f'"max" {bounds.most} is less than "min" {bounds.least}')
     return {"finalize": bounds}
 
 
-def _forbid(line: _Fields) -> list[str]:
+def _forbid(line: _Line) -> list[str]:
     names = line.sequence("forbid")
     line.done('a record of kind "forbid"')
     allowed = (*EVENTS, "command")
     for name in names:
         if name not in allowed:
-            _refuse(f'"forbid" names {_shown(name)}; events are {", ".join(allowed)}')
+            refuse(f'"forbid" names {shown(name)}; events are {", ".join(allowed)}')
     return cast("list[str]", names)

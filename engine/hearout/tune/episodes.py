@@ -16,16 +16,16 @@ would have spoilt are not. What the user does is fixed, too: whoever was cut off
 
 from __future__ import annotations
 
-import heapq
 import math
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
+from hearout.channels import Arrivals, Channels
 from hearout.traces.records import Trace
-from hearout.tune.labels import Pause, Recording, hear, pauses
+from hearout.transcribers.registry import PROVIDERS
+from hearout.tune.labels import Pause, Speaker, hear, pauses
 from hearout_policies import events, signals
-from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import Policy
 from hearout_policies.signals import Signal, Transcript, UtteranceEnd, Word
 from hearout_policies.words import middle
@@ -34,10 +34,7 @@ __all__ = ["Completion", "Episode", "episodes", "run"]
 
 _USUAL_DELAY = 0.25  # seconds from Finalize to answer; Deepgram's median, where a recording has none
 _USUAL_INTERVAL = 1.0  # seconds between interim results; Deepgram's
-_NO_FINALIZE = ("flux",)  # has no such message
 _LENDERS = 16  # recorded Finalizes, the nearest, that may lend their delay
-_MOST_TICKS = 1000  # deadlines with no signal between them; a turn needs a handful
-_WAIT = 60.0  # virtual seconds beyond the bounds of the policy, as in `hearout.traces.replayer`
 
 
 @dataclass(frozen=True)
@@ -81,6 +78,7 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
         UsageError: as `hearout.traces.replayer.replay`.
     """
     channels = hear(trace)
+    finalizes = PROVIDERS[trace.header.stt].finalizes
     out: list[Episode] = []
     for heard, found in zip(channels, pauses(trace, channels), strict=True):
         interval = _interval(heard)
@@ -99,7 +97,7 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
                     tuple(_on_session_clock(p, heard) for _, p in turn),
                     tuple(_slice(heard, before, since, border, until)),
                     tuple(word for word in heard.words if before <= middle(word) < border),
-                    None if trace.header.stt in _NO_FINALIZE else _delays(heard, pause),
+                    _delays(heard, pause) if finalizes else None,
                     interval,
                     heard.session(pause.start) - pause.start,
                 )
@@ -108,24 +106,24 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
     return out
 
 
-def _delays(heard: Recording, pause: Pause) -> tuple[tuple[float, float | None], ...]:
+def _delays(heard: Speaker, pause: Pause) -> tuple[tuple[float, float | None], ...]:
     at = heard.session(pause.start)
     near = sorted(heard.finalizes, key=lambda sent: abs(sent[0] - at))[:_LENDERS]
     return tuple((sent, None if back is None else back - sent) for sent, back in near)
 
 
-def _interval(heard: Recording) -> float:
+def _interval(heard: Speaker) -> float:
     times = [s.at for s in heard.signals if isinstance(s, Transcript) and not s.finalized]
     gaps = [b - a for a, b in pairwise(times) if 0.05 <= b - a <= 3.0]
     return median(gaps) if gaps else _USUAL_INTERVAL
 
 
-def _on_session_clock(pause: Pause, heard: Recording) -> Pause:
+def _on_session_clock(pause: Pause, heard: Speaker) -> Pause:
     resume = pause.resume if pause.resume == math.inf else heard.session(pause.resume)
     return Pause(heard.session(pause.start), resume, pause.kind)
 
 
-def _slice(heard: Recording, before: float, since: float, border: float, until: float) -> list[Signal]:
+def _slice(heard: Speaker, before: float, since: float, border: float, until: float) -> list[Signal]:
     """The signals from ``since`` to ``until``, without what they say about audio before ``before``."""
     out: list[Signal] = []
     speaking: float | None = None
@@ -162,15 +160,13 @@ def run(episode: Episode, policy: Policy) -> list[Completion]:
 class _Run:
     def __init__(self, episode: Episode, policy: Policy) -> None:
         self._episode = episode
-        self._machine = TurnMachine(policy)
-        self._patience = policy.max_turn + policy.max_silence + _WAIT
+        self._channels = Channels(policy, 1, self._take)
         self._covered = -math.inf  # audio time up to which words are final, here
         self._connected = True
         self._out: list[Completion] = []
-        # (time, rank, order, what); an answer that was asked for goes before all that comes with it.
-        self._queue: list[tuple[float, int, int, Signal]] = []
+        script: list[tuple[float, Signal]] = []
         latest = episode.signals[0].at if episode.signals else 0.0
-        for order, s in enumerate(episode.signals):
+        for s in episode.signals:
             at = s.at
             if isinstance(s, Transcript):
                 if s.finalized:
@@ -178,48 +174,35 @@ class _Run:
                     s = replace(s, at=at, is_final=False, finalized=False, endpoint=False)
                 else:
                     latest = at
-            self._queue.append((at, 1, order, s))
-        heapq.heapify(self._queue)
-        self._order = len(self._queue)
+            script.append((at, s))
+        self._arrivals = Arrivals(script, answers_first=True)
 
     def run(self) -> list[Completion]:
-        ticks, now = 0, 0.0
-        machine, queue = self._machine, self._queue
-        while True:
-            due = machine.deadline
-            if queue and (due is None or queue[0][0] <= due):
-                now, _, _, s = heapq.heappop(queue)
-                ticks = 0
-                self._deliver(now, s)
-                continue
-            if due is None or due > now + self._patience or ticks > _MOST_TICKS:
-                return self._out
-            ticks += 1
-            self._handle(signals.Tick(due))
+        self._channels.play(self._arrivals, self._deliver)
+        return self._out
 
     def _deliver(self, at: float, s: Signal) -> None:
         match s:
             case Transcript(finalized=True):
                 words = self._missing(s.end)
                 self._covered = max(self._covered, s.end)
-                self._handle(replace(s, words=words))
+                self._tell(replace(s, words=words))
             case Transcript():
                 if (result := self._as_known_here(s)) is not None:
-                    self._handle(result)
+                    self._tell(result)
             case UtteranceEnd(last_word_end=None):
                 # "-1" says that the words were final; they need not be, here.
                 words = self._missing(at - self._episode.offset)
-                self._handle(replace(s, last_word_end=words[-1].end) if words else s)
+                self._tell(replace(s, last_word_end=words[-1].end) if words else s)
             case signals.LinkLost():
                 self._connected = False
-                self._queue[:] = [entry for entry in self._queue if entry[1] > 0]
-                heapq.heapify(self._queue)
-                self._handle(s)
+                self._arrivals.lose_answers()
+                self._tell(s)
             case signals.LinkRestored():
                 self._connected = True
-                self._handle(s)
+                self._tell(s)
             case _:
-                self._handle(s)
+                self._tell(s)
 
     def _missing(self, until: float) -> tuple[Word, ...]:
         """Words before ``until`` that are not final yet."""
@@ -239,14 +222,16 @@ class _Run:
         start = min(s.start, earlier[0].start) if earlier else s.start
         return replace(s, words=(*earlier, *words), start=max(start, min(covered, s.end)))
 
-    def _handle(self, s: Signal) -> None:
-        for output in self._machine.handle(s):
-            match output:
-                case events.Finalize():
-                    self._answer(output.at)
-                case events.TurnCompleted():
-                    reach = max((word.end for word in output.words), default=output.audio_end)
-                    self._out.append(Completion(output.at, reach))
+    def _tell(self, s: Signal) -> None:
+        self._channels.tell(0, s)
+
+    def _take(self, output: events.Output) -> None:
+        match output:
+            case events.Finalize():
+                self._answer(output.at)
+            case events.TurnCompleted():
+                reach = max((word.end for word in output.words), default=output.audio_end)
+                self._out.append(Completion(output.at, reach))
 
     def _answer(self, asked: float) -> None:
         audio = asked - self._episode.offset
@@ -255,8 +240,7 @@ class _Run:
             return
         start = max(self._covered, self._episode.words[0].start if self._episode.words else 0.0)
         answer = Transcript(asked + delay, (), min(start, audio), audio, is_final=True, finalized=True)
-        heapq.heappush(self._queue, (answer.at, 0, self._order, answer))
-        self._order += 1
+        self._arrivals.answer(answer.at, answer)
 
     def _delay(self, asked: float, due: bool) -> float | None:
         """Of the recorded Finalize nearest in time; when words are ``due``, of the nearest that was answered."""

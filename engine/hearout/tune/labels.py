@@ -20,7 +20,7 @@ from hearout_policies import events, signals
 from hearout_policies.signals import Signal, Transcript, Word
 from hearout_policies.words import middle
 
-__all__ = ["Pause", "Recording", "hear", "pauses", "stretches"]
+__all__ = ["Pause", "Speaker", "hear", "pauses", "stretches"]
 
 SHORTEST = 0.2  # seconds; shorter gaps are part of speaking (the bound of eot-bench, and of most corpora)
 LONGEST_HOLD = 5.0  # seconds; who is silent for longer has finished (likewise)
@@ -50,8 +50,8 @@ class Pause:
 
 
 @dataclass(frozen=True)
-class Recording:
-    """One channel of a trace, decoded once.
+class Speaker:
+    """One channel of a trace, decoded once: what its user said, and what was heard of it.
 
     Attributes:
         signals: in order, without those of the agent and of the end of the audio.
@@ -70,8 +70,8 @@ class Recording:
         return audio + self.offset[max(0, bisect_right(self.offset, (audio, math.inf)) - 1)][1]
 
 
-def hear(trace: Trace) -> list[Recording]:
-    """Decode a trace: one `Recording` a channel.
+def hear(trace: Trace) -> list[Speaker]:
+    """Decode a trace: one `Speaker` a channel.
 
     Raises:
         UsageError: as `hearout.traces.replayer.replay`.
@@ -91,7 +91,7 @@ def hear(trace: Trace) -> list[Recording]:
             for output in replayed.outputs
             if isinstance(output, events.Finalize) and output.channel == channel
         ]
-        out.append(Recording(heard, _words(heard), _answered(asked, heard), _offsets(heard)))
+        out.append(Speaker(heard, _words(heard), _answered(asked, heard), _offsets(heard)))
     return out
 
 
@@ -122,7 +122,7 @@ def _offsets(heard: Sequence[Signal]) -> list[tuple[float, float]]:
     return [(-math.inf, out[0][1] if out else 0.0), *sorted(out)]
 
 
-def stretches(heard: Recording) -> list[tuple[float, float]]:
+def stretches(heard: Speaker) -> list[tuple[float, float]]:
     """When the user spoke (audio time): from the voice that has words, and the words without a voice.
 
     A stretch ends where the VAD says so; where the VAD goes on for long behind the last word (noise), or has not
@@ -166,7 +166,7 @@ def _stretch_of(at: float, voiced: Sequence[tuple[float, float]], starts: Sequen
     return index if index >= 0 and at <= voiced[index][1] + _NEAR else -1
 
 
-def pauses(trace: Trace, channels: Sequence[Recording]) -> list[list[tuple[float, Pause]]]:
+def pauses(trace: Trace, channels: Sequence[Speaker]) -> list[list[tuple[float, Pause]]]:
     """The stretches of speech of each channel: where each begins (audio time), and the pause behind it."""
     spoken = [stretches(heard) for heard in channels]
     over = next((record.t for record in trace.records if isinstance(record, AudioEnd)), math.inf)

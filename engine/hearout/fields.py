@@ -1,0 +1,136 @@
+"""Reading JSON objects that people or programs wrote: each field is checked, and what is wrong is a ValueError.
+
+The message is one short line that names the field, says what it must be, and shows what it is.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+__all__ = ["Fields", "finite", "object_of", "refuse", "shown"]
+
+_LONGEST = 1e9  # seconds, 31 years: more is no time of a session, and an integer may be too large for a float
+
+
+def refuse(message: str) -> NoReturn:
+    """Say what is wrong."""
+    raise ValueError(message)
+
+
+def shown(value: Any) -> str:
+    """``value`` as JSON for an error message, 40 characters at most."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 40 else text[:37] + "..."
+
+
+def finite(value: Any) -> Any:
+    """``value`` with None for the numbers that JSON has not: NaN and the infinities."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def object_of(text: str) -> dict[str, Any]:
+    """The JSON object that ``text`` is, strictly: finite numbers, each key once.
+
+    Raises:
+        ValueError: it is none.
+    """
+
+    def constant(name: str) -> NoReturn:
+        refuse(f"{name} is not JSON; numbers must be finite")
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        out = dict(pairs)
+        if len(out) < len(pairs):
+            keys = [key for key, _ in pairs]
+            refuse(f"key {shown(next(key for key in keys if keys.count(key) > 1))} stands twice in one object")
+        return out
+
+    def whole(digits: str) -> int:
+        return int(digits) if len(digits) <= 400 else refuse(f"a number of {len(digits)} digits")
+
+    try:
+        value = json.loads(text, parse_constant=constant, parse_int=whole, object_pairs_hook=unique)
+    except json.JSONDecodeError as error:
+        refuse(f"not JSON: {error.msg} at column {error.colno}; every line is one JSON object")
+    except RecursionError:
+        refuse("nested too deeply")
+    if not isinstance(value, dict):
+        refuse(f"{shown(value)} is not a JSON object; every line is one")
+    return value
+
+
+class Fields:
+    """Takes the keys of one object, checks each, and in the end refuses those that were not taken.
+
+    A method without ``default`` takes a key that must be there. All raise ValueError.
+    """
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        self._data = data
+        self._known: list[str] = []
+
+    def __contains__(self, key: str) -> bool:
+        return key in self._data
+
+    def _take(self, key: str, default: Any, wanted: str, kinds: tuple[type, ...]) -> Any:
+        self._known.append(key)
+        if key not in self._data:
+            if default is ...:
+                refuse(f'"{key}" is missing; it must be {wanted}')
+            return default
+        value = self._data[key]
+        # bool is an int to Python, and is not a number to anybody else.
+        if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+            refuse(f'"{key}" must be {wanted}, not {shown(value)}')
+        return value
+
+    def seconds(self, key: str, default: Any = ...) -> Any:
+        """A float."""
+        value = self._take(key, default, "a number of seconds, 0 or more", (int, float))
+        if value is default:
+            return value
+        if not 0 <= value < math.inf:
+            refuse(f'"{key}" must be a number of seconds, 0 or more, not {shown(value)}')
+        if value > _LONGEST:
+            refuse(f'"{key}" must be a number of seconds, {_LONGEST:g} at most, not {shown(value)}')
+        return float(value)
+
+    def whole(self, key: str, default: Any = ..., least: int = 0) -> Any:
+        """An int."""
+        value = self._take(key, default, f"a whole number, {least} or more", (int,))
+        if value is not default and value < least:
+            refuse(f'"{key}" must be a whole number, {least} or more, not {shown(value)}')
+        return value
+
+    def word(self, key: str, *allowed: str) -> Any:
+        """One of some strings."""
+        wanted = " or ".join(f'"{word}"' for word in allowed)
+        value = self._take(key, ..., wanted, (str,))
+        if value not in allowed:
+            refuse(f'"{key}" must be {wanted}, not {shown(value)}')
+        return value
+
+    def string(self, key: str, default: Any = ...) -> Any:
+        return self._take(key, default, "a string", (str,))
+
+    def boolean(self, key: str, default: Any = ...) -> Any:
+        return self._take(key, default, "true or false", (bool,))
+
+    def mapping(self, key: str, default: Any = ...) -> Any:
+        return self._take(key, default, "an object", (dict,))
+
+    def sequence(self, key: str) -> Any:
+        return self._take(key, ..., "a list", (list,))
+
+    def done(self, what: str) -> None:
+        """There is no other key: ``what`` has only those that were taken."""
+        for key in self._data:
+            if key not in self._known:
+                refuse(f"unknown key {shown(key)}; {what} has {', '.join(dict.fromkeys(self._known))}")

@@ -1,0 +1,94 @@
+"""How the machines of a session are driven in time, and what comes in virtual time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from hearout import channels
+from hearout.channels import Arrivals, Channels
+from hearout_policies import Policy
+from hearout_policies.events import Output, TurnStarted
+from hearout_policies.signals import AppCommand, Signal, Tick
+
+
+class Waiter:
+    """A machine that wants to be woken at given times, and outputs what it is told."""
+
+    wakes: Sequence[Sequence[float]] = ((1.0, 3.0), (1.0, 2.0))
+
+    def __init__(self, policy: Policy, channel: int) -> None:
+        self._channel = channel
+        self._wakes = list(self.wakes[channel])
+
+    @property
+    def deadline(self) -> float | None:
+        return self._wakes[0] if self._wakes else None
+
+    def handle(self, signal: Signal) -> list[Output]:
+        if isinstance(signal, Tick) and signal.at == self.deadline:
+            self._wakes.pop(0)
+        return [TurnStarted(isinstance(signal, Tick), self._channel, signal.at, 0.0)]
+
+
+@pytest.fixture(autouse=True)
+def waiters(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(channels, "TurnMachine", Waiter)
+
+
+def driven() -> tuple[Channels, list[Any], list[float]]:
+    told: list[Any] = []
+    passed: list[float] = []
+    return Channels(Policy(), 2, lambda o: told.append((o.at, o.channel)), passed.append), told, passed
+
+
+def test_what_was_due_goes_first_at_its_own_moment() -> None:
+    machines, told, passed = driven()
+    machines.tell(0, AppCommand(0.5, "hold"))
+    assert machines.deadline == 1.0
+    machines.tell(None, AppCommand(2.0, "release"))  # the deadline of this moment waits for what it says
+    assert told == [(0.5, 0), (1.0, 0), (1.0, 1), (2.0, 0), (2.0, 1)]
+    assert (passed, machines.deadline) == ([1.0], 2.0)
+    machines.tick()
+    machines.tick()
+    assert told[5:] == [(2.0, 1), (3.0, 0)]
+    assert (passed, machines.deadline) == ([1.0, 2.0, 3.0], None)
+
+
+@pytest.mark.parametrize("answers_first", [False, True])
+def test_in_virtual_time_what_arrives_goes_before_what_is_due(answers_first: bool) -> None:
+    machines, told, _ = driven()
+    arrivals = Arrivals([(0.5, "ask"), (2.0, "script"), (2.5, "end")], answers_first=answers_first)
+    came = []
+
+    def deliver(at: float, what: str) -> None:
+        came.append(what)
+        if what == "ask":
+            arrivals.answer(2.0, "answer")
+        machines.tell(0, AppCommand(at, "hold"))
+
+    assert machines.play(arrivals, deliver) is None
+    assert came == (["ask", "answer", "script", "end"] if answers_first else ["ask", "script", "answer", "end"])
+    assert told == [(0.5, 0), (1.0, 0), (1.0, 1), (2.0, 0), (2.0, 0), (2.0, 1), (2.5, 0), (3.0, 0)]
+
+
+def test_answers_on_their_way_can_be_lost() -> None:
+    arrivals = Arrivals([(1.0, "lost"), (3.0, "end")])
+    arrivals.answer(0.5, "heard")
+    arrivals.answer(2.0, "on its way")
+    assert arrivals.take() == (0.5, "heard")
+    arrivals.lose_answers()
+    assert [arrivals.take(), arrivals.take()] == [(1.0, "lost"), (3.0, "end")]
+    assert arrivals.next is None
+
+
+@pytest.mark.parametrize("wakes", [[1e6], [n / 1000 for n in range(1100)]], ids=["far away", "for ever"])
+def test_a_machine_that_never_rests_ends_the_play(monkeypatch: pytest.MonkeyPatch, wakes: list[float]) -> None:
+    monkeypatch.setattr(Waiter, "wakes", (wakes, ()))
+    machines, _, _ = driven()
+    machines.tell(0, AppCommand(0.0, "hold"))
+    said = machines.play(Arrivals[str]([]), lambda at, what: None)
+    assert said is not None
+    assert said.startswith("still waiting for ")
