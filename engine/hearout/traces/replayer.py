@@ -15,8 +15,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from hearout.errors import UsageError
-from hearout.link.buffer import Coverage
-from hearout.link.settings import silence_of
 from hearout.traces.records import (
     AgentChange,
     Answer,
@@ -32,9 +30,10 @@ from hearout.traces.records import (
     VoiceChange,
 )
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed
-from hearout.transcribers.clock import ProviderClock
+from hearout.transcribers.clock import silence_of
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.flux import Flux
+from hearout.transcribers.hearing import Hearing
 from hearout.transcribers.soniox import Soniox
 from hearout_policies import events, signals
 from hearout_policies.machine import TurnMachine
@@ -94,7 +93,8 @@ def replay(trace: Trace, policy: Policy | None = None) -> Replayed:
 class _Replay:
     def __init__(self, trace: Trace, policy: Policy) -> None:
         self._trace = trace
-        self._dialect = _dialect(trace)
+        self._hearing = Hearing(_dialect(trace))
+        self._hearing.begin(0.0)
         self._patience = policy.max_turn + policy.max_silence + _MARGIN
         self._machines = [TurnMachine(policy, channel=channel) for channel in range(trace.header.channels)]
         self._answers = iter(trace.answers)
@@ -104,9 +104,6 @@ class _Replay:
         ]
         self._order = len(self._queue)
         self._connected = True
-        self._offset = 0.0  # audio time at which the provider's clock of this connection began
-        self._coverage = Coverage(trace.header.channels)
-        self._clock = ProviderClock()
         self._outputs: list[events.Output] = []
         self._heard: list[Heard] = []
         self._warnings: list[str] = []
@@ -150,11 +147,9 @@ class _Replay:
                 self._tell(None, signals.LinkLost(at))
             case LinkChange():
                 self._connected = True
-                self._offset = item.audio or 0.0
-                self._dialect.opening()
-                self._coverage.restart(self._offset)
-                self._clock.restart()
-                self._tell(None, signals.LinkRestored(at, self._offset))
+                origin = item.audio or 0.0
+                self._hearing.begin(origin)
+                self._tell(None, signals.LinkRestored(at, origin))
             case AudioStall():
                 self._tell(item.channel, signals.AudioStalled(at, item.heard))
             case AgentChange():
@@ -165,12 +160,13 @@ class _Replay:
                 self._tell(None, signals.EndOfAudio(at))
             case Sent(message=message):
                 if (silence := silence_of(message)) is not None:
-                    self._clock.insert(*silence)
+                    self._hearing.insert_silence(*silence)
 
     def _receive(self, at: float, message: Mapping[str, Any], line: int) -> None:
         where = f"{self._trace.name}:{line}"
         try:
-            news = self._dialect.decode(json.dumps(message), at, self._offset)
+            # How much audio was sent by now a trace does not say; not more than there was.
+            news = self._hearing.hear(json.dumps(message), at, sent=at)
         except ValueError as error:
             # A live session drops such a message too.
             self._warnings.append(f"{where}: message refused: {error}")
@@ -179,10 +175,7 @@ class _Replay:
             if isinstance(item, ProviderFailed):
                 self._warnings.append(f"{where}: the transcriber failed: {item.detail}")
             elif isinstance(item, Heard):
-                # As in the link. How much audio was sent by now a trace does not say; not more than there was.
-                new = self._coverage.admit(item.channel, self._clock.place(item.signal), sent=at)
-                if new is not None:
-                    self._tell(item.channel, new)
+                self._tell(item.channel, item.signal)
 
     def _tell(self, channel: int | None, signal: signals.Signal) -> None:
         for number, machine in enumerate(self._machines):
@@ -207,11 +200,9 @@ def _dialect(trace: Trace) -> Dialect:
     """Something that reads the trace's messages; it connects to nothing, so it needs no key."""
     dialects: Mapping[str, Callable[..., Dialect]] = {"deepgram": Deepgram, "soniox": Soniox, "flux": Flux}
     try:
-        dialect = dialects[trace.header.stt]("unused", channels=trace.header.channels)
+        return dialects[trace.header.stt]("unused", channels=trace.header.channels)
     except UsageError as error:
         raise UsageError(f"{trace.name}:1: {error}") from None
-    dialect.opening()
-    return dialect
 
 
 # Checking
