@@ -25,11 +25,12 @@ from wsproto.events import AcceptConnection, BytesMessage, Request, TextMessage
 from benchmarks.capacity.meter import Meter
 from benchmarks.capacity.script import FRAME, RATE, load_talk
 from hearout import Deepgram
-from hearout.link.buffer import Coverage, ReplayBuffer
+from hearout.link.buffer import ReplayBuffer
 from hearout.session.clock import SessionClock
 from hearout.session.core import VOICE
 from hearout.session.session import webrtc_gate
 from hearout.transcribers.base import Heard
+from hearout.transcribers.hearing import Hearing
 from hearout_policies.events import Finalize
 from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import load_policy
@@ -89,8 +90,9 @@ class WithParts(Call):
         self.gate = webrtc_gate(RATE)
         self.clock = SessionClock(RATE, current_time=time.monotonic)
         self.buffer = ReplayBuffer(2, 60 * RATE)
-        self.coverage = Coverage(1)
         self.dialect = Deepgram("key", sample_rate=RATE)
+        self.hearing = Hearing(self.dialect)
+        self.hearing.begin(0.0)
         self.machine = TurnMachine(load_policy("balanced"))
 
     def hear(self, pcm: bytes) -> None:
@@ -110,12 +112,10 @@ class WithParts(Call):
             self.tell(Tick(due))
 
     def understand(self, message: str) -> None:
-        for news in self.dialect.decode(message, self.clock.now(), 0.0):
+        for news in self.hearing.hear(message, self.clock.now(), self.clock.heard):
             assert isinstance(news, Heard)
-            signal = self.coverage.admit(0, news.signal, self.clock.heard)
-            self.buffer.release(round(self.coverage.until * RATE))
-            if signal is not None:
-                self.tell(signal)
+            self.tell(news.signal)
+        self.buffer.release(round(self.hearing.coverage.until * RATE))
 
     def tell(self, signal: Signal) -> None:
         for output in self.machine.handle(signal):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ import trio
 from hearout.cli.main import main
 from hearout.cli.tokens import TokenListing
 from hearout.transcribers.base import Heard
+from hearout.transcribers.clock import silence_record
 from hearout.transcribers.deepgram import Deepgram
 from hearout_policies.signals import ProviderSpeechStarted
 from tests.kit.commandline import serving
@@ -98,3 +100,39 @@ def test_channels_are_named() -> None:
     for message in (started, result | {"channel": {"alternatives": [{"transcript": "Yes.", "words": words}]}}):
         listing.write({"t": 1.0, "stt": message})
     assert lines == ["1: Final: Yes.", "1: Non-final: ", "-----"]
+
+
+def result(*words: tuple[str, float, float], end: float, is_final: bool = True) -> dict[str, Any]:
+    items = [{"word": text, "start": start, "end": stop} for text, start, stop in words]
+    channel = {"alternatives": [{"transcript": " ".join(text for text, _, _ in words), "words": items}]}
+    return {"type": "Results", "start": 0.0, "duration": end, "is_final": is_final, "channel": channel}
+
+
+def listed(*records: dict[str, Any]) -> list[str]:
+    lines: list[str] = []
+    listing = TokenListing(Deepgram("k"), lines.append)
+    for record in records:
+        listing.write(record)
+    return lines
+
+
+def test_silence_that_stood_in_for_audio_is_no_time_of_the_session() -> None:
+    """The first result covers 1 s of the session, and not 6: what a new connection says behind that is news."""
+    lines = listed(
+        {"t": 1.2, "sent": json.loads(silence_record(1.0, 5.0))},
+        {"t": 6.5, "stt": result(("one", 0.4, 0.8), end=6.0)},
+        {"t": 7.0, "link": "lost"},
+        {"t": 8.0, "link": "restored", "audio": 1.0},
+        {"t": 9.0, "stt": result(("two", 0.4, 0.8), end=1.0, is_final=False)},
+    )
+    assert lines[-3:] == ["Final: one", "Non-final: two", "-----"]
+
+
+def test_what_a_new_connection_hears_again_is_not_listed_twice() -> None:
+    lines = listed(
+        {"t": 1.2, "stt": result(("one", 0.4, 0.8), end=1.0)},
+        {"t": 2.0, "link": "lost"},
+        {"t": 3.0, "link": "restored", "audio": 0.0},
+        {"t": 4.0, "stt": result(("one", 0.4, 0.8), ("two", 1.4, 1.8), end=2.0)},
+    )
+    assert lines[-3:] == ["Final: one two", "Non-final: ", "-----"]

@@ -14,12 +14,13 @@ import trio
 import trio.testing
 
 from hearout.errors import SessionError
-from hearout.link.buffer import Coverage, ReplayBuffer
+from hearout.link.buffer import ReplayBuffer
 from hearout.link.link import Link
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import open_stream
 from hearout.nursery import open_background
 from hearout.transcribers.base import WireMessage
+from hearout.transcribers.coverage import Coverage
 from hearout.transcribers.deepgram import Deepgram
 from hearout_policies.signals import Signal, Transcript
 from hearout_policies.words import join

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from hearout.link.buffer import Coverage
 from hearout.transcribers.base import Dialect, Heard
+from hearout.transcribers.coverage import Coverage
 from hearout.transcribers.flux import Flux
 from hearout.transcribers.soniox import Soniox
 from hearout_policies.signals import Transcript

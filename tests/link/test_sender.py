@@ -20,6 +20,7 @@ from hearout.link.watchdog import Watchdog
 from hearout.nursery import open_background
 from hearout.transcribers.base import WireMessage
 from hearout.transcribers.deepgram import Deepgram
+from hearout.transcribers.hearing import Hearing
 from tests.faults.server import RATE, pcm
 from tests.kit.provider import Provider, audio
 from tests.kit.streams import PONG, Given, Willing, frames, half, over, whole
@@ -37,7 +38,8 @@ class Desk:
         self.connection = over(stream)
         self.buffer = ReplayBuffer(2 * channels, 10**7)
         settings = LinkSettings(replay_speed=None)
-        self.sender = Sender(Deepgram(KEY, channels=channels), RATE, settings, owner, self.buffer)
+        dialect = Deepgram(KEY, channels=channels)
+        self.sender = Sender(dialect, RATE, settings, owner, self.buffer, Hearing(dialect))
         self.sender.begin(trio.current_time(), 0, Watchdog(settings, None, trio.current_time(), 0.0))
 
     def feed(self, count: int) -> None:

@@ -8,6 +8,8 @@ from typing import Any
 
 from hearout.session.core import TraceWriter
 from hearout.transcribers.base import Dialect, Heard
+from hearout.transcribers.clock import silence_of
+from hearout.transcribers.hearing import Hearing
 from hearout_policies.signals import Transcript
 from hearout_policies.words import Words, join
 
@@ -26,24 +28,24 @@ class TokenListing:
     """
 
     def __init__(self, dialect: Dialect, show: Callable[[str], object] = print) -> None:
-        self._dialect = dialect
+        self._hearing = Hearing(dialect)
         self._show = show
         self._words = [Words() for _ in range(dialect.channels)]
         self._shown: list[tuple[str, str] | None] = [None] * dialect.channels
-        self._offset = 0.0
-        dialect.opening()
+        self._hearing.begin(0.0)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Take in one record: of what the transcriber said, or of a new connection; all others are passed over."""
+        """Take in one record: of what the transcriber said or was sent, or of a new connection; others say nothing."""
         if record.get("link") == "restored":
-            self._offset = record["audio"]
-            self._dialect.opening()
-        if "stt" in record:
-            self._hear(record)
+            self._hearing.begin(record["audio"])
+        elif (silence := silence_of(record.get("sent", {}))) is not None:
+            self._hearing.insert_silence(*silence)
+        elif "stt" in record:
+            self._hear(record["t"], record["stt"])
 
-    def _hear(self, record: Mapping[str, Any]) -> None:
+    def _hear(self, at: float, message: Mapping[str, Any]) -> None:
         try:
-            news = self._dialect.decode(json.dumps(record["stt"]), record["t"], self._offset)
+            news = self._hearing.hear(json.dumps(message), at, sent=at)
         except ValueError:
             return  # the link warns of it
         for item in news:

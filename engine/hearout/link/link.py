@@ -22,7 +22,7 @@ import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection
 from wsproto.utilities import LocalProtocolError
 
-from hearout.link.buffer import Coverage, ReplayBuffer
+from hearout.link.buffer import ReplayBuffer
 from hearout.link.connection import Connection, Connector, LinkFailure, open_connection, redact
 from hearout.link.retry import Retry
 from hearout.link.sender import Sender
@@ -31,7 +31,7 @@ from hearout.link.socket import open_stream
 from hearout.link.watchdog import Watchdog
 from hearout.nursery import open_background
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout_policies.signals import Signal
+from hearout.transcribers.hearing import Hearing, Missed
 
 __all__ = ["Link"]
 
@@ -71,8 +71,9 @@ class Link:
         self._connect = connect
         self._rng = rng or random.Random()
         self._buffer = ReplayBuffer(2 * dialect.channels, round(settings.keep * sample_rate))
-        self._sender = Sender(dialect, sample_rate, settings, owner, self._buffer)
-        self._coverage = Coverage(dialect.channels)
+        self._hearing = Hearing(dialect, can_repeat=True)
+        self._coverage = self._hearing.coverage
+        self._sender = Sender(dialect, sample_rate, settings, owner, self._buffer, self._hearing)
         self._closing = False
         self._finished = trio.Event()
         self._settled: trio.Event | None = None
@@ -81,12 +82,9 @@ class Link:
         # The current connection:
         self._scope = trio.CancelScope()
         self._end: LinkFailure | None = None
-        self._origin = 0.0  # audio time that is the provider's 0
         self._watchdog = Watchdog(settings, None, 0.0, 0.0)
         self._started = self._last_received = 0.0
         self._failed: str | None = None  # the last thing that was said was this failure
-        self._unread = False  # a message of this connection made no sense
-        self._reread: tuple[float, float] | None = None  # a span that was asked for again because of that
         self._complaints = 0  # of the transcriber on this connection
 
     # What the session calls
@@ -165,8 +163,7 @@ class Link:
 
     async def _serve_one_connection(self) -> None:
         async with open_connection(self._dialect, self._connect, self._settings.handshake) as connection:
-            self._begin()
-            opening = self._dialect.opening()  # before anything is read: with this the dialect starts anew
+            opening = self._begin()  # before anything is read: with this the dialect starts anew
             try:
                 async with open_background() as nursery:
                     self._scope = nursery.cancel_scope
@@ -179,25 +176,26 @@ class Link:
                 with trio.move_on_after(1):
                     await connection.websocket.aclose()
 
-    def _begin(self) -> None:
+    def _begin(self) -> Sequence[WireMessage]:
         covered = round(self._coverage.until * self._rate)
         start = max(covered, self._buffer.first)
-        self._origin = start / self._rate
+        origin = start / self._rate
         if start > covered:
             self.stats.lost += (start - covered) / self._rate
-            self._owner.audio_lost(covered / self._rate, self._origin)
+            self._owner.audio_lost(covered / self._rate, origin)
         self.stats.replayed += max(self._sender.outbox.cursor - start, 0) / self._rate
-        self._coverage.restart(self._origin)
+        opening = self._hearing.begin(origin)
         self._buffer.release(start)
         now = self._started = self._last_received = trio.current_time()
-        self._watchdog = Watchdog(self._settings, self._dialect.longest, now, self._origin)
+        self._watchdog = Watchdog(self._settings, self._dialect.longest, now, origin)
         self._sender.begin(now, start, self._watchdog)
-        self._unread, self._failed, self._complaints = False, None, 0
+        self._failed, self._complaints = None, 0
         self.connected = True
         self.stats.connections += 1
         if self._told_lost:
             self._told_lost = False
-            self._owner.link_restored(self._origin)
+            self._owner.link_restored(origin)
+        return opening
 
     def _leave(self) -> None:
         self.connected = False
@@ -259,25 +257,31 @@ class Link:
         self._last_received = trio.current_time()
         at = self._owner.now()
         self._owner.received(at, message)
+        unread = self._hearing.unread
         try:
-            news = self._dialect.decode(message, at, self._origin)
+            news = self._hearing.hear(message, at, self._sender.sent_until)
         except ValueError as error:
             self.stats.not_understood += 1
-            if not self._unread:  # once a connection; a server that talks nonsense does so often
-                self._unread = True
+            if not unread:  # once a connection; a server that talks nonsense does so often
                 self._owner.warn(redact(f"a message of the transcriber makes no sense: {error}", self._dialect))
             return
+        self._buffer.release(min(round(self._coverage.until * self._rate), self._sender.outbox.cursor))
         for item in news:
             self._learn(item)
         self._renew_in_time()
         if self._dialect.silence_after is not None:
             self._sender.wake()
 
-    def _learn(self, news: ProviderNews) -> None:
+    def _learn(self, news: ProviderNews | Missed) -> None:
         self._failed = news.detail if isinstance(news, ProviderFailed) else None
         match news:
             case Heard(channel, signal):
-                self._heard(channel, signal)
+                self._watchdog.heard(signal, self._sender.sent_until)
+                self._owner.transcribed(channel, signal)
+            case Missed(again=True):
+                self._drop("a final result could not be read")
+            case Missed(start, end):
+                self._owner.audio_lost(start, end)
             case ProviderFailed(detail, permanent=True):
                 self._drop(f"the transcriber failed: {detail}", permanent=True)
             case ProviderFailed(detail):
@@ -287,21 +291,6 @@ class Link:
             case StreamFinished() if self._sender.close_sent:
                 self._finished.set()
                 self._scope.cancel()
-
-    def _heard(self, channel: int, signal: Signal) -> None:
-        signal = self._sender.clock.place(signal)
-        self._watchdog.heard(signal, self._sender.sent_until)
-        if self._unread and (gap := self._coverage.gap(channel, signal)) is not None:
-            # What could not be read was a final result: its audio is asked for again, once.
-            if gap != self._reread:
-                self._reread = gap
-                self._drop("a final result could not be read")
-                return
-            self._owner.audio_lost(*gap)
-        new = self._coverage.admit(channel, signal, self._sender.sent_until)
-        self._buffer.release(min(round(self._coverage.until * self._rate), self._sender.outbox.cursor))
-        if new is not None:
-            self._owner.transcribed(channel, new)
 
     def _closed(self, code: int, reason: str | None) -> None:
         if self._failed is not None and code == _CLOSED_OK:  # as Soniox closes after an error

@@ -18,10 +18,11 @@ from hearout.link.buffer import ReplayBuffer
 from hearout.link.connection import Connection
 from hearout.link.outbox import Mark, MarkKind, Outbox
 from hearout.link.pacing import Pacing
-from hearout.link.settings import LinkOwner, LinkSettings, silence_record
+from hearout.link.settings import LinkOwner, LinkSettings
 from hearout.link.watchdog import Watchdog
 from hearout.transcribers.base import Dialect, WireMessage
-from hearout.transcribers.clock import ProviderClock
+from hearout.transcribers.clock import silence_record
+from hearout.transcribers.hearing import Hearing
 
 __all__ = ["Sender"]
 
@@ -33,23 +34,28 @@ class Sender:
 
     Attributes:
         outbox: audio and marks that wait.
-        clock: takes the silence that was sent out of the provider's times again.
         pacing: of this connection: what may be sent when.
         pump_at: number of the frame from which on `pump` is to be called, when that is fed.
         close_sent: the request to close went out on this connection.
     """
 
     def __init__(
-        self, dialect: Dialect, sample_rate: int, settings: LinkSettings, owner: LinkOwner, buffer: ReplayBuffer
+        self,
+        dialect: Dialect,
+        sample_rate: int,
+        settings: LinkSettings,
+        owner: LinkOwner,
+        buffer: ReplayBuffer,
+        hearing: Hearing,
     ) -> None:
         self.outbox = Outbox(buffer, round(settings.message * sample_rate))
-        self.clock = ProviderClock()
         self.pacing = Pacing(settings, sample_rate, 0.0, 0)
         self.close_sent = False
         self._dialect = dialect
         self._rate = sample_rate
         self._settings = settings
         self._owner = owner
+        self._hearing = hearing
         self._watchdog = Watchdog(settings, None, 0.0, 0.0)
         self.pump_at = 0
         self._connection: Connection | None = None
@@ -64,7 +70,6 @@ class Sender:
     def begin(self, now: float, frame: int, watchdog: Watchdog) -> None:
         """A connection begins, which is to hear the audio from ``frame`` on."""
         self.outbox.cursor = frame
-        self.clock.restart()
         self.pacing = Pacing(self._settings, self._rate, now, frame)
         self._watchdog = watchdog
 
@@ -188,7 +193,7 @@ class Sender:
     def _send_silence(self, connection: Connection) -> None:
         frames = round(self._settings.message * self._rate)
         audio, seconds = round(self.sent_until, 6), round(frames / self._rate, 6)
-        self.clock.insert(audio, seconds)
+        self._hearing.insert_silence(audio, seconds)
         self.pacing.silence = self.pacing.sent = trio.current_time()
         connection.put(self._dialect.audio(bytes(2 * self._dialect.channels * frames)))
         self._owner.sent(silence_record(audio, seconds))

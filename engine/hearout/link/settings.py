@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 from hearout.transcribers.base import WireMessage
 from hearout_policies.signals import Signal
 
-__all__ = ["LinkOwner", "LinkSettings", "LinkStats", "silence_of", "silence_record"]
+__all__ = ["LinkOwner", "LinkSettings", "LinkStats"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +75,7 @@ class LinkOwner(Protocol):
         """The session clock."""
 
     def sent(self, message: WireMessage) -> None:
-        """A Finalize or the request to close went out, or silence: `silence_record`."""
+        """A Finalize or the request to close went out, or silence: `hearout.transcribers.clock.silence_record`."""
 
     def received(self, at: float, message: WireMessage) -> None:
         """A message came at ``at``; `transcribed` follows if it means something."""
@@ -96,16 +94,3 @@ class LinkOwner(Protocol):
 
     def warn(self, detail: str) -> None:
         """Something is wrong, but the session goes on."""
-
-
-def silence_record(audio: float, seconds: float) -> str:
-    """What a trace says of silence sent at ``audio``, audio time of the session: it moves the provider's clock."""
-    return json.dumps({"type": "Silence", "audio": audio, "seconds": seconds})
-
-
-def silence_of(message: Mapping[str, Any]) -> tuple[float, float] | None:
-    """Place and length of the silence that was sent; None when something else was."""
-    audio, seconds = message.get("audio"), message.get("seconds")
-    if message.get("type") != "Silence" or not isinstance(audio, (int, float)) or not isinstance(seconds, (int, float)):
-        return None
-    return (float(audio), float(seconds)) if seconds > 0 else None

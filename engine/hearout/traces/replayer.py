@@ -14,8 +14,6 @@ from typing import Any
 
 from hearout.channels import Arrivals, Channels
 from hearout.errors import UsageError
-from hearout.link.buffer import Coverage
-from hearout.link.settings import silence_of
 from hearout.traces.records import (
     AgentChange,
     Answer,
@@ -30,7 +28,8 @@ from hearout.traces.records import (
     VoiceChange,
 )
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed
-from hearout.transcribers.clock import ProviderClock
+from hearout.transcribers.clock import silence_of
+from hearout.transcribers.hearing import Hearing
 from hearout.transcribers.registry import PROVIDERS
 from hearout_policies import events, signals
 from hearout_policies.policy import Policy
@@ -86,15 +85,13 @@ def replay(trace: Trace, policy: Policy | None = None) -> Replayed:
 class _Replay:
     def __init__(self, trace: Trace, policy: Policy) -> None:
         self._trace = trace
-        self._dialect = _dialect(trace)
+        self._hearing = Hearing(_dialect(trace))
+        self._hearing.begin(0.0)
         self._channels = Channels(policy, trace.header.channels, self._take)
         self._answers = iter(trace.answers)
         # A record of the trace goes before an answer that is due with it.
         self._arrivals: Arrivals[Record | Answer] = Arrivals((record.t, record) for record in trace.records)
         self._connected = True
-        self._offset = 0.0  # audio time at which the provider's clock of this connection began
-        self._coverage = Coverage(trace.header.channels)
-        self._clock = ProviderClock()
         self._outputs: list[events.Output] = []
         self._heard: list[Heard] = []
         self._warnings: list[str] = []
@@ -119,11 +116,9 @@ class _Replay:
                 self._tell(None, signals.LinkLost(at))
             case LinkChange():
                 self._connected = True
-                self._offset = item.audio or 0.0
-                self._dialect.opening()
-                self._coverage.restart(self._offset)
-                self._clock.restart()
-                self._tell(None, signals.LinkRestored(at, self._offset))
+                origin = item.audio or 0.0
+                self._hearing.begin(origin)
+                self._tell(None, signals.LinkRestored(at, origin))
             case AudioStall():
                 self._tell(item.channel, signals.AudioStalled(at, item.heard))
             case AgentChange():
@@ -134,12 +129,13 @@ class _Replay:
                 self._tell(None, signals.EndOfAudio(at))
             case Sent(message=message):
                 if (silence := silence_of(message)) is not None:
-                    self._clock.insert(*silence)
+                    self._hearing.insert_silence(*silence)
 
     def _receive(self, at: float, message: Mapping[str, Any], line: int) -> None:
         where = f"{self._trace.name}:{line}"
         try:
-            news = self._dialect.decode(json.dumps(message), at, self._offset)
+            # How much audio was sent by now a trace does not say; not more than there was.
+            news = self._hearing.hear(json.dumps(message), at, sent=at)
         except ValueError as error:
             # A live session drops such a message too.
             self._warnings.append(f"{where}: message refused: {error}")
@@ -148,10 +144,7 @@ class _Replay:
             if isinstance(item, ProviderFailed):
                 self._warnings.append(f"{where}: the transcriber failed: {item.detail}")
             elif isinstance(item, Heard):
-                # As in the link. How much audio was sent by now a trace does not say; not more than there was.
-                new = self._coverage.admit(item.channel, self._clock.place(item.signal), sent=at)
-                if new is not None:
-                    self._tell(item.channel, new)
+                self._tell(item.channel, item.signal)
 
     def _tell(self, channel: int | None, signal: signals.Signal) -> None:
         numbers = range(self._trace.header.channels) if channel is None else (channel,)

@@ -6,12 +6,15 @@ had the provider heard nothing else. The silence in between moves all that comes
 
 from __future__ import annotations
 
+import json
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Signal, Transcript, UtteranceEnd, Word
 
-__all__ = ["ProviderClock"]
+__all__ = ["ProviderClock", "silence_of", "silence_record"]
 
 _MOST = 64  # stretches of silence that are known one by one; a provider speaks about the last few
 
@@ -62,3 +65,16 @@ class ProviderClock:
 
     def _word(self, word: Word) -> Word:
         return replace(word, start=self.audio(word.start), end=self.audio(word.end))
+
+
+def silence_record(audio: float, seconds: float) -> str:
+    """What a trace says of silence sent at ``audio``, audio time of the session: it moves the provider's clock."""
+    return json.dumps({"type": "Silence", "audio": audio, "seconds": seconds})
+
+
+def silence_of(message: Mapping[str, Any]) -> tuple[float, float] | None:
+    """Place and length of the silence that was sent; None when something else was."""
+    audio, seconds = message.get("audio"), message.get("seconds")
+    if message.get("type") != "Silence" or not isinstance(audio, (int, float)) or not isinstance(seconds, (int, float)):
+        return None
+    return (float(audio), float(seconds)) if seconds > 0 else None

@@ -1,0 +1,97 @@
+"""From one message of a transcriber to what is new in it: the one way of a live session, a replay and a listing.
+
+Pure. A message goes through the dialect (what it means), the origin of its connection and the provider's clock (where
+in the session's audio), and the coverage (what of it was not said before).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from hearout.transcribers.base import Dialect, Heard, ProviderNews, WireMessage
+from hearout.transcribers.clock import ProviderClock
+from hearout.transcribers.coverage import Coverage
+
+__all__ = ["Hearing", "Missed"]
+
+
+@dataclass(frozen=True, slots=True)
+class Missed:
+    """A final result was in a message that could not be read: no other covers this span of audio.
+
+    Attributes:
+        start, end: audio time of the session.
+        again: nothing behind it was taken in, so that another connection can be fed from its start. Once for a span.
+    """
+
+    start: float
+    end: float
+    again: bool
+
+
+class Hearing:
+    """What a transcriber has said, on one connection after another.
+
+    Attributes:
+        coverage: how far its final results reach.
+        unread: a message of this connection could not be read.
+    """
+
+    def __init__(self, dialect: Dialect, *, can_repeat: bool = False) -> None:
+        """Nothing can be heard before `begin`.
+
+        Args:
+            dialect: reads the messages; of its own, as it may remember what it has read.
+            can_repeat: what was `Missed` can be asked for again. Else it is passed over.
+        """
+        self.coverage = Coverage(dialect.channels)
+        self.unread = False
+        self._dialect = dialect
+        self._can_repeat = can_repeat
+        self._clock = ProviderClock()
+        self._origin = 0.0  # audio time that is the provider's 0
+        self._missed: tuple[float, float] | None = None
+
+    def begin(self, origin: float) -> Sequence[WireMessage]:
+        """A connection begins, which is fed from audio time ``origin`` on; what to send it first."""
+        self._origin = origin
+        self.unread = False
+        self._clock.restart()
+        self.coverage.restart(origin)
+        return self._dialect.opening()
+
+    def insert_silence(self, audio: float, seconds: float) -> None:
+        """Silence that nobody recorded is sent behind all audio before ``audio``."""
+        self._clock.insert(audio, seconds)
+
+    def hear(self, message: WireMessage, at: float, sent: float) -> list[ProviderNews | Missed]:
+        """What is new in ``message``, in the order in which it is to be handled; signals in audio time of the session.
+
+        Args:
+            message: exactly as received.
+            at: session clock of its arrival.
+            sent: audio time up to which audio was sent.
+
+        Raises:
+            ValueError: it is no message of this provider.
+        """
+        try:
+            decoded = self._dialect.decode(message, at, self._origin)
+        except ValueError:
+            self.unread = True
+            raise
+        news: list[ProviderNews | Missed] = []
+        for item in decoded:
+            if not isinstance(item, Heard):
+                news.append(item)
+                continue
+            signal = self._clock.place(item.signal)
+            if self.unread and self._can_repeat and (gap := self.coverage.gap(item.channel, signal)) is not None:
+                again, self._missed = gap != self._missed, gap
+                news.append(Missed(*gap, again))
+                if again:
+                    break
+            if (new := self.coverage.admit(item.channel, signal, sent)) is not None:
+                news.append(item if new is item.signal else Heard(item.channel, new))
+        return news
