@@ -15,9 +15,9 @@ import trio
 from trio_websocket import CloseReason, ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.frame_protocol import FrameProtocol
 
+from hearout.errors import reason_of, untrusted
 from hearout.link.stream import WatchedStream
 from hearout.nursery import open_background
-from hearout.reasons import reason_of, untrusted
 from hearout.transcribers.base import Dialect, WireMessage
 
 __all__ = ["Connection", "Connector", "LinkFailure", "masked", "open_connection", "redact"]

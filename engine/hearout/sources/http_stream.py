@@ -13,8 +13,7 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
-from hearout.errors import HearoutError, SessionError, UsageError
-from hearout.reasons import reason_of, untrusted
+from hearout.errors import HearoutError, SessionError, UsageError, reason_of, untrusted
 from hearout.sources.address import shown
 
 __all__ = ["HttpSettings", "HttpStream", "Pauses", "open_http_stream"]
