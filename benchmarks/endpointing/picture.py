@@ -9,6 +9,7 @@ from typing import Any
 from benchmarks.endpointing.candidates import PRESET
 from benchmarks.endpointing.curves import EOT_BENCH, Row, front, mean, p50, p90, sound
 from hearout.errors import UsageError
+from hearout.extras import needs_extra
 
 __all__ = ["draw"]
 
@@ -19,10 +20,8 @@ def draw(results: Sequence[tuple[str, Sequence[Row]]], path: Path) -> None:
     Raises:
         UsageError: matplotlib is missing, or the file cannot be written.
     """
-    try:
+    with needs_extra("plot", "--plot"):
         from matplotlib.figure import Figure  # takes a second to import
-    except ImportError:
-        raise UsageError("--plot needs matplotlib: pip install 'hearout[plot]'") from None
     picture = Figure(figsize=(20, 6.5 * len(results)), layout="constrained")
     grid = picture.subplots(len(results), 3, squeeze=False, sharey=True)
     measures = (("median", p50), ("mean", mean), ("90th percentile", p90))

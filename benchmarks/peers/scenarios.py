@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.peers.feed import RATE, WARM_UP
-from hearout.audio import import_extra
+from hearout.extras import needs_extra
 
 __all__ = ["SCENARIOS", "Scenario", "Script", "Spoken", "build", "load_scripts"]
 
@@ -234,7 +234,8 @@ def _silence(seconds: float, noise: np.random.RandomState) -> Signal:
 
 @cache
 def _sample(file: str, index: int) -> tuple[Signal, list[tuple[str, float, float]]]:
-    soundfile = import_extra("soundfile", "reading the samples")
+    with needs_extra("cli", "reading the samples"):
+        import soundfile
     about = json.loads((_SAMPLES / f"{file}.json").read_text())
     samples, rate = soundfile.read(_SAMPLES / about["file"], dtype="int16", always_2d=True)
     assert rate == RATE

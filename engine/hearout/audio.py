@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from hearout.errors import UsageError
+from hearout.extras import needs_extra
 
 if TYPE_CHECKING:
     import soxr
@@ -26,7 +27,6 @@ __all__ = [
     "Samples",
     "dbfs",
     "deinterleave",
-    "import_extra",
     "to_int16",
     "working_rate",
 ]
@@ -149,7 +149,8 @@ class Resampler:
         self._channels = channels
         self._stream: soxr.ResampleStream | None = None
         if source_rate != target_rate:
-            soxr = import_extra("soxr", f"resampling {source_rate} Hz audio to {target_rate} Hz")
+            with needs_extra("cli", f"resampling {source_rate} Hz audio to {target_rate} Hz"):
+                import soxr
             # LQ holds back up to 22 ms of 24, 44.1 and 48 kHz audio, VHQ 84 ms: all of it latency of the turn.
             # As float, because to integers soxr adds a dither that is another one in each run.
             self._stream = soxr.ResampleStream(source_rate, target_rate, channels, dtype="float32", quality="LQ")
@@ -165,18 +166,6 @@ class Resampler:
 def to_int16(values: npt.NDArray[np.float32]) -> npt.NDArray[np.int16]:
     """Round, and clip where it would wrap: full scale is 32768."""
     return np.clip(np.rint(values), -FULL_SCALE, FULL_SCALE - 1).astype(np.int16)
-
-
-def import_extra(module: str, purpose: str) -> Any:
-    """Import a module of the ``cli`` extra, which the core does without.
-
-    Raises:
-        UsageError: it is not installed; names the remedy.
-    """
-    try:
-        return __import__(module)
-    except ImportError:
-        raise UsageError(f"{purpose} needs {module}: pip install 'hearout[cli]'") from None
 
 
 def deinterleave(pcm: bytes, channels: int) -> list[bytes]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from hearout.errors import UsageError
+from hearout.extras import needs_extra
 from hearout.link.settings import LinkStats
 from hearout.session.core import SessionEvent
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Warning
@@ -56,10 +56,8 @@ class SessionMetrics:
     """
 
     def __init__(self, registry: CollectorRegistry | None = None, labels: Sequence[str] = ()) -> None:
-        try:
+        with needs_extra("metrics", "counting"):
             import prometheus_client as prometheus
-        except ImportError:
-            raise UsageError("metrics need prometheus_client: pip install 'hearout[metrics]'") from None
         registry = registry or prometheus.REGISTRY
 
         def count(name: str, text: str, *more: str) -> Counter:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import trio
 
-__all__ = ["leaves_of", "open_background", "sole_error"]
+from hearout.errors import leaves_of
+
+__all__ = ["open_background", "sole_error"]
 
 
 @asynccontextmanager
@@ -40,12 +42,3 @@ def sole_error(error: BaseException) -> BaseException:
     """The one error in an exception group, cancellations aside; the group itself when there are several."""
     leaves = [leaf for leaf in leaves_of(error) if not isinstance(leaf, trio.Cancelled)]
     return leaves[0] if len(leaves) == 1 else error
-
-
-def leaves_of(error: BaseException) -> Iterator[BaseException]:
-    """The errors in an exception group, or the error itself."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from leaves_of(inner)
-    else:
-        yield error

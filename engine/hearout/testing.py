@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from hearout.extras import needs_extra
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Transcript, UtteranceEnd
 
@@ -231,8 +232,9 @@ def _check_anything(
     make_dialect: Callable[[], Dialect], messages: Sequence[WireMessage], max_examples: int | None
 ) -> None:
     """Broken messages, in between good ones: nothing but ValueError comes of them."""
-    from hypothesis import HealthCheck, given, settings
-    from hypothesis import strategies as st
+    with needs_extra("testing", "check_dialect"):
+        from hypothesis import HealthCheck, given, settings
+        from hypothesis import strategies as st
 
     leaves = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8)
     values = st.recursive(leaves, lambda inner: st.lists(inner, max_size=3) | _objects(inner), max_leaves=8)

@@ -290,8 +290,8 @@ def test_text_that_the_locale_cannot_print(folder: Path) -> None:
 MISSING = {
     "soundfile": ("listen clip.flac", "reading audio files needs soundfile: pip install 'hearout[cli]'"),
     "soxr": ("listen studio.wav", "resampling 44100 Hz audio to 16000 Hz needs soxr: pip install 'hearout[cli]'"),
-    "matplotlib": ("listen clip.flac --plot a.png", 'drawing needs matplotlib: pip install "hearout[plot]"'),
-    "pocketsphinx": ("listen clip.flac", "the recogniser is not installed: pip install 'hearout[local]'"),
+    "matplotlib": ("listen clip.flac --plot a.png", "drawing needs matplotlib: pip install 'hearout[plot]'"),
+    "pocketsphinx": ("listen clip.flac", "the recogniser needs pocketsphinx: pip install 'hearout[local]'"),
 }
 
 

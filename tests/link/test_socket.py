@@ -17,10 +17,10 @@ import trustme
 from trio.testing import check_one_way_stream, wait_all_tasks_blocked
 from wsproto.frame_protocol import FrameProtocol
 
+from hearout.errors import untrusted
 from hearout.link import socket as link_socket
 from hearout.link.socket import SocketStream, open_stream
 from hearout.link.stream import SendsNow
-from hearout.reasons import untrusted
 from tests.kit.streams import PONG, frames, over
 
 HOST = "127.0.0.1"

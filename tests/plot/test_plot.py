@@ -103,5 +103,5 @@ def test_bad_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(UsageError, match="cannot write the picture: No such file"):
         plot(trace, replay(trace), tmp_path / "missing" / "a.png")
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(UsageError, match=r"pip install \"hearout\[plot\]\""):
+    with pytest.raises(UsageError, match=r"pip install 'hearout\[plot\]'"):
         plot(trace, replay(trace), tmp_path / "a.png")

@@ -28,6 +28,7 @@ from hearout.cli.report import JsonReport, Report, TextReport, live
 from hearout.cli.tokens import Tee, TokenListing
 from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.errors import UsageError
+from hearout.extras import needs_extra
 from hearout.nursery import open_background
 from hearout.plot.picture import check_picture, plot
 from hearout.session.core import TraceWriter
@@ -185,10 +186,8 @@ def _source(args: argparse.Namespace) -> OpenSource:
         device = args.source.removeprefix("mic").removeprefix(":")
         return aclosing(Microphone(int(device) if device.isdecimal() else device or None))
     if is_web_address(args.source):
-        try:
+        with needs_extra("http", "listening to the web"):
             from hearout.sources.http import http_source
-        except ModuleNotFoundError as error:
-            raise UsageError(f"listening to the web needs {error.name}: pip install 'hearout[http]'") from None
         return http_source(args.source)
     return nullcontext(audio_file(args.source))
 

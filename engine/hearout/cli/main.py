@@ -16,7 +16,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from hearout.cli import doctor, listen, policies, replay, serve, tune
-from hearout.errors import SessionError, UsageError
+from hearout.errors import SessionError, UsageError, leaves_of
 from hearout.sttserver import server
 
 __all__ = ["main"]
@@ -80,12 +80,14 @@ def _version() -> str:
 
 def _explain(error: BaseException) -> int:
     """One line for what was expected to go wrong; everything else is a bug, and raised."""
+    leaves = list(leaves_of(error))  # several, when tasks failed side by side
     for kind, status in ((KeyboardInterrupt, 130), (UsageError, 2), (SessionError, 1)):
-        if (found := _find(error, kind)) is not None:
+        if (found := next((leaf for leaf in leaves if isinstance(leaf, kind)), None)) is not None:
             print(f"hearout: {str(found) or 'interrupted'}", file=sys.stderr)
             return status
     # Errors of files and connections have become the above by now: what is left is standard output.
-    if isinstance(lost := _find(error, OSError), OSError) and lost.filename is None:
+    lost = next((leaf for leaf in leaves if isinstance(leaf, OSError)), None)
+    if lost is not None and lost.filename is None:
         # The interpreter would try once more when it ends, and complain.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(lost, BrokenPipeError):
@@ -93,10 +95,3 @@ def _explain(error: BaseException) -> int:
         print(f"hearout: cannot write to standard output: {lost.strerror}", file=sys.stderr)
         return 1
     raise error
-
-
-def _find(error: BaseException, kind: type[BaseException]) -> BaseException | None:
-    """``error`` itself or, when tasks failed side by side, the first of this kind in the group."""
-    if isinstance(error, BaseExceptionGroup):
-        return next((found for inner in error.exceptions if (found := _find(inner, kind)) is not None), None)
-    return error if isinstance(error, kind) else None

@@ -19,6 +19,7 @@ from typing import Any, Literal
 import hearout.aio.session as aio
 from hearout.audio import AudioFormat, working_rate
 from hearout.errors import SessionError, UsageError
+from hearout.extras import needs_extra
 from hearout.link.settings import LinkSettings
 from hearout.session.core import TraceWriter
 from hearout.session.notices import AudioLost, LinkDown, Warning
@@ -28,15 +29,11 @@ from hearout.vad import SpeechGate
 from hearout_policies.events import TurnAbandoned, TurnCompleted, TurnPredicted, TurnStarted, TurnUpdated
 from hearout_policies.policy import Policy, load_policy
 
-try:
+with needs_extra("livekit", __name__, "LiveKit Agents 1.8 or newer"):
     from livekit import rtc
     from livekit.agents import AgentSession, AgentStateChangedEvent, APIConnectionError, APIStatusError, stt, utils
     from livekit.agents.language import LanguageCode
     from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, TimedString
-except ImportError as error:
-    raise ImportError(
-        f"hearout.integrations.livekit needs LiveKit Agents 1.8 or newer ({error}): pip install 'hearout[livekit]'"
-    ) from None
 
 __all__ = ["HearoutSTT", "HearoutStream", "session_options"]
 

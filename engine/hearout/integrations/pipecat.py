@@ -14,6 +14,7 @@ from typing import Any
 import hearout.aio.session as aio
 from hearout.audio import AudioFormat
 from hearout.errors import HearoutError, UsageError
+from hearout.extras import needs_extra
 from hearout.link.settings import LinkSettings
 from hearout.session.core import TraceWriter
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Warning
@@ -23,7 +24,7 @@ from hearout.vad import SpeechGate
 from hearout_policies import events
 from hearout_policies.policy import Policy, load_policy
 
-try:
+with needs_extra("pipecat", __name__, "Pipecat 1.14 or newer"):
     from loguru import logger
     from pipecat.frames import frames
     from pipecat.processors.frame_processor import FrameDirection
@@ -33,10 +34,6 @@ try:
     from pipecat.turns.user_start import TranscriptionUserTurnStartStrategy
     from pipecat.turns.user_turn_strategies import UserTurnStrategies
     from pipecat.utils.time import time_now_iso8601
-except ImportError as error:
-    raise ImportError(
-        f"hearout.integrations.pipecat needs Pipecat 1.14 or newer ({error}): pip install 'hearout[pipecat]'"
-    ) from None
 
 __all__ = ["HearoutSTTService"]
 

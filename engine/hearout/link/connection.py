@@ -15,9 +15,10 @@ import trio
 from trio_websocket import CloseReason, ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 from wsproto.frame_protocol import FrameProtocol
 
+from hearout.backoff import may_pass
+from hearout.errors import reason_of, untrusted
 from hearout.link.stream import WatchedStream
 from hearout.nursery import open_background
-from hearout.reasons import reason_of, untrusted
 from hearout.transcribers.base import Dialect, WireMessage
 
 __all__ = ["Connection", "Connector", "LinkFailure", "masked", "open_connection", "redact"]
@@ -38,7 +39,6 @@ _REMEDIES = {
     429: "too many connections at once",
 }
 _REACH = "check address and network"
-_TRANSIENT = (408, 425, 429)
 
 
 class LinkFailure(Exception):
@@ -214,7 +214,7 @@ def _refusal(error: ConnectionRejected, dialect: Dialect, host: str) -> LinkFail
     remedies: Mapping[int, str] = _REMEDIES | getattr(dialect, "remedies", {})
     if remedy := remedies.get(status):
         line += "; " + remedy
-    return LinkFailure(line, permanent=status < 500 and status not in _TRANSIENT, retry_after=_retry_after(headers))
+    return LinkFailure(line, permanent=not may_pass(status), retry_after=_retry_after(headers))
 
 
 def _retry_after(headers: Mapping[str, str]) -> float | None:

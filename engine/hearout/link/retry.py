@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import random
 
+from hearout.backoff import Backoff
 from hearout.errors import SessionError
 from hearout.link.connection import LinkFailure
 from hearout.link.settings import LinkSettings
 
 __all__ = ["Retry"]
-
-_MOST_DOUBLINGS = 16
 
 
 class Retry:
@@ -18,11 +17,13 @@ class Retry:
 
     def __init__(self, settings: LinkSettings, now: float) -> None:
         self._settings = settings
+        self._backoff = Backoff(min(settings.backoff, settings.backoff_cap), settings.backoff_cap)
         self.start_afresh(now)
 
     def start_afresh(self, now: float) -> None:
         """The connection that ended was a good one."""
-        self._attempt, self._since = 0, now
+        self._backoff.end()
+        self._backoff.begin(now)
 
     def pause(self, failure: LinkFailure, now: float, rng: random.Random, *, first: bool) -> float:
         """Seconds to wait after ``failure``; ``first``: there has been no connection yet.
@@ -33,13 +34,9 @@ class Retry:
         settings = self._settings
         if failure.permanent:
             raise SessionError(failure.detail)
-        doubled: float = settings.backoff * 2**self._attempt
-        pause = min(doubled, settings.backoff_cap) * rng.uniform(0.5, 1.0)
-        if failure.retry_after is not None:
-            pause = max(pause, failure.retry_after)
         budget = settings.first_budget if first else settings.budget
-        if now + pause - self._since > budget:
+        pause = self._backoff.pause(now, budget, share=rng.uniform(0.5, 1.0), at_least=failure.retry_after or 0.0)
+        if pause is None:
             remedy = f": {failure.remedy}" if failure.remedy else ""
-            raise SessionError(f"{failure.detail}; gave up after {now - self._since:.0f} s{remedy}")
-        self._attempt = min(self._attempt + 1, _MOST_DOUBLINGS)
+            raise SessionError(f"{failure.detail}; gave up after {self._backoff.lasted(now):.0f} s{remedy}")
         return pause

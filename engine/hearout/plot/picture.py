@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hearout.errors import UsageError
+from hearout.extras import needs_extra
 from hearout.plot.canvas import BAND, GAP, INK, LINE, MUTED, ROW, Canvas, Symbol
 from hearout.plot.timeline import Lanes, Moment, Span, Timeline, TurnSpan, arrange
 from hearout.traces.records import Trace
@@ -94,10 +95,8 @@ def check_picture(path: str | Path) -> None:
     """
     if Path(path).suffix not in (".png", ".svg", ".pdf"):
         raise UsageError(f"{path}: the name of a picture must end in .png, .svg or .pdf")
-    try:
+    with needs_extra("plot", "drawing"):
         import matplotlib  # noqa: F401
-    except ImportError:
-        raise UsageError('drawing needs matplotlib: pip install "hearout[plot]"') from None
 
 
 def _pages(start: float, stop: float) -> list[tuple[float, float]]:

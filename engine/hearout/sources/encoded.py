@@ -13,6 +13,7 @@ import trio
 
 from hearout.audio import AudioFormat, working_rate
 from hearout.errors import UsageError
+from hearout.extras import needs_extra
 from hearout.sources.base import AudioSource
 from hearout.sources.file import FileSource
 
@@ -290,8 +291,6 @@ def _is_encoded(path: str | os.PathLike[str]) -> bool:
 
 
 def _library() -> ModuleType:
-    try:
+    with needs_extra("av", "compressed audio", "PyAV"):
         import av
-    except ImportError:
-        raise UsageError("compressed audio needs PyAV: pip install 'hearout[av]'") from None
     return av

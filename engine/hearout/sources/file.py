@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import trio
 
-from hearout.audio import FULL_SCALE, AudioFormat, Resampler, Samples, import_extra, to_int16, working_rate
+from hearout.audio import FULL_SCALE, AudioFormat, Resampler, Samples, to_int16, working_rate
 from hearout.errors import UsageError
+from hearout.extras import needs_extra
 
 if TYPE_CHECKING:
     import soundfile
@@ -112,10 +113,11 @@ def _open(path: str) -> soundfile.SoundFile:
         raise UsageError(f"{path}: no such file") from None
     except OSError as error:
         raise UsageError(f"{path}: cannot be read: {error.strerror}") from None
-    library = import_extra("soundfile", "reading audio files")
+    with needs_extra("cli", "reading audio files"):
+        import soundfile
     try:
-        opened: soundfile.SoundFile = library.SoundFile(path)
-    except library.LibsndfileError as error:
+        opened = soundfile.SoundFile(path)
+    except soundfile.LibsndfileError as error:
         raise UsageError(
             f"{path}: not a usable audio file ({error.error_string.rstrip('.')}); "
             f"WAV, FLAC, Ogg and MP3 work, ffmpeg -i IN OUT.wav converts the rest"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
@@ -13,8 +12,8 @@ from urllib.parse import urlsplit
 import httpx
 import trio
 
-from hearout.errors import HearoutError, SessionError, UsageError
-from hearout.reasons import reason_of, untrusted
+from hearout.backoff import Backoff, may_pass
+from hearout.errors import HearoutError, SessionError, UsageError, reason_of, untrusted
 from hearout.sources.address import shown
 
 __all__ = ["HttpSettings", "HttpStream", "Pauses", "open_http_stream"]
@@ -31,7 +30,6 @@ _HEADERS = {
 _PLAYLISTS = ("mpegurl", "scpls", "pls+xml", "dash+xml", "x-ms-asf-ref", "xspf")
 _CONTAINERS = ("audio/", "video/", "application/ogg", "application/mp4", "application/x-matroska", "application/x-ogg")
 _UNSPECIFIC = ("", "application/octet-stream", "binary/octet-stream", "application/force-download")
-_TRANSIENT = (408, 425, 429)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,21 +54,20 @@ class HttpSettings:
 
 
 class Pauses:
-    """How long to wait before each attempt of an outage, and when to give up."""
+    """The outages of one source: how long to wait before each attempt, and when to give up."""
 
     def __init__(self, settings: HttpSettings) -> None:
-        self._settings = settings
-        self._since = math.inf  # of trio's clock; there is no outage
-        self._next = settings.backoff
+        self._give_up = settings.give_up
+        self._backoff = Backoff(settings.backoff, settings.backoff_cap)
 
     def over(self) -> None:
         """Audio comes again."""
-        self._since, self._next = math.inf, self._settings.backoff
+        self._backoff.end()
 
     @property
     def lasting(self) -> float:
         """Seconds since the outage began; 0 when there is none."""
-        return max(0.0, trio.current_time() - self._since)
+        return self._backoff.lasted(trio.current_time())
 
     async def wait(self, error: Exception) -> None:
         """Until the next attempt after ``error``.
@@ -78,11 +75,11 @@ class Pauses:
         Raises:
             SessionError: there have been enough.
         """
-        self._since = min(self._since, trio.current_time())
-        if self.lasting + self._next > self._settings.give_up:
+        self._backoff.begin(trio.current_time())
+        pause = self._backoff.pause(trio.current_time(), self._give_up)
+        if pause is None:
             raise SessionError(f"{error}; gave up after {self.lasting:.0f} s") from None
-        await trio.sleep(self._next)
-        self._next = min(2 * self._next, self._settings.backoff_cap)
+        await trio.sleep(pause)
 
 
 class HttpStream:
@@ -246,7 +243,7 @@ class HttpStream:
         if status in (401, 403):
             login = "a login can be part of the address, https://USER:PASSWORD@HOST"
             raise UsageError(f"{said}; {'check user and password' if urlsplit(self._url).username else login}")
-        if status < 500 and status not in _TRANSIENT:
+        if not may_pass(status):
             raise UsageError(f"{said}; check the address")
         raise SessionError(said)
 

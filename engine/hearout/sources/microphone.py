@@ -14,6 +14,7 @@ import trio
 
 from hearout.audio import AudioFormat, Resampler, working_rate
 from hearout.errors import SessionError, UsageError
+from hearout.extras import needs_extra
 
 __all__ = ["Microphone", "device_list"]
 
@@ -223,9 +224,8 @@ def _default(library: Any) -> int:
 
 def _library() -> Any:
     try:
-        return importlib.import_module("sounddevice")
-    except ImportError:
-        raise UsageError("the microphone needs sounddevice: pip install 'hearout[mic]'") from None
+        with needs_extra("mic", "the microphone"):
+            return importlib.import_module("sounddevice")
     except OSError:  # its wheels for Linux come without PortAudio
         raise UsageError("the microphone needs the PortAudio library (Debian: apt install libportaudio2)") from None
 

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from hearout.errors import UsageError
+from hearout.extras import needs_extra
 from hearout.tune.episodes import Episode
 from hearout.tune.figures import Outcome, charge, outcome
 from hearout_policies.policy import Parameter, Policy
@@ -179,10 +180,8 @@ class _Evaluator:
     """
 
     def __init__(self, episodes: Sequence[Episode], policy: Policy, jobs: int) -> None:
-        try:
+        with needs_extra("tune", "tuning"):
             from joblib import Parallel, delayed
-        except ImportError:
-            raise UsageError("tune needs joblib: pip install 'hearout[tune]'") from None
         self._block = pickle.dumps((list(episodes), policy))
         self._parallel = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
         self._task = delayed(_evaluate)

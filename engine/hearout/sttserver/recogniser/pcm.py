@@ -6,7 +6,8 @@ from typing import Any, get_args
 
 import numpy as np
 
-from hearout.audio import AudioFormat, Decoder, Encoding, Samples, deinterleave, import_extra, to_int16
+from hearout.audio import AudioFormat, Decoder, Encoding, Samples, deinterleave, to_int16
+from hearout.extras import needs_extra
 
 __all__ = ["ENCODINGS", "RATE", "PcmReader"]
 
@@ -56,7 +57,8 @@ class PcmReader:
     def _new_resampler(self) -> Any:
         if self._rate == RATE:
             return None
-        soxr = import_extra("soxr", f"recognising {self._rate} Hz audio")
+        with needs_extra("cli", f"recognising {self._rate} Hz audio"):
+            import soxr
         # Going up, cubic interpolation holds back 0.25 ms where the filters hold back 25 to 66 ms of 8 kHz audio,
         # which would add to every answer, and it costs no words. Going down it would alias; there even the short
         # filter is quick enough (6 to 20 ms).

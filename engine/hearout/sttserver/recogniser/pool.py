@@ -14,6 +14,7 @@ from typing import Any
 import trio
 
 from hearout.errors import UsageError
+from hearout.extras import MissingExtra
 from hearout.sttserver.steps import HeardWord
 
 __all__ = ["Recogniser", "RecogniserFailed", "RecogniserPool"]
@@ -50,6 +51,8 @@ class Recogniser:
             RecogniserFailed: the process ended.
         """
         answer = await self._answer()
+        if "missing" in answer:
+            raise MissingExtra("local", "the recogniser", answer["missing"])
         if "error" in answer:
             raise UsageError(answer["error"])
 

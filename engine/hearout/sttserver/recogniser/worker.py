@@ -2,7 +2,8 @@
 
 A process of its own because PocketSphinx holds the GIL while it decodes. Requests on stdin are a kind of one byte,
 the length of the payload as a big-endian uint32, and the payload; each has one answer on stdout, a uint32 length
-and JSON. The first answer, ``{}`` or ``{"error": ...}``, comes unasked when the model is loaded.
+and JSON. The first answer comes unasked when the model is loaded: ``{}``, ``{"error": LINE}`` or, when a package is
+not installed, ``{"missing": PACKAGE}``.
 
     A  linear16 audio, mono, 16 kHz; begins an utterance if none is open   -> {}
     P  the words of the open utterance so far                              -> {"words": [[text, start, end, conf]]}
@@ -175,7 +176,7 @@ def main() -> int:
     try:
         decoder = full_decoder() if args.sentences is None else sentence_decoder(args.sentences)
     except ImportError:
-        _write(answers, {"error": "the recogniser is not installed: pip install 'hearout[local]'"})
+        _write(answers, {"missing": "pocketsphinx"})
         return 1
     except SetupError as error:
         _write(answers, {"error": str(error)})
