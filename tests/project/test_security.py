@@ -31,7 +31,7 @@ from hearout.link.link import Link
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import open_stream
 from hearout.session.session import open_session
-from hearout.sttserver import server
+from hearout.sttserver import command
 from hearout.sttserver.local import local_server
 from hearout.traces.recorder import Recorder
 from hearout.traces.records import Header
@@ -360,7 +360,7 @@ def test_the_search_finds_what_it_searches(text: str) -> None:
 
 def server_arguments(*arguments: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
-    server.add_arguments(parser)
+    command.add_arguments(parser)
     return parser.parse_args(arguments)
 
 
@@ -369,7 +369,7 @@ def server_arguments(*arguments: str) -> argparse.Namespace:
 def test_the_local_server_is_not_for_others_without_a_token(
     capsys: pytest.CaptureFixture[str], host: str, token: tuple[str, ...]
 ) -> None:
-    assert server.run(server_arguments("--host", host, "--port", "0", *token)) == 2
+    assert command.run(server_arguments("--host", host, "--port", "0", *token)) == 2
     assert "set HEAROUT_STT_TOKEN or --token" in capsys.readouterr().err
 
 

@@ -17,7 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from hearout.cli import doctor, listen, policies, replay, serve, tune
 from hearout.errors import SessionError, UsageError, leaves_of
-from hearout.sttserver import server
+from hearout.sttserver import command
 
 __all__ = ["main"]
 
@@ -66,8 +66,8 @@ def _parser() -> argparse.ArgumentParser:
         help="run the local recogniser as a server",
         description="A speech recogniser on this machine that speaks the live protocols of Deepgram and Soniox.",
     )
-    server.add_arguments(stt_server)
-    stt_server.set_defaults(run=server.run)
+    command.add_arguments(stt_server)
+    stt_server.set_defaults(run=command.run)
     return parser
 
 

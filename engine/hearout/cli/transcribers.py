@@ -12,6 +12,7 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from hearout.errors import UsageError
+from hearout.serving import is_loopback
 from hearout.sources.base import AudioSource
 from hearout.sttserver.local import local_server
 from hearout.transcribers.base import Dialect
@@ -85,4 +86,4 @@ def provider(dialect: type[_Dialect], url: str | None, sample_rate: int = 16000,
 
 def on_this_machine(dialect: Dialect) -> bool:
     """Is its server one that only this machine can reach?"""
-    return urlsplit(dialect.address()).hostname in ("127.0.0.1", "localhost", "::1")
+    return is_loopback(urlsplit(dialect.address()).hostname or "")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from hearout.sttserver.server import add_arguments, run
+from hearout.sttserver.command import add_arguments, run
 
 
 def main() -> int:

@@ -14,7 +14,7 @@ from typing import BinaryIO
 import trio
 
 from hearout.errors import SessionError, UsageError
-from hearout.sttserver.server import TOKEN_VARIABLE
+from hearout.sttserver.command import TOKEN_VARIABLE
 
 __all__ = ["local_server"]
 

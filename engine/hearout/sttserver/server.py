@@ -1,35 +1,24 @@
-"""The server's sockets and command line: for each connection a handshake, a protocol stream, its recognisers."""
+"""The server's connections: for each a handshake, a protocol stream, its recognisers."""
 
 from __future__ import annotations
 
-import argparse
-import errno
 import hmac
 import json
-import math
-import os
-import signal
 import sys
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 import trio
 from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
 
 from hearout.errors import UsageError
-from hearout.serving import is_loopback
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS, Handshake, Protocol
 from hearout.sttserver.recogniser.pool import Recogniser, RecogniserFailed, RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.steps import Ask, Close, Decode, Drop, Refused, Send, Step, Stream
-from hearout.traces.reader import read_trace
 
-__all__ = ["TOKEN_VARIABLE", "SttServer", "add_arguments", "run"]
-
-#: The environment variable for what ``--token`` says.
-TOKEN_VARIABLE = "HEAROUT_STT_TOKEN"
+__all__ = ["SttServer"]
 
 _HANDSHAKE_TIMEOUT = 10.0  # seconds
 _CLOSE_TIMEOUT = 5.0
@@ -238,109 +227,3 @@ def _parts(message: str | bytes | None) -> Sequence[str | bytes]:
     if isinstance(message, str) or not message:
         return (message,)
     return [message[at : at + _PIECE] for at in range(0, len(message), _PIECE)]
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of ``hearout stt-server``."""
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8765, help="0: one that is free (default: %(default)s)")
-    parser.add_argument(
-        "--token",
-        help=f"the key clients must send; required when HOST is not this machine alone. Better put it into "
-        f"{TOKEN_VARIABLE}: a command line is seen by every user of the machine",
-    )
-    parser.add_argument(
-        "--sentences",
-        type=Path,
-        metavar="FILE",
-        help="expect these sentences, one a line: nearly no errors in them, nonsense outside (default: any English)",
-    )
-    parser.add_argument(
-        "--protocol", choices=PROTOCOLS, help="serve this one only (default: each at its path, or that of the script)"
-    )
-    parser.add_argument("--script", type=Path, metavar="TRACE", help="answer with this trace, not with a recogniser")
-    parser.add_argument(
-        "--refuse", type=int, metavar="STATUS", choices=REFUSALS, help="refuse every handshake with this HTTP status"
-    )
-    parser.add_argument(
-        "--idle-timeout", type=_seconds, metavar="SECONDS", help="send quiet clients away (default: as the provider)"
-    )
-    # For a parent process: its pipe to our stdin closes however it dies.
-    parser.add_argument("--until-eof", action="store_true", help=argparse.SUPPRESS)
-
-
-def _seconds(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds, more than 0")
-    return value
-
-
-def run(args: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM; returns the exit status."""
-    args.token = args.token or os.environ.get(TOKEN_VARIABLE) or None
-    try:
-        error = trio.run(_main, args)
-    except KeyboardInterrupt:  # before or after the time in which we listen for signals
-        error = None
-    if error is None:
-        return 0
-    print(f"hearout stt-server: {error}", file=sys.stderr, flush=True)
-    return 2 if isinstance(error, UsageError) else 1
-
-
-async def _main(args: argparse.Namespace) -> Exception | None:
-    """Serve until told to stop; returns what made that impossible."""
-    async with trio.open_nursery() as nursery:
-        pool = RecogniserPool(nursery, sentences=args.sentences)
-        try:
-            script = None if args.script is None else Script(read_trace(args.script))
-            server = SttServer(
-                pool,
-                protocols={args.protocol: PROTOCOLS[args.protocol]} if args.protocol else None,
-                token=args.token,
-                script=script,
-                refuse=args.refuse,
-                idle_timeout=args.idle_timeout,
-            )
-            listeners = await _listen(args)
-            if script is None and args.refuse is None:
-                await pool.warm_up()
-        except (UsageError, RecogniserFailed) as error:
-            nursery.cancel_scope.cancel()
-            return error
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            nursery.start_soon(trio.serve_listeners, server.serve, listeners)
-            if args.until_eof:
-                nursery.start_soon(_cancel_at_eof, nursery.cancel_scope)
-            host, port, *_ = listeners[0].socket.getsockname()
-            address = f"[{host}]" if ":" in host else host
-            print(f"listening on ws://{address}:{port}{server.paths[0]}", flush=True)
-            async for _ in signals:
-                nursery.cancel_scope.cancel()
-    return None
-
-
-async def _listen(args: argparse.Namespace) -> list[trio.SocketListener]:
-    if not is_loopback(args.host) and not args.token:
-        raise UsageError(f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE} or --token")
-    if not 0 <= args.port <= 65_535:
-        raise UsageError(f"--port {args.port} is not a port: give one from 0 to 65535")
-    # "localhost" may stand for two addresses, which with port 0 would get a port each.
-    host = "127.0.0.1" if args.host == "localhost" else args.host
-    try:
-        return await trio.open_tcp_listeners(args.port, host=host)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"port {args.port} is in use: give another with --port, or 0 for a free one") from None
-        raise UsageError(f"cannot listen on {args.host} port {args.port}: {error.strerror or error}") from None
-
-
-async def _cancel_at_eof(scope: trio.CancelScope) -> None:
-    # Not through sys.stdin: its lock, held by the thread that is abandoned here, would abort the interpreter's exit.
-    while await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), 4096, abandon_on_cancel=True):
-        pass
-    scope.cancel()

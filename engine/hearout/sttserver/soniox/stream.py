@@ -22,7 +22,7 @@ __all__ = ["SonioxScript", "SonioxStream"]
 
 _IDLE_TIMEOUT = 20.0  # seconds without audio or keepalive
 _EVERY, _QUIET_EVERY = 0.3, 1.0  # seconds of audio between frames, in speech and in silence
-# An utterance ends after so much silence, endpoint detection or not; a very long one anywhere, as in `v1`.
+# An utterance ends after so much silence, endpoint detection or not; a very long one anywhere, as Deepgram's here.
 _PAUSE, _TOO_LONG = 1.0, 20.0
 _ROUNDING = 1e-6
 
