@@ -9,6 +9,7 @@ import pytest
 
 from hearout import channels
 from hearout.channels import Arrivals, Channels
+from hearout.errors import SessionError
 from hearout_policies import Policy
 from hearout_policies.events import Output, TurnStarted
 from hearout_policies.signals import AppCommand, Signal, Tick
@@ -84,11 +85,23 @@ def test_answers_on_their_way_can_be_lost() -> None:
     assert arrivals.next is None
 
 
-@pytest.mark.parametrize("wakes", [[1e6], [n / 1000 for n in range(1100)]], ids=["far away", "for ever"])
-def test_a_machine_that_never_rests_ends_the_play(monkeypatch: pytest.MonkeyPatch, wakes: list[float]) -> None:
+def waiting_for(monkeypatch: pytest.MonkeyPatch, wakes: list[float]) -> tuple[Channels, list[Any]]:
     monkeypatch.setattr(Waiter, "wakes", (wakes, ()))
-    machines, _, _ = driven()
+    machines, told, _ = driven()
     machines.tell(0, AppCommand(0.0, "hold"))
+    return machines, told
+
+
+def test_a_machine_that_waits_for_ever_ends_the_play(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines, _ = waiting_for(monkeypatch, [1e6])
     said = machines.play(Arrivals[str]([]), lambda at, what: None)
-    assert said is not None
-    assert said.startswith("still waiting for ")
+    assert said == "still waiting for 1000000.000 s, when nothing more will come"
+
+
+def test_a_thousand_deadlines_within_a_second_are_allowed_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    machines, told = waiting_for(monkeypatch, [2.0 + n / 1000 for n in range(1000)] + [3.5 + n for n in range(50)])
+    assert machines.play(Arrivals[str]([]), lambda at, what: None) is None
+    assert len(told) == 1051
+    machines, _ = waiting_for(monkeypatch, [2.0 + n / 1001 for n in range(1001)])
+    with pytest.raises(SessionError, match="a turn machine asks to be woken again and again: more than 1000 times"):
+        machines.play(Arrivals[str]([]), lambda at, what: None)

@@ -6,6 +6,8 @@ import heapq
 from collections.abc import Callable, Iterable
 from typing import Generic, TypeVar
 
+from hearout.errors import SessionError
+from hearout.rule_guard import GuardedRule, guarded
 from hearout_policies.events import Output
 from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import Policy
@@ -14,13 +16,15 @@ from hearout_policies.signals import Signal, Tick
 __all__ = ["Arrivals", "Channels"]
 
 _MARGIN = 60.0  # virtual seconds that a machine may wait beyond the bounds of its policy
-_MOST_TICKS = 1000  # deadlines in a row with no signal between them; a turn needs a handful
+_MOST_TICKS = 1000  # deadlines within a second; a turn needs a handful
 
 T = TypeVar("T")
 
 
 class Channels:
     """Tells the machines what happens, and does what is due meanwhile: at its own moment, however late.
+
+    Rules that an application brings are guarded (`hearout.rule_guard`): when one fails, the machines go on without.
 
     Args:
         policy: of all of them.
@@ -40,10 +44,21 @@ class Channels:
         passed: Callable[[float], object] = lambda at: None,
     ) -> None:
         self.deadline: float | None = None
+        self._ticks, self._since = 0, 0.0  # deadlines since then
         self._patience = policy.max_turn + policy.max_silence + _MARGIN
-        self._machines = [TurnMachine(policy, channel) for channel in range(count)]
+        self._guards: list[GuardedRule] = []
+        self._machines = []
+        for channel in range(count):
+            own, guards = guarded(policy)
+            self._guards += guards
+            self._machines.append(TurnMachine(own, channel))
         self._take = take
         self._passed = passed
+
+    @property
+    def failure(self) -> Exception | None:
+        """How a rule has failed; the first of them, if several have. It is for the caller to raise."""
+        return next((guard.failure for guard in self._guards if guard.failure is not None), None)
 
     def tell(self, channel: int | None, signal: Signal) -> None:
         """Something happened on ``channel`` (None: on all). What was due before it goes first."""
@@ -54,9 +69,14 @@ class Channels:
         self._look_ahead()
 
     def tick(self) -> None:
-        """It is `deadline`, and nothing else happened: every machine that waits for this moment hears so."""
+        """It is `deadline`, and nothing else happened: every machine that waits for this moment hears so.
+
+        Raises:
+            SessionError: a machine never rests, and it is no rule's fault.
+        """
         due = self.deadline
         assert due is not None
+        self._count(due)
         for machine in self._machines:
             if machine.deadline == due:
                 self._handle(machine, Tick(due))
@@ -74,21 +94,38 @@ class Channels:
 
         Returns:
             why this was broken off, when a machine asked to be woken for ever; None: nothing is left to wait for.
+
+        Raises:
+            Exception: the `failure` of a rule.
         """
-        last, ticks = 0.0, 0
+        last = 0.0
         while True:
+            if (failure := self.failure) is not None:
+                raise failure
             due, following = self.deadline, arrivals.next
             if following is not None and (due is None or following <= due):
                 last, item = arrivals.take()
-                ticks = 0
                 deliver(last, item)
             elif due is None:
                 return None
-            elif due > last + self._patience or ticks > _MOST_TICKS:
+            elif due > last + self._patience:
                 return f"still waiting for {due:.3f} s, when nothing more will come"
             else:
-                ticks += 1
                 self.tick()
+
+    def _count(self, due: float) -> None:
+        """See to it that no rule blocks the loop by asking for a moment that is always just ahead."""
+        if due > self._since + 1.0:
+            self._ticks, self._since = 0, due
+        self._ticks += 1
+        if self._ticks <= _MOST_TICKS:
+            return
+        complaint = f"asks to be woken again and again: more than {_MOST_TICKS} times within a second"
+        restless = next((guard for guard in self._guards if guard.wanted(due)), None)
+        if restless is None:
+            raise SessionError(f"a turn machine {complaint}")
+        restless.failure = SessionError(f"the rule {restless.name!r} {complaint}")
+        self._ticks = 0
 
     def _handle(self, machine: TurnMachine, signal: Signal) -> None:
         for output in machine.handle(signal):

@@ -163,6 +163,53 @@ def test_another_thread_is_refused(run_virtual: Run) -> None:
     run_virtual(main)
 
 
+def test_closing_from_another_thread_is_refused_and_changes_nothing(run_virtual: Run) -> None:
+    async def main() -> list[str]:
+        source = PushSource()
+        errors: list[str] = []
+
+        def close() -> None:
+            try:
+                source.close()
+            except UsageError as error:
+                errors.append(str(error))
+
+        async with trio.open_nursery() as nursery:
+            provider = Provider(nursery, [WORDS])
+            async with open_session(source, Deepgram("a-key"), vad=None, connect=provider.connect) as session:
+                await trio.testing.wait_all_tasks_blocked()
+                source.push(audio(0.0, 1.5))
+                thread = threading.Thread(target=close)
+                thread.start()
+                thread.join()
+                assert not source.closed
+                source.push(audio(1.5, 1.6))  # it is still heard
+                assert session.heard == pytest.approx(1.6)
+                source.close()
+                texts = [event.text async for event in session if isinstance(event, TurnCompleted)]
+        (line,) = errors
+        assert line == (
+            "the source was closed from another thread than the session's; from there it takes "
+            "loop.call_soon_threadsafe(source.close), or trio.from_thread.run_sync"
+        )
+        return texts
+
+    assert run_virtual(main) == ["yes please."]
+
+
+def test_what_is_no_audio_is_the_error_of_who_pushes(run_virtual: Run) -> None:
+    async def main() -> None:
+        source = PushSource()
+        for odd in (None, "text", 640, [1, 2]):
+            with pytest.raises(UsageError, match="push takes bytes of audio, not "):
+                source.push(odd)  # type: ignore[arg-type]
+        source.push(audio(0.0, 0.1))
+        source.close()
+        assert await all_of(source) == audio(0.0, 0.1)
+
+    run_virtual(main)
+
+
 def test_a_session_hears_it(run_virtual: Run) -> None:
     async def main() -> list[str]:
         source = PushSource()

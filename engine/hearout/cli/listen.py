@@ -136,8 +136,7 @@ async def _until_terminated(args: argparse.Namespace, source: OpenSource, policy
     with trio.open_signal_receiver(signal.SIGTERM) as signals:
         async with open_background() as nursery:
             nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
-            await _listen(args, source, policy, trace)
-            return 0
+            return await _listen(args, source, policy, trace)
     print("hearout: terminated", file=sys.stderr)
     return 128 + signal.SIGTERM
 
@@ -147,33 +146,38 @@ async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope
     scope.cancel()
 
 
-async def _listen(args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None) -> None:
+async def _listen(args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None) -> int:
+    """One session; its exit status. A trace that broke off is a failure, but only of the trace: the turns are told."""
     realtime = args.speed != "max"
     async with AsyncExitStack() as stack:
         source = await stack.enter_async_context(opened)
         transcribers = await stack.enter_async_context(open_transcribers(args))
         transcriber = transcribers(source)
         writers: list[TraceWriter] = []
+        recorder: Recorder | None = None
         if trace is not None:
             header = Header(
                 transcriber.name, source.channels, True, policy.to_dict(), f"hearout listen {_shown(args.source)}"
             )
-            writers.append(stack.enter_context(Recorder(trace, header, redact=args.redact)))
+            recorder = stack.enter_context(Recorder(trace, header, redact=args.redact))
+            writers.append(recorder)
         if args.show_tokens:
             writers.append(TokenListing(replace(transcriber)))
-        recorder = Tee(writers) if writers else None
         console = _console(args)
         report: Report = (
             JsonReport() if args.json else TextReport(source.channels, console if sys.stdout.isatty() else None)
         )
         audio = paced(source) if realtime and not _is_microphone(args.source) else source  # that sets the pace itself
         session = await stack.enter_async_context(
-            open_session(audio, transcriber, policy=policy, recorder=recorder, realtime=realtime)
+            open_session(
+                audio, transcriber, policy=policy, recorder=Tee(writers) if writers else None, realtime=realtime
+            )
         )
         with live(session, report, console, source.duration) if console else nullcontext():
             async for event in session:
                 report.show(event)
         report.finish()
+        return 1 if recorder is not None and recorder.failed else 0
 
 
 def _source(args: argparse.Namespace) -> OpenSource:

@@ -74,11 +74,17 @@ class TokenListing:
 
 
 class Tee:
-    """Writes each record to several writers."""
+    """Writes each record to several writers: one that fails does not stand in the way of the others."""
 
     def __init__(self, writers: Sequence[TraceWriter]) -> None:
         self._writers = writers
 
     def write(self, record: Mapping[str, Any]) -> None:
+        failure: Exception | None = None
         for writer in self._writers:
-            writer.write(record)
+            try:
+                writer.write(record)
+            except Exception as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure

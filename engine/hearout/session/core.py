@@ -23,7 +23,7 @@ import trio
 
 from hearout.audio import deinterleave
 from hearout.channels import Channels
-from hearout.errors import SessionError
+from hearout.errors import HearoutError, UsageError
 from hearout.link.connection import Connector, masked
 from hearout.link.link import Link
 from hearout.link.settings import LinkSettings
@@ -109,6 +109,8 @@ class SessionCore:
         self._block_bytes = round(_BLOCK * source.sample_rate) * self._frame_bytes
         self._stalled = False
         self._ended = False
+        self._deaf = False  # the voice detection has failed
+        self._unrecorded = False  # the recorder has
         self._connected = True
         self._down_since = 0.0
         self._open_turns: set[int] = set()  # channels
@@ -141,7 +143,7 @@ class SessionCore:
 
     def _look_ahead(self) -> None:
         self._moved.set()
-        if self._due is not None and self._due < self._armed:
+        if (self._due is not None and self._due < self._armed) or self._channels.failure is not None:
             self._rouse.set()
 
     def command(self, kind: Literal["force_end", "hold", "release", "clear"], channel: int | None) -> None:
@@ -157,8 +159,15 @@ class SessionCore:
         self.dispatch(None, AgentSpeech(at, kind))
 
     def _record(self, **record: Any) -> None:
-        if self._recorder is not None:
+        if self._recorder is None:
+            return
+        try:
             self._recorder.write(record)
+        except Exception as error:
+            if not self._unrecorded:
+                self._unrecorded = True
+                broken = f"the recorder failed: {type(error).__name__}: {error}"
+                self.warn(f"{error if isinstance(error, HearoutError) else broken}; the session goes on without")
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -172,8 +181,14 @@ class SessionCore:
         return self._clock.now()
 
     async def _keep_time(self) -> None:
-        """Sleep until something is due, again and again."""
+        """Sleep until something is due, again and again.
+
+        Raises:
+            Exception: a rule has failed, wherever it was asked.
+        """
         while True:
+            if (failure := self._channels.failure) is not None:
+                raise failure
             if self._is_due() or self._is_stalling():
                 # What has already arrived goes first: it may well say that the user speaks on.
                 for _ in range(_HOPS):
@@ -205,8 +220,8 @@ class SessionCore:
         if self._is_stalling():
             self._stalled = True
             self.link.flush()
-            for gate in self.gates:
-                gate.flush()
+            for channel, gate in enumerate(self.gates):
+                self._asked(channel, gate.flush)
             stalled = AudioStalled(self.now(), self.heard)
             self._record(t=stalled.at, audio="stalled", heard=stalled.heard)
             self.dispatch(None, stalled)
@@ -220,11 +235,11 @@ class SessionCore:
 
         Raises:
             SessionError: the transcriber refused, or is gone for good.
-            Exception: whatever the source raises.
+            Exception: whatever the source, the voice detection or a rule raises; a note says which it was.
         """
         try:
             await self._run()
-        except SessionError:
+        except Exception:
             self._end_turns()
             raise
 
@@ -246,8 +261,19 @@ class SessionCore:
                 raise error
 
     async def _ingest(self) -> Exception | None:
-        """Hear all there is; what the source raised, if it did: to us that is the end of the audio, too."""
+        """Hear all there is; what went wrong with it, if something did: to us that is the end of the audio, too."""
         error: Exception | None = None
+        try:
+            await self._ingest_all()
+        except Exception as exc:
+            error = exc
+            if not isinstance(error, HearoutError) and not hasattr(error, "__notes__"):
+                error.add_note("raised by the source of audio")
+        if not self._realtime:
+            await self.link.settle()
+        return error
+
+    async def _ingest_all(self) -> None:
         step = round(_STEP * self._source.sample_rate) * self._frame_bytes
         unsettled = 0
         async with AsyncExitStack() as stack:
@@ -260,29 +286,38 @@ class SessionCore:
                 try:
                     chunk = await anext(chunks)
                 except StopAsyncIteration:
-                    break
-                except Exception as exc:
-                    error = exc
-                    break
+                    return
                 if self._realtime:
                     self._take(chunk)
                     continue
-                for block in self._blocks(chunk):
+                for block in self._blocks(self._checked(chunk)):
                     self._hear(block)
                     self._tick()
+                    if (failure := self._channels.failure) is not None:
+                        raise failure
                     unsettled += len(block)
                     if unsettled >= step:
                         await self.link.settle()
                         unsettled = 0
-        if not self._realtime:
-            await self.link.settle()
-        return error
 
     def _take(self, chunk: bytes) -> None:
         """Hear what is happening now."""
+        chunk = self._checked(chunk)
         self._clock.arrive(len(chunk) // self._frame_bytes)
         for block in self._blocks(chunk):
             self._hear(block)
+
+    def _checked(self, chunk: object) -> bytes:
+        if isinstance(chunk, (bytearray, memoryview)):
+            chunk = bytes(chunk)
+        if isinstance(chunk, bytes) and not len(chunk) % self._frame_bytes:
+            return chunk
+        kind = type(chunk).__name__
+        what = f"{len(chunk)} bytes" if isinstance(chunk, bytes) else f"a{'n' * (kind[0] in 'aeiou')} {kind}"
+        raise UsageError(
+            f"the source of audio gave {what if chunk is not None else None}: a chunk is bytes, whole frames of "
+            f"{self._frame_bytes} bytes each"
+        )
 
     def _blocks(self, chunk: bytes) -> Sequence[bytes]:
         size = self._block_bytes
@@ -293,11 +328,22 @@ class SessionCore:
         self.link.feed(block)  # before what is noticed in it: a Finalize is to flush this, too
         if self.gates:
             for channel, mono in enumerate(deinterleave(block, self._source.channels)):
-                for edge in self.gates[channel].feed(mono):
+                for edge in self._asked(channel, self.gates[channel].feed, mono):
                     self._voice(channel, edge, self._clock.heard_at())
         if self._stalled or (self._due is not None and self._clock.has_heard(self._due)):
             self._stalled = False
             self._rouse.set()
+
+    def _asked(
+        self, channel: int, question: Callable[..., Sequence[SpeechEdge]], *audio: bytes
+    ) -> Sequence[SpeechEdge]:
+        """What the voice detection says; when it fails it is not asked again."""
+        try:
+            return () if self._deaf else question(*audio)
+        except Exception as error:
+            self._deaf = True
+            error.add_note(f"raised by the voice detection of channel {channel}")
+            raise
 
     def _voice(self, channel: int, edge: SpeechEdge, at: float) -> None:
         audio, heard = round(edge.audio, 6), self.heard
@@ -310,14 +356,14 @@ class SessionCore:
         self.link.flush()
         at = self.now()
         for channel, gate in enumerate(self.gates):
-            for edge in gate.flush():
+            for edge in self._asked(channel, gate.flush):
                 self._voice(channel, edge, at)
         self._record(t=at, end=True)
         self.dispatch(None, EndOfAudio(at))
         self._rouse.set()
 
     def _end_turns(self) -> None:
-        """The transcriber is gone for good: what it heard of open turns is told now, as at the end of the audio."""
+        """Something failed for good: what was heard of open turns is told now, as at the end of the audio."""
         if not self._open_turns:
             return
         if self._connected:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from functools import partial
 
 import trio
@@ -49,8 +50,10 @@ async def open_session(
                 ...
 
     Args:
-        source: the audio; as many channels as the transcriber has, each is a speaker with turns of its own.
-        transcriber: the provider's dialect.
+        source: the audio; as many channels as the transcriber has, each is a speaker with turns of its own. One
+            serves one session.
+        transcriber: the provider's dialect. One serves one session at a time, unless it says ``shareable = True``,
+            as `Deepgram` does: others remember what they have read.
         policy: when a turn is over: a `Policy`, the name of a preset, or a TOML file.
         vad: makes the voice detection of one channel from a sample rate; None: none, words alone must do.
         recorder: gets every record of the trace.
@@ -62,7 +65,7 @@ async def open_session(
         connect: opens the stream below the websocket.
 
     Raises:
-        UsageError: the parts do not fit together. What goes wrong later comes out of the iteration.
+        UsageError: the parts do not fit together, or are in use. What goes wrong later comes out of the iteration.
     """
     if source.channels != transcriber.channels or source.sample_rate != transcriber.sample_rate:
         raise UsageError(
@@ -86,11 +89,32 @@ async def open_session(
         link=link,
         connect=connect,
     )
-    session = Session(core)
-    async with open_background() as nursery:
-        nursery.start_soon(session._run)
-        yield session
-    session._raise_unseen()
+    with _in_use("the source of audio", source), ExitStack() as stack:
+        if not getattr(transcriber, "shareable", False):
+            stack.enter_context(_in_use(transcriber.name, transcriber))
+        session = Session(core)
+        async with open_background() as nursery:
+            nursery.start_soon(session._run)
+            yield session
+        session._raise_unseen()
+
+
+_used: set[int] = set()  # ids of the parts of all sessions that run
+_lock = threading.Lock()  # sessions run in any thread
+
+
+@contextmanager
+def _in_use(name: str, part: object) -> Iterator[None]:
+    """This part remembers what it has given or read, so no other session may have it meanwhile."""
+    with _lock:
+        if id(part) in _used:
+            raise UsageError(f"{name} is in use by another session, and remembers where it is: make one for each")
+        _used.add(id(part))
+    try:
+        yield
+    finally:
+        with _lock:
+            _used.discard(id(part))
 
 
 class Session:

@@ -19,6 +19,7 @@ class PushSource:
 
     Both return at once, and may be called from any code in the thread of the session: from a task of trio, or from
     tasks and callbacks of the asyncio loop that `hearout.aio` runs under. Pushing may begin before the session does.
+    One serves one session.
 
     Args:
         format: what the bytes mean; brought to 8 or 16 kHz.
@@ -47,6 +48,7 @@ class PushSource:
         self._more = trio.Event()
         self._sink: Callable[[bytes], None] | None = None
         self._closed = False
+        self._over = False  # a session has had it
         self._error: Exception | None = None
         self._thread: int | None = None
 
@@ -64,15 +66,12 @@ class PushSource:
         """Hand over audio, cut anywhere. Once the source is closed it is not heard.
 
         Raises:
-            UsageError: more than ``limit`` waits already, and this is not heard; or this is another thread.
+            UsageError: more than ``limit`` waits already, and this is not heard; or this is another thread, or no
+                bytes.
         """
         if self._closed:
             return
-        if self._thread is not None and self._thread != threading.get_ident():
-            raise UsageError(
-                "audio was pushed from another thread than the session's; from there it takes "
-                "loop.call_soon_threadsafe(source.push, pcm), or trio.from_thread.run_sync"
-            )
+        self._check_thread("audio was pushed", "source.push, pcm")
         if self._held and self.waiting >= self.limit:
             raise UsageError(
                 f"{self.waiting:.1f} s of pushed audio wait to be heard already: nobody listens, or not in real time; "
@@ -81,9 +80,14 @@ class PushSource:
         self._hold(self._convert(data))
 
     def close(self, error: Exception | None = None) -> None:
-        """There is no more audio. ``error``: why; the session raises it when the last words are in."""
+        """There is no more audio. ``error``: why; the session raises it when the last words are in.
+
+        Raises:
+            UsageError: this is another thread.
+        """
         if self._closed:
             return
+        self._check_thread("the source was closed", "source.close")
         if not self._as_is:
             self._hold(self._resampler.feed(self._decoder.feed(b""), last=True).tobytes())
         try:
@@ -93,19 +97,31 @@ class PushSource:
         self._closed, self._error = True, error
         self._more.set()
 
+    def _check_thread(self, what: str, call: str) -> None:
+        if self._thread is not None and self._thread != threading.get_ident():
+            raise UsageError(
+                f"{what} from another thread than the session's; from there it takes "
+                f"loop.call_soon_threadsafe({call}), or trio.from_thread.run_sync"
+            )
+
     def _convert(self, data: bytes | bytearray | memoryview) -> bytes:
-        if self._as_is and not self._cut and not len(data) % self._frame_bytes:
-            return bytes(data)
+        try:
+            pcm = bytes(memoryview(data))
+        except TypeError:
+            raise UsageError(f"push takes bytes of audio, not {data!r:.40}") from None
+        if self._as_is and not self._cut and not len(pcm) % self._frame_bytes:
+            return pcm
         self._cut = True
-        return self._resampler.feed(self._decoder.feed(bytes(data))).tobytes()
+        return self._resampler.feed(self._decoder.feed(pcm)).tobytes()
 
     def pour_into(self, sink: Callable[[bytes], None]) -> None:
         """See `hearout.sources.base.Pours`."""
-        self._thread = threading.get_ident()
+        self._begin()
         self._sink = sink
         while self._chunks and self._sink is not None:
-            self._pour(self._chunks.popleft())
-        self._held = 0
+            chunk = self._chunks.popleft()
+            self._held -= len(chunk)
+            self._pour(chunk)
         if self.on_taken is not None:
             self.on_taken()
 
@@ -125,8 +141,13 @@ class PushSource:
             self._held += len(pcm)
             self._more.set()
 
-    def __aiter__(self) -> AsyncIterator[bytes]:
+    def _begin(self) -> None:
+        if self._over:
+            raise UsageError("this PushSource belongs to a session that is over: make one for each session")
         self._thread = threading.get_ident()
+
+    def __aiter__(self) -> AsyncIterator[bytes]:
+        self._begin()
         return self
 
     async def __anext__(self) -> bytes:
@@ -146,7 +167,7 @@ class PushSource:
 
     async def aclose(self) -> None:
         """The session is over: what comes now is not kept."""
-        self._closed, self._sink = True, None
+        self._closed, self._over, self._sink = True, True, None
         self._chunks.clear()
         self._held = 0
         if self.on_taken is not None:

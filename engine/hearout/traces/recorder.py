@@ -29,6 +29,7 @@ class Recorder:
     """
 
     def __init__(self, target: str | Path | IO[str], header: Header, *, redact: bool = False) -> None:
+        self._failure: str | None = None
         self._redact = redact
         self._name = str(target) if isinstance(target, (str, Path)) else getattr(target, "name", "trace")
         self._owned = isinstance(target, (str, Path))
@@ -49,6 +50,11 @@ class Recorder:
             self.close()
             raise
 
+    @property
+    def failed(self) -> bool:
+        """A record could not be written, and none is any more: a trace has no holes."""
+        return self._failure is not None
+
     def write(self, record: Mapping[str, Any]) -> None:
         """Append one record.
 
@@ -65,10 +71,13 @@ class Recorder:
         except ValueError:
             # A provider's NaN, which Python's parser lets in and which is not JSON.
             text = json.dumps(finite(record), ensure_ascii=False)
-        try:
-            self._file.write(text + "\n")
-        except OSError as error:
-            raise SessionError(f"{self._name}: cannot write the trace: {error.strerror or error}") from None
+        if self._failure is None:
+            try:
+                self._file.write(text + "\n")
+            except OSError as error:
+                self._failure = f"{self._name}: cannot write the trace: {error.strerror or error}"
+        if self._failure is not None:
+            raise SessionError(self._failure)
 
     def close(self) -> None:
         """Close the file, if this opened it."""

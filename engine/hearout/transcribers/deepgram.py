@@ -83,6 +83,7 @@ class Deepgram:
     mip_opt_out: bool = False
     extra: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
 
+    shareable: ClassVar[bool] = True  # it remembers nothing of a connection
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
 
     name: str = field(default="deepgram", init=False, repr=False)
