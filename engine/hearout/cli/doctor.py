@@ -8,6 +8,7 @@ from pathlib import Path
 
 import trio
 
+from hearout.cli.output import say
 from hearout.cli.transcribers import provider
 from hearout.doctor.checks import Finding
 from hearout.doctor.examine import examine, read_recording
@@ -53,7 +54,7 @@ async def _examine_all(args: argparse.Namespace) -> int:
             line = {"check": finding.check, "verdict": finding.verdict, "detail": finding.detail}
             print(json.dumps(line | {k: round(v, 3) for k, v in finding.figures.items()}), flush=True)
         else:
-            print(f"{finding.verdict:8} {finding.check:16} {finding.detail}", flush=True)
+            say(f"{finding.verdict:8} {finding.check:16} {finding.detail}")
 
     dialect = provider(Deepgram, args.url, recording.sample_rate, recording.channels)
     await examine(dialect, recording, report, slow=args.slow)

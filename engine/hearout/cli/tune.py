@@ -13,11 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hearout.cli.output import complain, print_table, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.errors import UsageError
 from hearout.plot.picture import check_picture
 from hearout.traces.reader import read_trace
 from hearout.tune.fit import Compared, Tuned, policy_toml, tune
+from hearout.writing import finite
 
 __all__ = ["register"]
 
@@ -66,7 +68,7 @@ def _run(args: argparse.Namespace) -> int:
             progress=progress,
         )
     if args.json:
-        print(json.dumps(_finite(tuned.as_dict())))
+        print(json.dumps(finite(tuned.as_dict())))
     else:
         _report(tuned)
     if args.output:
@@ -166,36 +168,35 @@ def _cluster(address: str | None) -> Iterator[None]:
 
 def _report(tuned: Tuned) -> None:
     for notice in tuned.notices:
-        print(f"note: {notice}", file=sys.stderr)
+        complain(f"note: {notice}")
     searched, held = tuned.base.searched, tuned.base.held_out
-    print(
+    say(
         f"{tuned.traces} traces: {searched.holds} holds and {searched.ends} ends to search on, {held.holds} and "
         f"{held.ends} in {tuned.held_out} held out; {tuned.unclear} pauses show nothing"
     )
-    print("\nfront, where it was searched | held out")
+    say("", "front, where it was searched | held out")
     names = _short_names(tuned.searched)
     titles = ["cutoffs", "mean", "p50", "p90", "|", "cutoffs", "mean", "changed"]
     rows = [[*_cells(p), "* " + _changes(p, names) if p == tuned.chosen else _changes(p, names)] for p in tuned.front]
-    _print_table(titles, rows)
-    print(f"\nat most {tuned.target:.1%} cut off{'' if tuned.reached else ': not reached; the fewest'}")
+    print_table([titles, *rows])
+    say("", f"at most {tuned.target:.1%} cut off{'' if tuned.reached else ': not reached; the fewest'}")
     rows = [
         [*_cells(point), name]
         for name, point in (("start", tuned.base), ("one factor", tuned.factor), ("tuned (*)", tuned.chosen))
     ]
-    _print_table([*titles[:-1], "policy"], rows)
+    print_table([[*titles[:-1], "policy"], *rows])
     low, high = tuned.chosen.held_out.cutoffs_between
     gain, (least, most) = tuned.gain
     faster = "faster" if gain >= 0 else "slower"
-    print(
-        f"\nheld out: {tuned.chosen.held_out.cutoffs:.1%} of holds cut off (95 %: {low:.1%} to {high:.1%}), "
-        f"{abs(gain):.2f} s {faster} than one factor on average (95 %: {least:+.2f} to {most:+.2f})"
+    say(
+        "",
+        f"held out: {tuned.chosen.held_out.cutoffs:.1%} of holds cut off (95 %: {low:.1%} to {high:.1%}), "
+        f"{abs(gain):.2f} s {faster} than one factor on average (95 %: {least:+.2f} to {most:+.2f})",
     )
     if not tuned.reached:
-        print(
-            "note: no policy within a quarter to four times the numbers does; begin at --policy patient, or --set ..."
-        )
+        say("note: no policy within a quarter to four times the numbers does; begin at --policy patient, or --set ...")
     elif low > tuned.target:
-        print("note: the held-out pauses are cut off more often than allowed: too few traces, or too lucky a search")
+        say("note: the held-out pauses are cut off more often than allowed: too few traces, or too lucky a search")
 
 
 def _short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -214,19 +215,3 @@ def _cells(point: Compared) -> list[str]:
     f, other = point.searched, point.held_out
     late = [f"{value:.2f}" if value is not None else "never" for value in (f.mean, f.p50, f.p90)]
     return [f"{f.cutoffs:.1%}", *late, "|", f"{other.cutoffs:.1%}", f"{other.mean:.2f}"]
-
-
-def _print_table(titles: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in (titles, *rows)) for column in range(len(titles) - 1)]
-    for row in (titles, *rows):
-        cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=False)]
-        print("  ".join([*cells, row[-1]]).rstrip())
-
-
-def _finite(value: Any) -> Any:
-    """NaN is not JSON."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(item) for item in value]
-    return None if isinstance(value, float) and value != value else value

@@ -53,6 +53,7 @@ from hearout.traces.records import (
     Trace,
     VoiceChange,
 )
+from hearout.writing import printable
 from hearout_policies import events
 
 __all__ = [
@@ -166,8 +167,7 @@ def _refuse(message: str) -> NoReturn:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return printable(json.dumps(value, ensure_ascii=False), 40)
 
 
 def _parse_object(text: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import IO, Any, Self
 
 from hearout.errors import SessionError, UsageError
 from hearout.traces.records import Header
+from hearout.writing import finite
 
 __all__ = ["Recorder", "redacted"]
 
@@ -64,7 +64,7 @@ class Recorder:
             text = json.dumps(record, ensure_ascii=False, allow_nan=False)
         except ValueError:
             # A provider's NaN, which Python's parser lets in and which is not JSON.
-            text = json.dumps(_finite(record), ensure_ascii=False)
+            text = json.dumps(finite(record), ensure_ascii=False)
         try:
             self._file.write(text + "\n")
         except OSError as error:
@@ -117,11 +117,3 @@ def _mask(char: str) -> str:
     if char.isalnum():
         return "X" if char.isupper() else "x"
     return char
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {k: _finite(v) for k, v in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(v) for v in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
