@@ -11,7 +11,7 @@ import trio
 from hearout.cli.output import say
 from hearout.cli.transcribers import provider
 from hearout.doctor.checks import Finding
-from hearout.doctor.examine import examine, read_recording
+from hearout.doctor.examine import examine, read_sample
 from hearout.errors import UsageError
 from hearout.transcribers.deepgram import Deepgram
 
@@ -44,7 +44,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 async def _examine_all(args: argparse.Namespace) -> int:
-    recording = await read_recording(args.sample or _SAMPLE)
+    sample = await read_sample(args.sample or _SAMPLE)
     different: list[Finding] = []
 
     def report(finding: Finding) -> None:
@@ -56,6 +56,6 @@ async def _examine_all(args: argparse.Namespace) -> int:
         else:
             say(f"{finding.verdict:8} {finding.check:16} {finding.detail}")
 
-    dialect = provider(Deepgram, args.url, recording.sample_rate, recording.channels)
-    await examine(dialect, recording, report, slow=args.slow)
+    dialect = provider(Deepgram, args.url, sample.sample_rate, sample.channels)
+    await examine(dialect, sample, report, slow=args.slow)
     return 1 if different else 0

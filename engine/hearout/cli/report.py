@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from hearout.cli.output import complain, say
 from hearout.session.core import SessionEvent
-from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
 from hearout.writing import printable
 from hearout_policies.events import TurnAbandoned, TurnAmended, TurnCompleted, TurnUpdated, as_dict
 
@@ -74,7 +74,7 @@ class TextReport:
                 self.texts[event.channel] = ""
             case TurnAmended():
                 self._line(f"{event.at:7.2f} s  {self._who(event.channel)}turn {event.turn} now reads: {event.text}")
-            case Warning() | LinkDown() | LinkUp() | AudioLost():
+            case SessionWarning() | LinkDown() | LinkUp() | AudioLost():
                 self._complain(event)
             case _:
                 pass
@@ -112,7 +112,7 @@ class TextReport:
                 text = f"connected again after {notice.outage:.1f} s"
             case AudioLost():
                 text = f"audio from {notice.audio_start:.1f} to {notice.audio_end:.1f} s was lost"
-            case Warning():
+            case SessionWarning():
                 text = notice.detail
         complain(f"hearout: warning: {text}")
 

@@ -12,14 +12,14 @@ from typing import TypeVar
 from urllib.parse import urlsplit
 
 from hearout.errors import UsageError
+from hearout.serving import is_loopback
 from hearout.sources.base import AudioSource
 from hearout.sttserver.local import local_server
-from hearout.transcribers.base import Dialect
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.flux import Flux
 from hearout.transcribers.soniox import Soniox
 
-__all__ = ["add_stt_arguments", "on_this_machine", "open_transcribers", "provider"]
+__all__ = ["add_stt_arguments", "open_transcribers", "provider"]
 
 _Provider = TypeVar("_Provider", bound=Deepgram | Soniox | Flux)
 
@@ -87,11 +87,6 @@ def provider(dialect: type[_Provider], url: str | None, sample_rate: int = 16000
     _, owner, variable = _PROVIDERS[transcriber.name]
     if key := os.environ.get(variable):
         return replace(transcriber, key=key)  # last, so that no error of the rest has it in its frames
-    if not on_this_machine(transcriber):
+    if not is_loopback(urlsplit(transcriber.address()).hostname or ""):
         raise UsageError(f"no key for {owner}: put it into the environment variable {variable}")
     return transcriber
-
-
-def on_this_machine(dialect: Dialect) -> bool:
-    """Is its server one that only this machine can reach?"""
-    return urlsplit(dialect.address()).hostname in ("127.0.0.1", "localhost", "::1")

@@ -148,7 +148,7 @@ class Deepgram:
         """The message that changes these options on an open connection, for `Session.send` (nova-3 only).
 
         All other options are fixed once there is a connection. Later connections start with the new ones; when
-        Deepgram refuses them, the session tells so in a `Warning`.
+        Deepgram refuses them, the session tells so in a `SessionWarning`.
         """
         message: dict[str, Any] = {"type": "Configure"}
         if keyterm is not None:

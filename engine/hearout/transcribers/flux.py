@@ -183,7 +183,7 @@ class Flux:
 
         Takes eot_threshold, eager_eot_threshold, eot_timeout_ms, keyterm, language_hint and numerals, as the
         constructor does; the others stay as they are. Later connections start with the new ones. Flux takes one
-        such message at a time; when it refuses, the session tells so in a `Warning`.
+        such message at a time; when it refuses, the session tells so in a `SessionWarning`.
 
         Raises:
             UsageError: an option that cannot work, or is fixed, or the message before is not answered yet.
