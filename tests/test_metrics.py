@@ -16,7 +16,7 @@ import trio
 from hearout.errors import UsageError
 from hearout.link.settings import LinkStats
 from hearout.metrics import SessionMetrics
-from hearout.session.notices import AudioLost, LinkDown, LinkUp, Warning
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, SessionWarning
 from hearout.session.session import open_session
 from hearout.transcribers.deepgram import Deepgram
 from hearout_policies.events import (
@@ -76,7 +76,7 @@ EVENTS = [
     LinkDown(7.0, "gone"),
     LinkUp(8.5, 6.0, 1.5),
     AudioLost(8.5, 4.0, 6.25),
-    Warning(9.0, "odd"),
+    SessionWarning(9.0, "odd"),
 ]
 
 EXPECTED = {

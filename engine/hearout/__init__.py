@@ -9,7 +9,7 @@ import logging
 from hearout.audio import AudioFormat
 from hearout.errors import HearoutError, SessionError, UsageError
 from hearout.link.settings import LinkSettings, LinkStats
-from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
 from hearout.session.session import Session, SessionEvent, open_session, webrtc_gate
 from hearout.sources import AudioSource, FileSource, PushSource, RawSource, paced, stdin_source
 from hearout.sttserver.local import local_server
@@ -91,6 +91,7 @@ __all__ = [
     "Session",
     "SessionError",
     "SessionEvent",
+    "SessionWarning",
     "Silence",
     "Soniox",
     "SpeechEdge",
@@ -111,7 +112,6 @@ __all__ = [
     "Verdict",
     "VoiceDetector",
     "Wait",
-    "Warning",
     "WebRtcDetector",
     "Word",
     "as_dict",

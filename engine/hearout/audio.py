@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
+from hearout.writing import shown
 
 if TYPE_CHECKING:
     import soxr
@@ -62,13 +63,13 @@ class AudioFormat:
     def __post_init__(self) -> None:
         if self.encoding not in get_args(Encoding):
             known = ", ".join(get_args(Encoding))
-            raise UsageError(f"unknown encoding {self.encoding!r}: it must be one of {known}")
+            raise UsageError(f"unknown encoding {shown(self.encoding)}: it must be one of {known}")
         if self.sample_rate not in _RATES:
             raise UsageError(
-                f"unsupported sample rate {self.sample_rate} Hz: it must be {_RATES[0]} to {_RATES[-1]} Hz"
+                f"unsupported sample rate {shown(self.sample_rate)} Hz: it must be {_RATES[0]} to {_RATES[-1]} Hz"
             )
         if self.channels not in _CHANNELS:
-            raise UsageError(f"{self.channels} channels: there must be {_CHANNELS[0]} to {_CHANNELS[-1]}")
+            raise UsageError(f"{shown(self.channels)} channels: there must be {_CHANNELS[0]} to {_CHANNELS[-1]}")
 
     @property
     def frame_bytes(self) -> int:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
+from hearout.writing import printable
+
 __all__ = ["Fields", "finite", "object_of", "refuse", "shown"]
 
 _LONGEST = 1e9  # seconds, 31 years: more is no time of a session, and an integer may be too large for a float
@@ -22,8 +24,7 @@ def refuse(message: str) -> NoReturn:
 
 def shown(value: Any) -> str:
     """``value`` as JSON for an error message, 40 characters at most."""
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 40 else text[:37] + "..."
+    return printable(json.dumps(value, ensure_ascii=False), 40)
 
 
 def finite(value: Any) -> Any:

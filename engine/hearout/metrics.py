@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hearout.extras import needs_extra
 from hearout.link.settings import LinkStats
 from hearout.session.core import SessionEvent
-from hearout.session.notices import AudioLost, LinkDown, LinkUp, Warning
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, SessionWarning
 from hearout_policies.events import (
     Finalize,
     TurnAbandoned,
@@ -128,7 +128,7 @@ class SessionMetrics:
                 _labelled(self._outage, labels).observe(event.outage)
             case AudioLost():
                 add(self._audio_lost, event.audio_end - event.audio_start)
-            case Warning():
+            case SessionWarning():
                 add(self._warnings)
             case TurnUpdated():
                 pass

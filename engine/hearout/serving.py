@@ -21,6 +21,7 @@ from wsproto.utilities import LocalProtocolError
 
 from hearout.errors import HearoutError, SessionError, UsageError
 from hearout.nursery import sole_error
+from hearout.writing import printable
 
 __all__ = [
     "Authorise",
@@ -274,7 +275,7 @@ class WebSocketServer:
             if not isinstance(error, HearoutError):
                 _log.exception("%s: %s: the handler failed", self._name, peer.upgrade.remote)
                 return 1011, "internal error"
-            _log.warning("%s: %s: %s", self._name, peer.upgrade.remote, error)
+            _log.warning("%s: %s: %s", self._name, peer.upgrade.remote, printable(str(error), 300))
             return (error.code if isinstance(error, ProtocolError) else 1011), str(error)
         return 1000, ""
 

@@ -16,7 +16,7 @@ from trio.testing import memory_stream_pair
 
 from hearout.cli import doctor
 from hearout.doctor.checks import Finding
-from hearout.doctor.examine import examine, read_recording
+from hearout.doctor.examine import examine, read_sample
 from hearout.errors import UsageError
 from hearout.sttserver import server
 from hearout.sttserver.deepgram.options import parse_options
@@ -89,8 +89,8 @@ def consult(run_virtual: Callable[..., Any]) -> Check:
                     nursery.start_soon(stt_server.serve, theirs)
                     return ours
 
-                recording = await read_recording(CLIP)
-                await examine(Deepgram(KEY, url), recording, findings.append, slow=slow, connect=connect or dial)
+                sample = await read_sample(CLIP)
+                await examine(Deepgram(KEY, url), sample, findings.append, slow=slow, connect=connect or dial)
                 nursery.cancel_scope.cancel()
 
         run_virtual(main)
@@ -285,9 +285,9 @@ def test_on_the_real_local_server(tmp_path: Path) -> None:
     findings: list[Finding] = []
 
     async def main() -> None:
-        recording = await read_recording(CLIP)
+        sample = await read_sample(CLIP)
         async with local_server(sentences=sentences) as url:
-            await examine(Deepgram("any", url), recording, findings.append, speed=30)
+            await examine(Deepgram("any", url), sample, findings.append, speed=30)
 
     trio.run(main)
     verdicts = {finding.check: finding.verdict for finding in findings}

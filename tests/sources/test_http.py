@@ -21,7 +21,7 @@ import trustme
 from hearout import Deepgram
 from hearout.cli.main import main
 from hearout.errors import SessionError, UsageError
-from hearout.sources.address import shown
+from hearout.sources.address import without_secrets
 from hearout.sources.http import http_source
 from tests.kit.commandline import KEY, Stage, playing, serving, shell
 from tests.kit.paths import DOCS
@@ -295,9 +295,9 @@ def test_damage_in_the_middle_costs_what_is_damaged(caplog: pytest.LogCaptureFix
 
 
 def test_what_may_be_secret_in_an_address_is_not_shown() -> None:
-    assert shown("https://me:pw@example.org:8443/a/b.mp3?sig=x#t=1") == "https://example.org:8443/a/b.mp3?..."
-    assert shown("http://example.org") == "http://example.org"
-    assert shown("http://me:pw@[bad?x=y") == "http://..."
+    assert without_secrets("https://me:pw@example.org:8443/a/b.mp3?sig=x#t=1") == "https://example.org:8443/a/b.mp3?..."
+    assert without_secrets("http://example.org") == "http://example.org"
+    assert without_secrets("http://me:pw@[bad?x=y") == "http://..."
 
 
 def test_no_secret_gets_into_a_log(caplog: pytest.LogCaptureFixture) -> None:

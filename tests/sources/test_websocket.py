@@ -23,6 +23,7 @@ from hearout.sources.websocket import AudioStream, Control, SocketCall, websocke
 from tests.kit.callers import Caller, calling, heard, refused, run_with, transcriber
 from tests.kit.commandline import COMMAND, environment, playing, serving
 
+LONG = "\x1b[2J" + 60_000 * "x"
 HEADER = {"encoding": "linear16", "sample_rate": 16000, "channels": 1}
 SECOND = bytes(32_000)
 
@@ -191,6 +192,30 @@ def test_a_client_that_breaks_the_rules_gets_its_words_and_the_reason(run_virtua
         assert code == 1007
 
     run_virtual(run_with(main))
+
+
+LENGTHY: list[dict[str, Any]] = [
+    *({name: LONG} for name in ("encoding", "channels", "version")),
+    *({name: 10**4000} for name in ("sample_rate", "channels", "version")),
+    {LONG: 1},
+]
+
+
+def test_what_a_client_says_at_length_makes_no_long_line(
+    run_virtual: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    async def main() -> None:
+        for header in LENGTHY:
+            async with calling(websocket_server(nothing)) as caller:
+                await caller.say({"sample_rate": 16000} | header)
+                await caller.listen()
+                assert all(len(json.dumps(message)) < 400 for message in caller.got)
+
+    run_virtual(main)
+    assert len(caplog.records) == len(LENGTHY)
+    for record in caplog.records:
+        assert len(record.getMessage()) < 400
+        assert record.getMessage().isprintable()
 
 
 def test_a_lost_client_is_a_line_in_the_log(run_virtual: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:

@@ -16,7 +16,7 @@ import trio
 
 from hearout import open_session
 from hearout.sttserver.flux.stream import confidence
-from hearout.sttserver.soniox.options import parse_start
+from hearout.sttserver.soniox.options import SonioxError, parse_start
 from hearout.sttserver.soniox.stream import SonioxStream
 from hearout.sttserver.steps import Close, Send
 from hearout.traces.reader import read_trace
@@ -144,6 +144,13 @@ def test_soniox_refusals() -> None:
         assert error.error_code == 408
     with playing(stt="soniox", refuse=503) as server, pytest.raises(SonioxRealtimeError):
         soniox(server, nothing)
+
+
+def test_what_a_client_of_soniox_says_at_length_is_cut() -> None:
+    with pytest.raises(SonioxError) as caught:
+        parse_start(start(audio_format="\x1b\x9b" + 60_000 * "x"))
+    assert len(str(caught.value)) <= 300
+    assert str(caught.value).isprintable()
 
 
 def test_soniox_by_a_script() -> None:

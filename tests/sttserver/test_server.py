@@ -242,6 +242,15 @@ def test_a_bad_handshake_is_refused_in_words(
     assert (fields["dg-error"], fields["dg-request-id"]) == (body["err_msg"], body["request_id"])
 
 
+@pytest.mark.parametrize("query", ["?encoding=", "?encoding=linear16&sample_rate=", f"?{QUERY}&language=", "/"])
+def test_what_a_client_says_at_length_is_cut(url: str, query: str) -> None:
+    rejected = rejection(url + query + "%1B" + 6000 * "x")
+    assert rejected.body is not None
+    said = json.loads(rejected.body)["err_msg"]
+    assert len(said) <= 300
+    assert said.isprintable()
+
+
 def test_only_the_token_opens_a_server_that_has_one(sentences: Path) -> None:
     async def connect(url: str) -> None:
         async with dial(f"{url}?{QUERY}", "Bearer secret") as websocket:

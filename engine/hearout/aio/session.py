@@ -14,10 +14,11 @@ from pathlib import Path
 
 from hearout.aio.guest import in_trio, notify
 from hearout.link.connection import Connector
-from hearout.link.settings import LinkSettings, LinkStats
+from hearout.link.settings import LinkSettings
 from hearout.link.socket import open_stream
 from hearout.nursery import open_background
 from hearout.session import session as on_trio
+from hearout.session.controls import SessionControls
 from hearout.session.core import TraceWriter
 from hearout.session.session import SessionEvent, webrtc_gate
 from hearout.sources.base import AudioSource
@@ -74,10 +75,8 @@ async def open_session(
     session._raise_unseen()
 
 
-class Session:
-    """`hearout.Session` in asyncio: iterate over it for the events; the rest is synchronous, as there.
-
-    Once the block of `open_session` is left, commands do nothing.
+class Session(SessionControls):
+    """`hearout.Session` in asyncio: iterate over it for the events; the rest is synchronous, and the same as there.
 
     Not made by hand: see `open_session`.
     """
@@ -86,19 +85,19 @@ class Session:
         self._queue: deque[SessionEvent] = deque()
         self._more = asyncio.Event()
         self._closed = False  # there will be no more events
-        self._left = False
         self._error: Exception | None = None
 
     @asynccontextmanager
     async def _serve(self, opening: AbstractAsyncContextManager[on_trio.Session]) -> AsyncIterator[None]:
         """In trio."""
-        async with opening as self._session, open_background() as nursery:
-            nursery.start_soon(self._collect)
+        async with opening as session, open_background() as nursery:
+            self._core = session._core
+            nursery.start_soon(self._collect, session)
             yield
 
-    async def _collect(self) -> None:
+    async def _collect(self, session: on_trio.Session) -> None:
         try:
-            async for event in self._session:
+            async for event in session:
                 on_trio.enqueue(self._queue, event)
                 notify(self._more)
         except Exception as error:
@@ -127,61 +126,6 @@ class Session:
             self._more.clear()
             await self._more.wait()
         return self._queue.popleft()
-
-    def force_end(self, channel: int | None = None) -> None:
-        """End the turn as soon as its words are final. ``channel`` None: on all channels; likewise below."""
-        if not self._left:
-            self._session.force_end(channel)
-
-    def hold(self, channel: int | None = None) -> None:
-        """Keep turns open until `release`."""
-        if not self._left:
-            self._session.hold(channel)
-
-    def release(self, channel: int | None = None) -> None:
-        """Undo `hold`."""
-        if not self._left:
-            self._session.release(channel)
-
-    def clear(self, channel: int | None = None) -> None:
-        """Drop what was heard so far."""
-        if not self._left:
-            self._session.clear(channel)
-
-    def send(self, message: str) -> None:
-        """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""
-        if not self._left:
-            self._session.send(message)
-
-    def agent_started(self) -> None:
-        """The voicebot begins to speak: what its user says now is a barge-in, or a backchannel."""
-        if not self._left:
-            self._session.agent_started()
-
-    def agent_stopped(self) -> None:
-        """The voicebot has ceased to speak."""
-        if not self._left:
-            self._session.agent_stopped()
-
-    @property
-    def gates(self) -> list[SpeechGate]:
-        """The voice detection of each channel, for meters; empty without."""
-        return self._session.gates
-
-    @property
-    def heard(self) -> float:
-        """Seconds of audio heard so far."""
-        return self._session.heard
-
-    @property
-    def now(self) -> float:
-        """The session clock, seconds; only inside the block."""
-        return self._session.now
-
-    @property
-    def link_stats(self) -> LinkStats:
-        """Counters of the connection."""
-        return self._session.link_stats
 
 
 async def feed(source: PushSource, chunks: AsyncIterable[bytes]) -> None:

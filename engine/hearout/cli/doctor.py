@@ -8,9 +8,10 @@ from pathlib import Path
 
 import trio
 
+from hearout.cli.output import say
 from hearout.cli.transcribers import provider
 from hearout.doctor.checks import Finding
-from hearout.doctor.examine import examine, read_recording
+from hearout.doctor.examine import examine, read_sample
 from hearout.errors import UsageError
 from hearout.transcribers.deepgram import Deepgram
 
@@ -43,7 +44,7 @@ def _run(args: argparse.Namespace) -> int:
 
 
 async def _examine_all(args: argparse.Namespace) -> int:
-    recording = await read_recording(args.sample or _SAMPLE)
+    sample = await read_sample(args.sample or _SAMPLE)
     different: list[Finding] = []
 
     def report(finding: Finding) -> None:
@@ -53,8 +54,8 @@ async def _examine_all(args: argparse.Namespace) -> int:
             line = {"check": finding.check, "verdict": finding.verdict, "detail": finding.detail}
             print(json.dumps(line | {k: round(v, 3) for k, v in finding.figures.items()}), flush=True)
         else:
-            print(f"{finding.verdict:8} {finding.check:16} {finding.detail}", flush=True)
+            say(f"{finding.verdict:8} {finding.check:16} {finding.detail}")
 
-    dialect = provider(Deepgram, args.url, recording.sample_rate, recording.channels)
-    await examine(dialect, recording, report, slow=args.slow)
+    dialect = provider(Deepgram, args.url, sample.sample_rate, sample.channels)
+    await examine(dialect, sample, report, slow=args.slow)
     return 1 if different else 0

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from hearout.audio import AudioFormat
+from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.report import JsonReport, Report, TextReport, live
 from hearout.cli.tokens import Tee, TokenListing
@@ -34,7 +35,7 @@ from hearout.plot.picture import check_picture, plot
 from hearout.session.core import TraceWriter
 from hearout.session.session import open_session
 from hearout.sources import AudioSource, paced, stdin_source
-from hearout.sources.address import is_web_address, shown
+from hearout.sources.address import is_web_address, without_secrets
 from hearout.sources.encoded import audio_file
 from hearout.sources.microphone import Microphone, device_list
 from hearout.traces.reader import read_trace
@@ -91,7 +92,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 class _ListDevices(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
-        print(device_list())
+        say(*device_list().split("\n"))
         parser.exit()
 
 
@@ -109,7 +110,7 @@ def _run(args: argparse.Namespace) -> int:
             assert trace is not None
             recorded = read_trace(trace)
             for picture in plot(recorded, replay(recorded), args.plot):
-                print(f"wrote {picture}", file=sys.stderr)
+                complain(f"wrote {picture}")
     return status
 
 
@@ -137,7 +138,7 @@ async def _until_terminated(args: argparse.Namespace, source: OpenSource, policy
         async with open_background() as nursery:
             nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
             return await _listen(args, source, policy, trace)
-    print("hearout: terminated", file=sys.stderr)
+    complain("hearout: terminated")
     return 128 + signal.SIGTERM
 
 
@@ -157,7 +158,7 @@ async def _listen(args: argparse.Namespace, opened: OpenSource, policy: Policy, 
         recorder: Recorder | None = None
         if trace is not None:
             header = Header(
-                transcriber.name, source.channels, True, policy.to_dict(), f"hearout listen {_shown(args.source)}"
+                transcriber.name, source.channels, True, policy.to_dict(), f"hearout listen {_named(args.source)}"
             )
             recorder = stack.enter_context(Recorder(trace, header, redact=args.redact))
             writers.append(recorder)
@@ -200,8 +201,8 @@ def _is_microphone(source: str) -> bool:
     return source == "mic" or source.startswith("mic:")
 
 
-def _shown(source: str) -> str:
-    return shown(source) if is_web_address(source) else source
+def _named(source: str) -> str:
+    return without_secrets(source) if is_web_address(source) else source
 
 
 @contextmanager

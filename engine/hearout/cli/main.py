@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from hearout.cli import doctor, listen, policies, replay, serve, tune
+from hearout.cli.output import complain
 from hearout.errors import SessionError, UsageError, leaves_of
 from hearout.sttserver import command
 
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (as long as the process runs)
     if sys.stdout is None:
-        print("hearout: standard output is closed: send it to /dev/null if nobody is to read it", file=sys.stderr)
+        complain("hearout: standard output is closed: send it to /dev/null if nobody is to read it")
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a transcript may hold what the locale cannot print
@@ -46,7 +47,7 @@ class _LogHandler(logging.Handler):
     """Prints to what standard error is at the moment: a live line puts something else in its place."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(f"hearout: {record.levelname.lower()}: {record.getMessage()}", file=sys.stderr, flush=True)
+        complain(f"hearout: {record.levelname.lower()}: {record.getMessage()}")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -83,7 +84,7 @@ def _explain(error: BaseException) -> int:
     leaves = list(leaves_of(error))  # several, when tasks failed side by side
     for kind, status in ((KeyboardInterrupt, 130), (UsageError, 2), (SessionError, 1)):
         if (found := next((leaf for leaf in leaves if isinstance(leaf, kind)), None)) is not None:
-            print(f"hearout: {str(found) or 'interrupted'}", file=sys.stderr)
+            complain(f"hearout: {str(found) or 'interrupted'}")
             return status
     # Errors of files and connections have become the above by now: what is left is standard output.
     lost = next((leaf for leaf in leaves if isinstance(leaf, OSError)), None)
@@ -92,6 +93,6 @@ def _explain(error: BaseException) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         if isinstance(lost, BrokenPipeError):
             return 141
-        print(f"hearout: cannot write to standard output: {lost.strerror}", file=sys.stderr)
+        complain(f"hearout: cannot write to standard output: {lost.strerror}")
         return 1
     raise error

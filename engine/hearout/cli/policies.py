@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 
+from hearout.cli.output import say
 from hearout.errors import UsageError
 from hearout_policies.policy import PRESETS, Policy, load_policy, preset
 
@@ -66,8 +67,8 @@ def _run(args: argparse.Namespace) -> int:
         for name in PRESETS:
             changed = [f"{p.key}={p.value:g}" for p in preset(name).parameters() if usual.get(p.key) != p.value]
             rules = _RULES.get(name, "")
-            print(f"{name:13} {rules}{', '.join(changed) or 'the default'}")
+            say(f"{name:13} {rules}{', '.join(changed) or 'the default'}")
         return 0
     for p in chosen_policy(args).parameters():
-        print(f"{p.key} = {p.value:g} {p.unit}".rstrip() + f"  ({p.low:g} to {p.high:g})  {p.why}")
+        say(f"{p.key} = {p.value:g} {p.unit}".rstrip() + f"  ({p.low:g} to {p.high:g})  {p.why}")
     return 0

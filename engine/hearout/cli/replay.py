@@ -7,10 +7,9 @@ import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from hearout.cli.output import complain, print_table, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
-from hearout.cli.tables import print_table
 from hearout.errors import UsageError
 from hearout.plot.picture import plot
 from hearout.traces.checker import check
@@ -18,6 +17,7 @@ from hearout.traces.explainer import explain
 from hearout.traces.reader import read_trace
 from hearout.traces.records import Trace
 from hearout.traces.replayer import Replayed, recorded_policy, replay
+from hearout.writing import printable
 from hearout_policies.events import TurnCompleted, as_dict
 from hearout_policies.policy import Policy
 
@@ -73,13 +73,13 @@ def _run_replay(args: argparse.Namespace) -> int:
         trace = read_trace(name)
         replayed = replay(trace, _policy(args, trace))
         if len(args.traces) > 1 and not args.json:
-            print(f"{name}:")
+            say(f"{name}:")
         for output in replayed.outputs:
             if args.json:
                 record = as_dict(output)
                 print(json.dumps({"trace": name, **record} if len(args.traces) > 1 else record))
             elif isinstance(output, TurnCompleted):
-                print(explain(output) if args.explain else _one_line(output))
+                say(*(explain(output).split("\n") if args.explain else [_one_line(output)]))
         status = max(status, _complain(replayed, name))
     return status
 
@@ -93,10 +93,10 @@ def _one_line(event: TurnCompleted) -> str:
 
 def _complain(replayed: Replayed, name: str) -> int:
     for warning in replayed.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        complain(f"warning: {warning}")
     if replayed.unended is None:
         return 0
-    print(f"error: {name}: {replayed.unended}", file=sys.stderr)
+    complain(f"error: {name}: {replayed.unended}")
     return 1
 
 
@@ -127,7 +127,8 @@ def _run_check(args: argparse.Namespace) -> int:
             continue
         differs = check(trace, replayed)
         if args.explain and differs:
-            differs += [line for e in replayed.of_type("turn_completed") for line in _explained(e)]
+            completed = (event for event in replayed.outputs if isinstance(event, TurnCompleted))
+            differs += [line for event in completed for line in explain(event).split("\n")]
         asks = trace.expect is not None or trace.commands or trace.forbid
         result = "differs" if differs else "holds" if asks else "expects nothing"
         rows.append(_Row(name, len(replayed.of_type("turn_completed")), result, differs))
@@ -136,15 +137,11 @@ def _run_check(args: argparse.Namespace) -> int:
             fields = {"trace": row.trace, "turns": row.turns, "result": row.result, "differs": row.differs}
             print(json.dumps(fields))
     else:
-        _print_summary(rows)
+        _print_rows(rows)
     return max(row.status for row in rows)
 
 
-def _explained(event: Any) -> list[str]:
-    return explain(event).splitlines()
-
-
-def _print_summary(rows: Sequence[_Row]) -> None:
+def _print_rows(rows: Sequence[_Row]) -> None:
     titles = ("trace", "turns", "result", "what differs")
     bad = sum(row.status > 0 for row in rows)
     summary = f"{len(rows)} traces, {'all hold' if not bad else f'{bad} do not hold'}"
@@ -160,18 +157,19 @@ def _print_summary(rows: Sequence[_Row]) -> None:
             table = Table(*titles, title_justify="left")
             for row in rows:
                 result = Text(row.result, style=colours[row.result])
-                table.add_row(Text(row.trace), str(row.turns), result, Text("\n".join(row.differs)))
+                differs = Text("\n".join(map(printable, row.differs)))
+                table.add_row(Text(printable(row.trace)), str(row.turns), result, differs)
             console = Console()
             console.print(table)
             console.print(summary)
             return
-    print_table([[row.trace, str(row.turns), row.result, "\n".join(row.differs)] for row in rows], "<><")
-    print(summary)
+    print_table([[row.trace, str(row.turns), row.result, "\n".join(row.differs)] for row in rows], left=(0, 2))
+    say(summary)
 
 
 def _run_plot(args: argparse.Namespace) -> int:
     trace = read_trace(args.trace)
     replayed = replay(trace, _policy(args, trace))
     for path in plot(trace, replayed, args.output, start=args.start, stop=args.stop):
-        print(path)
+        say(str(path))
     return _complain(replayed, args.trace)

@@ -9,8 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
+from hearout.cli.output import complain, say
 from hearout.session.core import SessionEvent
-from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
+from hearout.writing import printable
 from hearout_policies.events import TurnAbandoned, TurnAmended, TurnCompleted, TurnUpdated, as_dict
 
 if TYPE_CHECKING:
@@ -63,7 +65,7 @@ class TextReport:
     def show(self, event: SessionEvent) -> None:
         match event:
             case TurnUpdated():
-                self.texts[event.channel] = _printable(event.text)
+                self.texts[event.channel] = printable(event.text)
             case TurnCompleted():
                 self.texts[event.channel] = ""
                 self._turns += 1
@@ -72,7 +74,7 @@ class TextReport:
                 self.texts[event.channel] = ""
             case TurnAmended():
                 self._line(f"{event.at:7.2f} s  {self._who(event.channel)}turn {event.turn} now reads: {event.text}")
-            case Warning() | LinkDown() | LinkUp() | AudioLost():
+            case SessionWarning() | LinkDown() | LinkUp() | AudioLost():
                 self._complain(event)
             case _:
                 pass
@@ -83,7 +85,7 @@ class TextReport:
             turns += f", median {statistics.median(self._latencies):.2f} s after the end of speech"
         elif not self._turns:
             turns += ": no words were heard"
-        print(turns, file=sys.stderr)
+        complain(turns)
 
     def _turn_line(self, event: TurnCompleted) -> str:
         latency = event.timings.latency
@@ -97,11 +99,10 @@ class TextReport:
         return f"channel {channel}: " if len(self.texts) > 1 else ""
 
     def _line(self, text: str) -> None:
-        text = _printable(text)
         if self._console is None:
-            print(text, flush=True)
+            say(text)
         else:
-            self._console.print(text, markup=False, highlight=False, soft_wrap=True)
+            self._console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
     def _complain(self, notice: Notice) -> None:
         match notice:
@@ -111,9 +112,9 @@ class TextReport:
                 text = f"connected again after {notice.outage:.1f} s"
             case AudioLost():
                 text = f"audio from {notice.audio_start:.1f} to {notice.audio_end:.1f} s was lost"
-            case Warning():
+            case SessionWarning():
                 text = notice.detail
-        print(f"hearout: warning: {_printable(text)}", file=sys.stderr, flush=True)
+        complain(f"hearout: warning: {text}")
 
 
 @contextmanager
@@ -162,8 +163,3 @@ def live(session: Session, report: Report, console: Console, duration: float | N
 def _meter(level: float, full: str, empty: str) -> str:
     filled = round(_METER * min(1.0, max(0.0, 1 - level / _METER_FLOOR)))
     return full * filled + empty * (_METER - filled)
-
-
-def _printable(text: str) -> str:
-    """In one line, and without control characters: no transcriber clears the screen."""
-    return "".join(char if char.isprintable() else " " for char in text)

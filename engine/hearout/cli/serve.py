@@ -6,7 +6,6 @@ import argparse
 import gc
 import os
 import signal
-import sys
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -14,6 +13,7 @@ from urllib.parse import urlsplit
 
 import trio
 
+from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.errors import UsageError
@@ -126,6 +126,6 @@ async def _serve(args: argparse.Namespace, policy: Policy, authorise: Authorise)
             nursery = await stack.enter_async_context(open_background())
             serve = partial(serve_websockets, host=args.host)
             (listener, *_) = await nursery.start(serve, server, args.port)
-            print(f"listening on ws://{address_of(listener)}", flush=True)
+            say(f"listening on ws://{address_of(listener)}")
             await anext(signals)
-    print("hearout: terminated", file=sys.stderr)
+    complain("hearout: terminated")

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from hearout.cli.output import say
 from hearout.session.core import TraceWriter
 from hearout.transcribers.base import Dialect, Heard
 from hearout.transcribers.clock import silence_of
@@ -27,7 +28,7 @@ class TokenListing:
         show: prints a line.
     """
 
-    def __init__(self, dialect: Dialect, show: Callable[[str], object] = print) -> None:
+    def __init__(self, dialect: Dialect, show: Callable[[str], object] = say) -> None:
         self._hearing = Hearing(dialect)
         self._show = show
         self._words = [Words() for _ in range(dialect.channels)]

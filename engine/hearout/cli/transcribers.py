@@ -15,11 +15,10 @@ from hearout.errors import UsageError
 from hearout.serving import is_loopback
 from hearout.sources.base import AudioSource
 from hearout.sttserver.local import local_server
-from hearout.transcribers.base import Dialect
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.registry import PROVIDERS, BuiltIn
 
-__all__ = ["add_stt_arguments", "on_this_machine", "open_transcribers", "provider"]
+__all__ = ["add_stt_arguments", "open_transcribers", "provider"]
 
 _Dialect = TypeVar("_Dialect", bound=BuiltIn)
 
@@ -79,11 +78,6 @@ def provider(dialect: type[_Dialect], url: str | None, sample_rate: int = 16000,
     known = PROVIDERS[transcriber.name]
     if key := os.environ.get(known.variable):
         return replace(transcriber, key=key)  # last, so that no error of the rest has it in its frames
-    if not on_this_machine(transcriber):
+    if not is_loopback(urlsplit(transcriber.address()).hostname or ""):
         raise UsageError(f"no key for {known.owner}: put it into the environment variable {known.variable}")
     return transcriber
-
-
-def on_this_machine(dialect: Dialect) -> bool:
-    """Is its server one that only this machine can reach?"""
-    return is_loopback(urlsplit(dialect.address()).hostname or "")

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from hearout.cli.output import complain, print_table, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
-from hearout.cli.tables import print_table
 from hearout.errors import UsageError
 from hearout.fields import finite
 from hearout.plot.picture import check_picture
@@ -168,36 +168,35 @@ def _cluster(address: str | None) -> Iterator[None]:
 
 def _report(tuned: Tuned) -> None:
     for notice in tuned.notices:
-        print(f"note: {notice}", file=sys.stderr)
+        complain(f"note: {notice}")
     searched, held = tuned.base.searched, tuned.base.held_out
-    print(
+    say(
         f"{tuned.traces} traces: {searched.holds} holds and {searched.ends} ends to search on, {held.holds} and "
         f"{held.ends} in {tuned.held_out} held out; {tuned.unclear} pauses show nothing"
     )
-    print("\nfront, where it was searched | held out")
+    say("", "front, where it was searched | held out")
     names = _short_names(tuned.searched)
     titles = ["cutoffs", "mean", "p50", "p90", "|", "cutoffs", "mean", "changed"]
     rows = [[*_cells(p), "* " + _changes(p, names) if p == tuned.chosen else _changes(p, names)] for p in tuned.front]
-    print_table([titles, *rows], ">" * (len(titles) - 1))
-    print(f"\nat most {tuned.target:.1%} cut off{'' if tuned.reached else ': not reached; the fewest'}")
+    print_table([titles, *rows])
+    say("", f"at most {tuned.target:.1%} cut off{'' if tuned.reached else ': not reached; the fewest'}")
     rows = [
         [*_cells(point), name]
         for name, point in (("start", tuned.base), ("one factor", tuned.factor), ("tuned (*)", tuned.chosen))
     ]
-    print_table([[*titles[:-1], "policy"], *rows], ">" * (len(titles) - 1))
+    print_table([[*titles[:-1], "policy"], *rows])
     low, high = tuned.chosen.held_out.cutoffs_between
     gain, (least, most) = tuned.gain
     faster = "faster" if gain >= 0 else "slower"
-    print(
-        f"\nheld out: {tuned.chosen.held_out.cutoffs:.1%} of holds cut off (95 %: {low:.1%} to {high:.1%}), "
-        f"{abs(gain):.2f} s {faster} than one factor on average (95 %: {least:+.2f} to {most:+.2f})"
+    say(
+        "",
+        f"held out: {tuned.chosen.held_out.cutoffs:.1%} of holds cut off (95 %: {low:.1%} to {high:.1%}), "
+        f"{abs(gain):.2f} s {faster} than one factor on average (95 %: {least:+.2f} to {most:+.2f})",
     )
     if not tuned.reached:
-        print(
-            "note: no policy within a quarter to four times the numbers does; begin at --policy patient, or --set ..."
-        )
+        say("note: no policy within a quarter to four times the numbers does; begin at --policy patient, or --set ...")
     elif low > tuned.target:
-        print("note: the held-out pauses are cut off more often than allowed: too few traces, or too lucky a search")
+        say("note: the held-out pauses are cut off more often than allowed: too few traces, or too lucky a search")
 
 
 def _short_names(keys: Sequence[str]) -> dict[str, str]:

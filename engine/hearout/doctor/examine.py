@@ -20,20 +20,20 @@ from wsproto.events import AcceptConnection, RejectConnection, Request
 from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 
 from hearout.audio import deinterleave
-from hearout.cli.transcribers import on_this_machine
 from hearout.doctor.checks import SPEECH_CHECKS, Arrival, Conversation, Finding, differs, ok, punctuation, skipped
 from hearout.errors import UsageError
 from hearout.link.connection import Connection, Connector, LinkFailure, open_connection, redact
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import open_stream
 from hearout.nursery import open_background
+from hearout.serving import is_loopback
 from hearout.session.session import webrtc_gate
 from hearout.sources import FileSource
 from hearout.transcribers.base import WireMessage
 from hearout.transcribers.deepgram import Deepgram
 from hearout_policies.rules import FinalizeOnSilence
 
-__all__ = ["Recording", "examine", "read_recording"]
+__all__ = ["Sample", "examine", "read_sample"]
 
 _LONGEST = 30.0  # seconds played of the recording
 _SILENCE = 3.0  # seconds played after it: enough for UtteranceEnd
@@ -47,7 +47,7 @@ _WRONG_KEY = "0" * 40
 
 
 @dataclass(frozen=True, slots=True)
-class Recording:
+class Sample:
     """Speech as linear16, interleaved.
 
     Attributes:
@@ -69,7 +69,7 @@ class Recording:
         return self.pcm[:size].ljust(size, b"\0")
 
 
-async def read_recording(path: str | os.PathLike[str]) -> Recording:
+async def read_sample(path: str | os.PathLike[str]) -> Sample:
     """The beginning of an audio file.
 
     Raises:
@@ -93,13 +93,13 @@ async def read_recording(path: str | os.PathLike[str]) -> Recording:
         speaking = any(gate.speaking for gate in gates)
         voiced += step if speaking else 0
         if speaking and voiced >= _CUT * source.sample_rate:
-            return Recording(pcm, source.sample_rate, source.channels, (start / frame + step) / source.sample_rate)
+            return Sample(pcm, source.sample_rate, source.channels, (start / frame + step) / source.sample_rate)
     raise UsageError(f"{os.fspath(path)}: less than {_CUT:g} s of speech in it; name another recording with --sample")
 
 
 async def examine(
     dialect: Deepgram,
-    recording: Recording,
+    sample: Sample,
     report: Callable[[Finding], None],
     *,
     slow: bool = False,
@@ -114,7 +114,7 @@ async def examine(
         speed: of the audio. Other than 1, latencies mean nothing; the service may refuse more than 1.25.
         connect: opens the stream below the websocket.
     """
-    patient = _Patient(dialect, recording, report, speed, connect)
+    patient = _Patient(dialect, sample, report, speed, connect)
     for part in (patient.speak, patient.finalize, *([patient.stay_idle] if slow else [])):
         try:
             with trio.move_on_after(_STUCK) as patience:
@@ -138,16 +138,17 @@ class _Patient:
     def __init__(
         self,
         dialect: Deepgram,
-        recording: Recording,
+        sample: Sample,
         report: Callable[[Finding], None],
         speed: float,
         connect: Connector,
     ) -> None:
         self._dialect = dialect
-        self._recording = recording
+        self._sample = sample
         self._report = report
         self._speed = speed
         self._connect = connect
+        self._local = is_loopback(urlsplit(dialect.url).hostname or "")
         self._talk = Conversation()
         self._began = math.inf
         self._news = trio.Event()
@@ -164,18 +165,18 @@ class _Patient:
                 self._report(differs("connect", f"open after {took:.2f} s, but without the header dg-request-id"))
             with suppress(ConnectionClosed, LocalProtocolError):  # then the checks below have something to say
                 self._report(await self._ping(connection))
-                await self._play(connection, len(self._recording.pcm) / self._byte_rate + _SILENCE)
+                await self._play(connection, len(self._sample.pcm) / self._byte_rate + _SILENCE)
                 await self._close(connection)
         for check in SPEECH_CHECKS:
             finding = check(self._talk)
-            if check is punctuation and finding.verdict == "differs" and on_this_machine(self._dialect):
+            if check is punctuation and finding.verdict == "differs" and self._local:
                 finding = skipped(finding.check, "the local recogniser writes none")
             self._report(finding)
 
     async def finalize(self) -> None:
         """Finalize in the middle of speech, and once more when there is nothing left."""
         async with self._connected() as connection:
-            await self._play(connection, self._recording.cut)
+            await self._play(connection, self._sample.cut)
             took, answer = await self._finalized(connection, 5.0)
             timeout = FinalizeOnSilence().finalize_timeout
             if answer is None:
@@ -195,7 +196,7 @@ class _Patient:
     async def stay_idle(self) -> None:
         """Nothing but KeepAlive for a while, after a little audio."""
         async with self._connected() as connection:
-            await self._play(connection, self._recording.cut)
+            await self._play(connection, self._sample.cut)
             until = trio.current_time() + _IDLE
             with suppress(ConnectionClosed, LocalProtocolError):
                 while (left := until - trio.current_time()) > 0:
@@ -208,16 +209,16 @@ class _Patient:
             self._report(differs("KeepAlive", "does not keep a connection open: " + self.goodbye()))
 
     async def wrong_key(self) -> Finding:
-        """Refused in a way that hearout knows for final."""
+        """A wrong key is refused in a way that hearout knows for final."""
         name = "wrong key"
         stranger = replace(self._dialect, key=_WRONG_KEY)
         status, headers = await self._handshake(stranger, stranger.address())
-        if status == 101 and on_this_machine(self._dialect):
+        if status == 101 and self._local:
             return skipped(name, "this server on your own machine takes any")
         return _refused(name, 401, status, headers)
 
     async def bad_query(self) -> Finding:
-        """Likewise."""
+        """So is a parameter that cannot be."""
         address = self._dialect.address().replace("encoding=linear16", "encoding=no-such-thing")
         return _refused("bad query", 400, *await self._handshake(self._dialect, address))
 
@@ -278,8 +279,8 @@ class _Patient:
 
     async def _play(self, connection: Connection, end: float) -> None:
         """The first ``end`` seconds, in messages that go out when a microphone would have heard them."""
-        pcm = self._recording.piece(end)
-        size = round(_MESSAGE * self._recording.sample_rate) * self._recording.frame_bytes
+        pcm = self._sample.piece(end)
+        size = round(_MESSAGE * self._sample.sample_rate) * self._sample.frame_bytes
         self._began = trio.current_time()
         for start in range(0, len(pcm), size):
             piece = pcm[start : start + size]
@@ -355,7 +356,7 @@ class _Patient:
 
     @property
     def _byte_rate(self) -> int:
-        return self._recording.sample_rate * self._recording.frame_bytes
+        return self._sample.sample_rate * self._sample.frame_bytes
 
     def _now(self) -> float:
         return trio.current_time() - self._began

@@ -22,7 +22,7 @@ from hearout.errors import SessionError, UsageError
 from hearout.extras import needs_extra
 from hearout.link.settings import LinkSettings
 from hearout.session.core import TraceWriter
-from hearout.session.notices import AudioLost, LinkDown, Warning
+from hearout.session.notices import AudioLost, LinkDown, SessionWarning
 from hearout.session.session import SessionEvent, webrtc_gate
 from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate
@@ -250,7 +250,7 @@ class HearoutStream(stt.RecognizeStream):
             case AudioLost():
                 lost = f"{event.audio_end - event.audio_start:.1f} s of audio were lost while there was no connection"
                 self._emit_error(APIConnectionError(lost), recoverable=True)
-            case Warning():
+            case SessionWarning():
                 _log.warning("%s", event.detail)
 
     def _start(self, turn: int) -> None:

@@ -17,7 +17,7 @@ from hearout.errors import HearoutError, UsageError
 from hearout.extras import needs_extra
 from hearout.link.settings import LinkSettings
 from hearout.session.core import TraceWriter
-from hearout.session.notices import AudioLost, LinkDown, LinkUp, Warning
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, SessionWarning
 from hearout.session.session import SessionEvent, webrtc_gate
 from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate
@@ -225,7 +225,7 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
             case AudioLost():
                 lost = event.audio_end - event.audio_start
                 await self.push_error(f"{lost:.1f} s of audio were lost while there was no connection")
-            case Warning():
+            case SessionWarning():
                 logger.warning(f"{self}: {event.detail}")
 
     async def _complete(self, turn: events.TurnCompleted) -> None:

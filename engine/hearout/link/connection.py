@@ -20,6 +20,7 @@ from hearout.errors import reason_of, untrusted
 from hearout.link.stream import WatchedStream
 from hearout.nursery import open_background
 from hearout.transcribers.base import Dialect, WireMessage
+from hearout.writing import printable
 
 __all__ = ["Connection", "Connector", "LinkFailure", "masked", "open_connection", "redact"]
 
@@ -193,7 +194,7 @@ async def open_connection(dialect: Dialect, connect: Connector, patience: float)
 
 def redact(text: str, dialect: Dialect) -> str:
     """``text`` in one line of at most 300 characters, without the key, should a server repeat that."""
-    return "".join(c if c.isprintable() else " " for c in masked(text, dialect))[:300].strip()
+    return printable(masked(text, dialect), 300).strip()
 
 
 def masked(text: str, dialect: Dialect) -> str:

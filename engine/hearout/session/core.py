@@ -29,7 +29,7 @@ from hearout.link.link import Link
 from hearout.link.settings import LinkSettings
 from hearout.nursery import open_background
 from hearout.session.clock import MICRO, SessionClock
-from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
+from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
 from hearout.sources.base import AudioSource, Pours
 from hearout.transcribers.base import Dialect, WireMessage
 from hearout.vad import SpeechEdge, SpeechGate
@@ -419,4 +419,4 @@ class SessionCore:
         self._emit(AudioLost(self.now(), start, end))
 
     def warn(self, detail: str) -> None:
-        self._emit(Warning(self.now(), detail))
+        self._emit(SessionWarning(self.now(), detail))

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-__all__ = ["AudioLost", "LinkDown", "LinkUp", "Notice", "Warning"]
+__all__ = ["AudioLost", "LinkDown", "LinkUp", "Notice", "SessionWarning"]
 
 
 @dataclass(frozen=True, slots=True)
-class Warning:
+class SessionWarning:
     """Something is wrong, but the session goes on."""
 
     type: ClassVar[str] = "warning"
@@ -55,4 +55,4 @@ class AudioLost:
     audio_end: float
 
 
-Notice = Warning | LinkDown | LinkUp | AudioLost
+Notice = SessionWarning | LinkDown | LinkUp | AudioLost

@@ -12,9 +12,10 @@ import trio
 
 from hearout.errors import UsageError
 from hearout.link.connection import Connector
-from hearout.link.settings import LinkSettings, LinkStats
+from hearout.link.settings import LinkSettings
 from hearout.link.socket import open_stream
 from hearout.nursery import open_background
+from hearout.session.controls import SessionControls
 from hearout.session.core import SessionCore, SessionEvent, TraceWriter
 from hearout.sources.base import AudioSource
 from hearout.transcribers.base import Dialect
@@ -95,7 +96,10 @@ async def open_session(
         session = Session(core)
         async with open_background() as nursery:
             nursery.start_soon(session._run)
-            yield session
+            try:
+                yield session
+            finally:
+                session._left = True
         session._raise_unseen()
 
 
@@ -117,13 +121,15 @@ def _in_use(name: str, part: object) -> Iterator[None]:
             _used.discard(id(part))
 
 
-class Session:
+class Session(SessionControls):
     """Iterate over it for the events; the iteration ends with the audio, when the last words are in.
 
     Events wait for a slow consumer in an unbounded queue, and nothing waits for him: turns end when they end.
     Only a `TurnUpdated` that nobody has read yet is replaced by the next one, so the queue grows by a few small
     events a turn. When the session fails, the error is raised after all events that came before it. An error of
     the source is the end of the audio: it is raised when the last words of what came before are in.
+
+    Everything else is synchronous. Once the block of `open_session` is left, commands do nothing.
 
     Not made by hand: see `open_session`.
     """
@@ -150,54 +156,6 @@ class Session:
             self._more = trio.Event()
             await self._more.wait()
         return self._queue.popleft()
-
-    def force_end(self, channel: int | None = None) -> None:
-        """End the turn as soon as its words are final. ``channel`` None: on all channels; likewise below."""
-        self._core.command("force_end", channel)
-
-    def hold(self, channel: int | None = None) -> None:
-        """Keep turns open until `release`."""
-        self._core.command("hold", channel)
-
-    def release(self, channel: int | None = None) -> None:
-        """Undo `hold`."""
-        self._core.command("release", channel)
-
-    def clear(self, channel: int | None = None) -> None:
-        """Drop what was heard so far."""
-        self._core.command("clear", channel)
-
-    def send(self, message: str) -> None:
-        """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""
-        self._core.link.send(message)
-
-    def agent_started(self) -> None:
-        """The voicebot begins to speak: what its user says now is a barge-in, or a backchannel."""
-        self._core.agent("started")
-
-    def agent_stopped(self) -> None:
-        """The voicebot has ceased to speak."""
-        self._core.agent("stopped")
-
-    @property
-    def gates(self) -> list[SpeechGate]:
-        """The voice detection of each channel, for meters; empty without."""
-        return self._core.gates
-
-    @property
-    def heard(self) -> float:
-        """Seconds of audio heard so far."""
-        return self._core.heard
-
-    @property
-    def now(self) -> float:
-        """The session clock, seconds."""
-        return self._core.now()
-
-    @property
-    def link_stats(self) -> LinkStats:
-        """Counters of the connection."""
-        return self._core.link.stats
 
     def _emit(self, event: SessionEvent) -> None:
         enqueue(self._queue, event)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-__all__ = ["is_web_address", "shown"]
+__all__ = ["is_web_address", "without_secrets"]
 
 
 def is_web_address(source: str) -> bool:
@@ -12,7 +12,7 @@ def is_web_address(source: str) -> bool:
     return source.lower().startswith(("http://", "https://"))
 
 
-def shown(url: str) -> str:
+def without_secrets(url: str) -> str:
     """``url`` without what may be secret in it: user and password, the query (tokens, signatures), the fragment."""
     try:
         parts = urlsplit(url)

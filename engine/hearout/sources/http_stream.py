@@ -14,7 +14,8 @@ import trio
 
 from hearout.backoff import Backoff, may_pass
 from hearout.errors import HearoutError, SessionError, UsageError, reason_of, untrusted
-from hearout.sources.address import shown
+from hearout.sources.address import without_secrets
+from hearout.writing import printable
 
 __all__ = ["HttpSettings", "HttpStream", "Pauses", "open_http_stream"]
 
@@ -94,7 +95,7 @@ class HttpStream:
     """
 
     def __init__(self, client: httpx.AsyncClient, url: str, settings: HttpSettings, logged: _Masked) -> None:
-        self.name = shown(url)
+        self.name = without_secrets(url)
         self.broadcast = False
         self._client = client
         self._url = url
@@ -231,7 +232,8 @@ class HttpStream:
         if target.url.scheme not in ("http", "https"):
             raise UsageError(f"{self.name}: redirects to {target.url.scheme}:, which is not followed")
         if request.url.scheme == "https" and target.url.scheme == "http":
-            raise UsageError(f"{self.name}: redirects to an address without encryption, {shown(str(target.url))}")
+            named = without_secrets(str(target.url))
+            raise UsageError(f"{self.name}: redirects to an address without encryption, {named}")
         return target
 
     async def _accepted(self, response: httpx.Response) -> httpx.Response:
@@ -239,7 +241,7 @@ class HttpStream:
         if status in (200, 206):
             return response
         await response.aclose()
-        said = f"{self.name}: the server answers HTTP {status} {response.reason_phrase}".rstrip()
+        said = f"{self.name}: the server answers HTTP {status} {printable(response.reason_phrase, 80)}".rstrip()
         if status in (401, 403):
             login = "a login can be part of the address, https://USER:PASSWORD@HOST"
             raise UsageError(f"{said}; {'check user and password' if urlsplit(self._url).username else login}")
@@ -248,6 +250,7 @@ class HttpStream:
         raise SessionError(said)
 
     def _check_content(self, kind: str) -> None:
+        kind = printable(kind, 80)
         if any(playlist in kind for playlist in _PLAYLISTS):
             raise UsageError(f"{self.name}: a playlist ({kind}), no audio: give the address of a stream that is in it")
         if kind not in _UNSPECIFIC and not kind.startswith(_CONTAINERS):
@@ -303,7 +306,7 @@ class _Masked(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(shown(str(arg)) if str(arg) in self.urls else arg for arg in record.args)
+            record.args = tuple(without_secrets(str(arg)) if str(arg) in self.urls else arg for arg in record.args)
         return True
 
 

@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hearout.writing import printable
+
 __all__ = ["Ask", "Close", "Decode", "Drop", "HeardWord", "Refused", "Send", "Step", "Stream"]
 
 
@@ -79,10 +81,10 @@ class Refused(Exception):
     """
 
     def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(detail)
+        self.detail = printable(detail, 300)  # a client's own words may be in it
+        super().__init__(self.detail)
         self.status = status
         self.code = code
-        self.detail = detail
 
 
 class Stream(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from hearout.writing import printable
 from hearout_policies.events import Opinion, TurnCompleted
 
 __all__ = ["explain"]
@@ -23,7 +24,7 @@ def explain(event: TurnCompleted) -> str:
     # Finalize may go out before the silence is noticed, so the order is that of the clock, not of the list.
     known = sorted(((at, what) for at, what in steps if at is not None), key=lambda step: step[0])
     lines = [
-        f'turn {event.turn}, channel {event.channel}: "{event.text}"',
+        f'turn {event.turn}, channel {event.channel}: "{printable(event.text)}"',
         f"  spoken from {event.audio_start:.3f} to {event.audio_end:.3f} s of audio{_remarks(event)}",
     ]
     previous = known[0][0]

@@ -15,7 +15,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from hearout.errors import UsageError
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from hearout.transcribers.options import check_key, check_range, check_types, check_url
-from hearout.transcribers.reading import field_of, object_in, printable, shown, time_of
+from hearout.transcribers.reading import field_of, object_in, time_of
+from hearout.writing import printable, shown
 from hearout_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
 from hearout_policies.words import spread
 
@@ -98,7 +99,7 @@ class Deepgram:
         check_types(_NAME, self)
         check_url(_NAME, self.url, _VARIABLE)
         if self.auth not in ("token", "bearer"):
-            raise UsageError(f'Deepgram: auth must be "token" or "bearer", not {self.auth!r}')
+            raise UsageError(f'Deepgram: auth must be "token" or "bearer", not {shown(self.auth)}')
         check_range(_NAME, "sample_rate", self.sample_rate, 8000, 192000)
         check_range(_NAME, "channels", self.channels, 1, 20)
         check_range(_NAME, "endpointing_ms", self.endpointing_ms, 1, 60000)
@@ -111,7 +112,7 @@ class Deepgram:
             raise UsageError(f"Deepgram: keyterm needs nova-3, not {self.model}; use keywords")
         for name in self.extra:
             if name in {"encoding", "multichannel", "endpointing", *self.__dict__} - {"extra"}:
-                raise UsageError(f"Deepgram: extra must not set {name!r}; it is an option of its own")
+                raise UsageError(f"Deepgram: extra must not set {shown(name)}; it is an option of its own")
 
     def address(self) -> str:
         """The url with the query; no secret in it."""
@@ -148,7 +149,7 @@ class Deepgram:
         """The message that changes these options on an open connection, for `Session.send` (nova-3 only).
 
         All other options are fixed once there is a connection. Later connections start with the new ones; when
-        Deepgram refuses them, the session tells so in a `Warning`.
+        Deepgram refuses them, the session tells so in a `SessionWarning`.
         """
         message: dict[str, Any] = {"type": "Configure"}
         if keyterm is not None:

@@ -19,7 +19,8 @@ from urllib.parse import quote, urlencode, urlsplit
 from hearout.errors import UsageError
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, WireMessage
 from hearout.transcribers.options import check_key, check_range, check_types, check_url
-from hearout.transcribers.reading import field_of, number_of, object_in, printable, shown, time_of
+from hearout.transcribers.reading import field_of, number_of, object_in, time_of
+from hearout.writing import printable, shown
 from hearout_policies.signals import ProviderTurn, Signal, Transcript, Word
 from hearout_policies.words import spread
 
@@ -145,7 +146,7 @@ class Flux:
                 raise UsageError(f"Flux: redact knows numbers and aggressive_numbers, not {shown(kind)}")
         for name in self.extra:
             if name in {"encoding", *(f.name for f in fields(self))} - {"extra"}:
-                raise UsageError(f"Flux: extra must not set {name!r}; it is an option of its own")
+                raise UsageError(f"Flux: extra must not set {shown(name)}; it is an option of its own")
 
     def address(self) -> str:
         """The url with the query; no secret in it."""
@@ -182,7 +183,7 @@ class Flux:
 
         Takes eot_threshold, eager_eot_threshold, eot_timeout_ms, keyterm, language_hint and numerals, as the
         constructor does; the others stay as they are. Later connections start with the new ones. Flux takes one
-        such message at a time; when it refuses, the session tells so in a `Warning`.
+        such message at a time; when it refuses, the session tells so in a `SessionWarning`.
 
         Raises:
             UsageError: an option that cannot work, or is fixed, or the message before is not answered yet.

@@ -9,7 +9,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hearout.errors import UsageError
-from hearout.transcribers.reading import shown
+from hearout.writing import shown
 
 __all__ = ["check_key", "check_range", "check_types", "check_url"]
 
@@ -30,7 +30,7 @@ def check_url(provider: str, url: str, variable: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise UsageError(f"{provider}: url {url!r} must be ws://HOST/... or wss://HOST/...")
+        raise UsageError(f"{provider}: url {shown(url, 200)} must be ws://HOST/... or wss://HOST/...")
 
 
 def check_types(provider: str, options: Any) -> None:

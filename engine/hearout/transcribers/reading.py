@@ -6,8 +6,9 @@ import json
 from typing import Any
 
 from hearout.transcribers.base import WireMessage
+from hearout.writing import printable, shown
 
-__all__ = ["field_of", "number_of", "object_in", "printable", "shown", "time_of"]
+__all__ = ["field_of", "number_of", "object_in", "time_of"]
 
 _LONGEST = 1e12  # milliseconds, if that is the unit; no stream lasts longer, and a JSON integer may overflow a float
 
@@ -19,7 +20,7 @@ def object_in(message: WireMessage, provider: str) -> dict[str, Any]:
     try:
         data = json.loads(message)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {str(error)[:80]}") from None
+        raise ValueError(f"not JSON: {printable(str(error), 80)}") from None
     if not isinstance(data, dict):
         raise ValueError(f"not a JSON object but {shown(data)}")
     return data
@@ -51,14 +52,3 @@ def time_of(data: dict[str, Any], key: str) -> float:
     if value is None:
         raise ValueError(f'"{key}" is missing')
     return value
-
-
-def printable(text: str) -> str:
-    """``text`` without halves of surrogate pairs: JSON can spell them, and no output could encode them."""
-    return text.encode("utf-8", "replace").decode()
-
-
-def shown(value: object) -> str:
-    """``value`` for an error message."""
-    text = repr(value)
-    return text if len(text) <= 40 else text[:40] + "..."

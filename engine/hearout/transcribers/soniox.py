@@ -16,8 +16,9 @@ from typing import Any, Literal
 from hearout.errors import UsageError
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from hearout.transcribers.options import check_key, check_range, check_types, check_url
-from hearout.transcribers.reading import field_of, object_in, shown
+from hearout.transcribers.reading import field_of, object_in
 from hearout.transcribers.soniox_tokens import TokenReader
+from hearout.writing import shown
 
 __all__ = ["Soniox"]
 
@@ -139,7 +140,7 @@ class Soniox:
         self._check_translation()
         for name in self.extra:
             if name in {f.name for f in fields(self)} | {"audio_format", "num_channels", "api_key"}:
-                raise UsageError(f"Soniox: extra must not set {name!r}; it is an option of its own")
+                raise UsageError(f"Soniox: extra must not set {shown(name)}; it is an option of its own")
 
     def _check_languages(self) -> None:
         for code in self.language_hints:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hearout.audio import AudioFormat, Encoding
+from hearout.writing import printable
 
 __all__ = ["SonioxError", "SonioxOptions", "parse_start"]
 
@@ -22,7 +23,7 @@ class SonioxError(Exception):
     """
 
     def __init__(self, code: int, kind: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(printable(detail, 300))  # a client's own words may be in it
         self.code = code
         self.kind = kind
 

@@ -1,0 +1,39 @@
+"""What the commands print: whoever's text is in it, one line stays one line, and no terminal obeys it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from hearout.writing import printable
+
+__all__ = ["complain", "print_table", "say"]
+
+_LONGEST = 2000  # characters of a complaint
+
+
+def say(*lines: str) -> None:
+    """Print lines to standard output, at once."""
+    for line in lines:
+        print(printable(line), flush=True)
+
+
+def complain(line: str) -> None:
+    """Print a line to standard error, at once."""
+    print(printable(line, _LONGEST), file=sys.stderr, flush=True)
+
+
+def print_table(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> None:
+    """Print rows of cells, aligned to the right but for the columns ``left`` and the last one, which has no width.
+
+    A last cell of several lines goes on below itself.
+    """
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]) - 1)]
+    for row in rows:
+        cells = [
+            cell.ljust(width) if column in left else cell.rjust(width)
+            for column, (cell, width) in enumerate(zip(row[:-1], widths, strict=True))
+        ]
+        first, *rest = row[-1].split("\n")
+        indent = " " * (sum(widths) + 2 * len(widths))
+        say("  ".join([*cells, first]).rstrip(), *(indent + line for line in rest))

@@ -1,0 +1,33 @@
+"""What others have said, made fit to be shown: text in one line that no terminal obeys."""
+
+from __future__ import annotations
+
+__all__ = ["printable", "shown"]
+
+# Not printable to Python, but part of words in Persian, Hindi, Japanese, French, and of emoji: the two joiners, the
+# ideographic space, no-break spaces.
+_KEPT = "\u200c\u200d\u3000\u00a0\u202f"
+
+
+def printable(text: str, most: int | None = None) -> str:
+    """``text`` in one line, without anything that a terminal obeys: escapes, line breaks, changes of direction.
+
+    Such a character becomes a blank; half of a surrogate pair, which no output could encode, a question mark.
+
+    Args:
+        most: characters; what is longer is cut, and ends with three dots.
+    """
+    if most is not None and len(text) > most:
+        text = text[: most - 3] + "..."
+    return text if text.isprintable() else "".join(map(_printable, text))
+
+
+def _printable(char: str) -> str:
+    if char.isprintable() or char in _KEPT:
+        return char
+    return "?" if "\ud800" <= char <= "\udfff" else " "
+
+
+def shown(value: object, most: int = 40) -> str:
+    """``value`` as Python writes it, for an error message: printable, and at most ``most`` characters."""
+    return printable(repr(value), most)

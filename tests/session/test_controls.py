@@ -1,0 +1,51 @@
+"""The synchronous members of a session, where they could be misused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from hearout import Deepgram, Session, open_session
+from tests.kit.asyncio_runs import WORDS
+from tests.kit.provider import Provider, Source
+
+
+def use(session: Session) -> None:
+    for command in (session.force_end, session.hold, session.release, session.clear):
+        command()
+        command(0)
+    session.agent_started()
+    session.agent_stopped()
+    session.send('{"type":"KeepAlive"}')
+
+
+def test_commands_after_the_block_do_nothing(run_virtual: Callable[..., Any]) -> None:
+    async def main() -> tuple[Session, list[dict[str, Any]], int]:
+        records: list[dict[str, Any]] = []
+
+        class Recorder:
+            def write(self, record: Any) -> None:
+                records.append(dict(record))
+
+        async with trio.open_nursery() as nursery:
+            provider = Provider(nursery, [WORDS])
+            transcriber = Deepgram("a-key", sample_rate=16_000)
+            async with open_session(
+                Source(2.0), transcriber, vad=None, connect=provider.connect, recorder=Recorder()
+            ) as session:
+                async for _ in session:
+                    pass
+                use(session)
+                told = len([record for record in records if "app" in record or "agent" in record])
+                assert told == 10
+            count = len(records)
+            use(session)
+            assert session.heard == 2.0
+            assert session.link_stats.connections == 1
+        return session, records, count
+
+    session, records, count = run_virtual(main)
+    use(session)  # no trio is running any more
+    assert len(records) == count
