@@ -285,7 +285,7 @@ def test_what_comes_before_the_answer_is_not_collected(run_virtual: Callable[...
 
     from hearout.serving.protocol import ServerProtocol
 
-    protocol = ServerProtocol()
+    protocol = ServerProtocol(2**16)
     protocol.receive_data(REQUEST + KEY + b"\r\n")
     assert len(list(protocol.events())) == 1
     for _ in range(60):

@@ -19,7 +19,7 @@ class Limits:
         strangers: connections at the same time that have not said yet who they are. They take no place of those who
             are let in: when there are too many, the one that has waited longest is closed.
         strangers_per_address: likewise from one address, or from one network of IPv6 (/64).
-        message: the largest that is taken.
+        message: the largest that is taken. Each of its frames counts for one byte at least.
         queue: messages.
         handshake: most time until a stranger's request is there, and TLS before it.
         start: most time until the message that says what comes.

@@ -47,17 +47,20 @@ class Peer:
         """The next message; None when the other side has closed the connection in good order.
 
         Raises:
-            ProtocolError: a message was too large.
+            ProtocolError: it was no message by the rules of the websocket, or too large.
             SessionError: the connection broke.
         """
         try:
             message: str | bytes = await self._websocket.get_message()
         except ConnectionClosed as closed:
+            if (failure := self._arrival.protocol.failure) is not None:
+                told = f"a message is larger than {self.limits.message} bytes"
+                if failure.code != 1009:
+                    told = f"no websocket any more: {failure.reason}"
+                raise ProtocolError(told, failure.code) from None
             code = 1006 if closed.reason is None else closed.reason.code
             if code in _IN_GOOD_ORDER:
                 return None
-            if code == 1009:
-                raise ProtocolError(f"a message is larger than {self.limits.message} bytes", 1009) from None
             raise SessionError(f"the connection was lost: {self._gone or f'it broke (code {code})'}") from None
         self._heard = trio.current_time()
         return message

@@ -20,13 +20,14 @@ __all__ = ["Arrival", "Line", "Reception", "Upgrade"]
 _log = logging.getLogger(__name__)
 
 _READ = 2**14  # bytes
+_FAREWELL = 1.0  # seconds
 _MOST_TOLD = 300  # characters of a line in the log
 
 Headers = Sequence[tuple[bytes, bytes]]
 
 
 class Line(trio.abc.Stream):
-    """What trio-websocket reads from and writes to. The transport is closed by who opened the line.
+    """What trio-websocket reads from and writes to. Closing it leaves the transport open, for `farewell`.
 
     Attributes:
         heard_at: when something came last, on trio's clock; trio-websocket answers pings by itself and tells nobody.
@@ -57,6 +58,14 @@ class Line(trio.abc.Stream):
     async def abort(self) -> None:
         """Close the transport at once."""
         await trio.aclose_forcefully(self._transport)
+
+    async def farewell(self) -> None:
+        """Let the last that was sent arrive: a socket that is closed with something unread in it is reset."""
+        with trio.move_on_after(_FAREWELL):
+            if isinstance(self._transport, trio.abc.HalfCloseableStream):
+                await self._transport.send_eof()
+            while await self._transport.receive_some(_READ):
+                pass
 
     def _check(self) -> None:
         if self._closed:
@@ -113,12 +122,14 @@ class Reception:
         try:
             async with transport, trio.open_nursery() as nursery:
                 with self._admission.visitor(host) as visitor:
-                    line, protocol = Line(transport), ServerProtocol()
+                    line, protocol = Line(transport), ServerProtocol(self._limits.message)
                     request = await self._request(nursery, line, protocol)
                     if request is not None:
                         upgrade = _upgrade(request, remote)
                         arrival = Arrival(upgrade, line, protocol, visitor, nursery, request, self._admission)
                         await self._answer(arrival)
+                    if protocol.failure is not None:
+                        await line.farewell()
                 nursery.cancel_scope.cancel()
         except* (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
             pass  # the client went away
