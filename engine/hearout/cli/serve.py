@@ -19,7 +19,7 @@ from hearout.errors import UsageError
 from hearout.link.connection import Connector
 from hearout.link.socket import open_stream
 from hearout.nursery import open_background
-from hearout.serving import Authorise, Limits, address_of, bearer_token, is_loopback, own_pages_only, serve_websockets
+from hearout.serving import Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
 from hearout.session.session import Session, open_session
 from hearout.sources.base import AudioSource
 from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
@@ -98,11 +98,11 @@ def _run(args: argparse.Namespace) -> int:
             f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE}, or give --token"
         )
     gc.set_threshold(20_000)  # at Python's 700 it takes an eighth of all time where there are hundreds of calls
-    trio.run(_serve, args, chosen_policy(args), bearer_token(token) if token else own_pages_only)
+    trio.run(_serve, args, chosen_policy(args), bearer_token(token) if token else None)
     return 0
 
 
-async def _serve(args: argparse.Namespace, policy: Policy, authorise: Authorise) -> None:
+async def _serve(args: argparse.Namespace, policy: Policy, authorise: Authorise | None) -> None:
     """Until SIGINT or SIGTERM."""
     async with AsyncExitStack() as stack:
         transcribers = await stack.enter_async_context(open_transcribers(args))

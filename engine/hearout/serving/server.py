@@ -11,7 +11,7 @@ import trio
 
 from hearout.errors import HearoutError, UsageError
 from hearout.nursery import sole_error
-from hearout.serving.authorise import Authorise, is_loopback
+from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
 from hearout.serving.peer import Peer, ProtocolError
@@ -33,7 +33,8 @@ class WebSocketServer:
 
     Args:
         handler: a coroutine function for one connection.
-        authorise: says who may connect, before anything is accepted (403); None: everybody.
+        authorise: says who may connect, before anything is accepted (403); None: everybody who reaches it, but no
+            pages of other sites: a browser would let any of them connect to this machine.
         name: what it is, for the log.
     """
 
@@ -42,7 +43,7 @@ class WebSocketServer:
     ) -> None:
         self.authorised = authorise is not None
         self._handler = handler
-        self._authorise = authorise or (lambda upgrade: True)
+        self._authorise = authorise or own_pages_only
         self._limits = limits or Limits()
         self._name = name
         self._reception = Reception(self._answer, self._limits, name)
