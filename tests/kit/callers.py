@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -100,6 +101,19 @@ async def calling(
             yield Caller(websocket, ours)
             await trio.aclose_forcefully(ours)
             clients.cancel_scope.cancel()  # its reader may wait for somebody to take a message
+
+
+@asynccontextmanager
+async def dialling(
+    host: str, port: int, headers: Sequence[tuple[bytes, bytes]] = (), tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Caller]:
+    """A connection over sockets. (`open_websocket` leaves its own to the garbage collector when the server closes.)"""
+    plain = await trio.open_tcp_stream(host, port)
+    stream: Any = plain if tls is None else trio.SSLStream(plain, tls, server_hostname=host, https_compatible=True)
+    async with stream, trio.open_nursery() as nursery:
+        websocket = await wrap_client_stream(nursery, stream, host, "/media", extra_headers=list(headers))
+        yield Caller(websocket, stream)
+        nursery.cancel_scope.cancel()
 
 
 async def refused(server: WebSocketServer, headers: Sequence[tuple[bytes, bytes]], status: int) -> None:

@@ -17,8 +17,8 @@ import trio.testing
 from trio_websocket import open_websocket_url
 
 from hearout import Deepgram, SessionError
-from hearout.cli.serve import converse, own_pages_only
-from hearout.serving import Limits, ProtocolError, Upgrade, bearer_token
+from hearout.cli.serve import converse
+from hearout.serving import Limits, ProtocolError, Upgrade, bearer_token, own_pages_only
 from hearout.sources.websocket import AudioStream, Control, SocketCall, websocket_server
 from tests.kit.callers import Caller, calling, heard, refused, run_with, transcriber
 from tests.kit.commandline import COMMAND, environment, playing, serving

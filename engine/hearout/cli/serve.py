@@ -9,7 +9,6 @@ import signal
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
-from urllib.parse import urlsplit
 
 import trio
 
@@ -20,7 +19,7 @@ from hearout.errors import UsageError
 from hearout.link.connection import Connector
 from hearout.link.socket import open_stream
 from hearout.nursery import open_background
-from hearout.serving import Authorise, Limits, Upgrade, address_of, bearer_token, is_loopback, serve_websockets
+from hearout.serving import Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
 from hearout.session.session import Session, open_session
 from hearout.sources.base import AudioSource
 from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
@@ -28,7 +27,7 @@ from hearout.transcribers.base import Dialect
 from hearout_policies.events import as_dict
 from hearout_policies.policy import Policy
 
-__all__ = ["Transcribers", "converse", "own_pages_only", "register"]
+__all__ = ["Transcribers", "converse", "register"]
 
 #: The environment variable for what ``--token`` says.
 TOKEN_VARIABLE = "HEAROUT_TOKEN"
@@ -61,15 +60,6 @@ def _obey(session: Session, control: Control) -> None:
             session.agent_stopped()
         case command:
             getattr(session, command)(control.channel)
-
-
-def own_pages_only(upgrade: Upgrade) -> bool:
-    """Keeps out pages of other sites: a browser lets any of them connect to this machine, but tells who asks."""
-    origin = upgrade.headers.get("origin")
-    try:
-        return origin is None or is_loopback(urlsplit(origin).hostname or "")
-    except ValueError:
-        return False
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -107,13 +97,12 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE}, or give --token"
         )
-    authorise: Authorise = bearer_token(token) if token else own_pages_only
     gc.set_threshold(20_000)  # at Python's 700 it takes an eighth of all time where there are hundreds of calls
-    trio.run(_serve, args, chosen_policy(args), authorise)
+    trio.run(_serve, args, chosen_policy(args), bearer_token(token) if token else None)
     return 0
 
 
-async def _serve(args: argparse.Namespace, policy: Policy, authorise: Authorise) -> None:
+async def _serve(args: argparse.Namespace, policy: Policy, authorise: Authorise | None) -> None:
     """Until SIGINT or SIGTERM."""
     async with AsyncExitStack() as stack:
         transcribers = await stack.enter_async_context(open_transcribers(args))

@@ -1,0 +1,192 @@
+"""What every server of websockets does first: take a connection, read its request, answer it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest
+
+from hearout.nursery import sole_error
+from hearout.serving.admission import Admission, Visitor
+from hearout.serving.authorise import Upgrade
+from hearout.serving.limits import Limits
+from hearout.serving.protocol import ServerProtocol
+
+__all__ = ["Arrival", "Line", "Reception", "Upgrade"]
+
+_log = logging.getLogger(__name__)
+
+_READ = 2**14  # bytes
+_FAREWELL = 1.0  # seconds
+_MOST_TOLD = 300  # characters of a line in the log
+
+Headers = Sequence[tuple[bytes, bytes]]
+
+
+class Line(trio.abc.Stream):
+    """What trio-websocket reads from and writes to. Closing it leaves the transport open, for `farewell`.
+
+    Attributes:
+        heard_at: when something came last, on trio's clock; trio-websocket answers pings by itself and tells nobody.
+    """
+
+    def __init__(self, transport: trio.abc.Stream) -> None:
+        self.heard_at = trio.current_time()
+        self._transport = transport
+        self._closed = False
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
+        self._check()
+        data = await self._transport.receive_some(max_bytes)
+        self.heard_at = trio.current_time()
+        return data
+
+    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
+        self._check()
+        await self._transport.send_all(data)
+
+    async def wait_send_all_might_not_block(self) -> None:
+        await self._transport.wait_send_all_might_not_block()
+
+    async def aclose(self) -> None:
+        self._closed = True
+        await trio.lowlevel.checkpoint()
+
+    async def abort(self) -> None:
+        """Close the transport at once."""
+        await trio.aclose_forcefully(self._transport)
+
+    async def farewell(self) -> None:
+        """Let the last that was sent arrive: a socket that is closed with something unread in it is reset."""
+        with trio.move_on_after(_FAREWELL):
+            if isinstance(self._transport, trio.abc.HalfCloseableStream):
+                await self._transport.send_eof()
+            while await self._transport.receive_some(_READ):
+                pass
+
+    def _check(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """Somebody who has said what it wants, and waits for the answer."""
+
+    upgrade: Upgrade
+    line: Line
+    protocol: ServerProtocol
+    visitor: Visitor
+    nursery: trio.Nursery
+    _request: WebSocketRequest
+    _admission: Admission
+
+    def admit(self, places: int = 1) -> bool:
+        """Give it so many places (more); False when they are not there."""
+        return self._admission.admit(self.visitor, places)
+
+    async def accept(self, headers: Headers = ()) -> WebSocketConnection:
+        """Make it a websocket."""
+        return await self._request.accept(extra_headers=list(headers))
+
+    async def reject(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
+        """Answer with an error of HTTP."""
+        await self._request.reject(status, extra_headers=list(headers), body=body)
+
+
+Answer = Callable[[Arrival], Awaitable[None]]
+
+
+class Reception:
+    """Takes connections on any trio stream, and keeps what goes wrong in one from all others.
+
+    Args:
+        answer: a coroutine function for one arrival; its end is the end of the connection.
+        name: what is served, for the log.
+    """
+
+    def __init__(self, answer: Answer, limits: Limits, name: str) -> None:
+        self._answer = answer
+        self._limits = limits
+        self._name = name
+        self._admission = Admission(limits, lambda: self.complain("too many connections that say nothing: closing one"))
+        self._quiet_until = -1.0
+        self._untold = 0
+
+    async def serve(self, transport: trio.abc.Stream) -> None:
+        """Serve one connection to its end."""
+        host, remote = _address(transport)
+        try:
+            async with transport, trio.open_nursery() as nursery:
+                with self._admission.visitor(host) as visitor:
+                    line, protocol = Line(transport), ServerProtocol(self._limits.message)
+                    request = await self._request(nursery, line, protocol)
+                    if request is not None:
+                        upgrade = _upgrade(request, remote)
+                        arrival = Arrival(upgrade, line, protocol, visitor, nursery, request, self._admission)
+                        await self._answer(arrival)
+                    if protocol.failure is not None:
+                        await line.farewell()
+                nursery.cancel_scope.cancel()
+        except* (ConnectionClosed, trio.BrokenResourceError, trio.ClosedResourceError, trio.TooSlowError):
+            pass  # the client went away
+        except* Exception as group:
+            self.complain(f"a connection failed: {sole_error(group)!r}")
+
+    async def _request(self, nursery: trio.Nursery, line: Line, protocol: ServerProtocol) -> WebSocketRequest | None:
+        # As `trio_websocket.wrap_server_stream` does it, with a protocol of our own.
+        connection = WebSocketConnection(
+            line,
+            protocol,
+            message_queue_size=self._limits.queue,
+            max_message_size=self._limits.message,
+            receive_buffer_size=_READ,
+        )
+        with trio.CancelScope() as waiting:
+
+            async def read() -> None:
+                await connection._reader_task()
+                waiting.cancel()  # who has hung up will ask for nothing any more
+
+            nursery.start_soon(read)
+            return await connection._get_request()
+        return None
+
+    def complain(self, line: str) -> None:
+        """A warning in the log. One a second is told: strangers must not be able to fill the disk with it."""
+        now = trio.current_time()
+        if now < self._quiet_until:
+            self._untold += 1
+            return
+        more = f" (and {self._untold} more such lines)" if self._untold else ""
+        self._quiet_until, self._untold = now + 1.0, 0
+        _log.warning("%s: %s%s", self._name, cut(line), more)
+
+
+def cut(text: str, most: int = _MOST_TOLD) -> str:
+    """``text`` in one line of at most so many characters, without anything that a terminal would obey."""
+    text = "".join(c if c.isprintable() else " " for c in text[: most + 1])
+    return text if len(text) <= most else text[:most] + "..."
+
+
+def _upgrade(request: WebSocketRequest, remote: str) -> Upgrade:
+    headers: dict[str, str] = {}
+    for name, value in request.headers:
+        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
+    return Upgrade(request.path, headers, remote)
+
+
+def _address(transport: trio.abc.Stream) -> tuple[str, str]:
+    """Host, and HOST:PORT, of the other side; what is no connection of IP has a name like any other."""
+    if isinstance(transport, trio.SSLStream):
+        transport = transport.transport_stream
+    if isinstance(transport, trio.SocketStream):
+        try:
+            host, port, *_ = transport.socket.getpeername()
+        except (OSError, ValueError):  # gone already; or a socket of the file system
+            return "", "a socket"
+        return host, f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return "", type(transport).__name__
