@@ -174,23 +174,46 @@ def test_a_flac_that_is_cut_off_gives_what_it_has_and_a_warning(
     assert "cut off" in caplog.text
 
 
+@pytest.mark.parametrize("length", [0xFFFF_FFFF, 0x7FFF_FFFF, 0])
 def test_a_wav_written_to_a_pipe_has_no_length_and_that_is_fine(
-    tmp_path: Path, wav: bytearray, run_virtual: Callable[..., Any], caplog: pytest.LogCaptureFixture
+    tmp_path: Path, wav: bytearray, run_virtual: Callable[..., Any], caplog: pytest.LogCaptureFixture, length: int
 ) -> None:
     patched(wav, 4, "<I", 0xFFFF_FFFF)
-    patched(wav, 40, "<I", 0xFFFF_FFFF)
+    patched(wav, 40, "<I", length)
     (tmp_path / "a.wav").write_bytes(wav)
     assert len(run_virtual(read_all, FileSource(tmp_path / "a.wav"))) == 16_000
     assert not caplog.records
 
 
-def test_reading_files_without_soundfile_names_the_remedy(
-    tmp_path: Path, wav: bytearray, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32"])
+def test_pcm_in_a_wav_file_is_what_libsndfile_makes_of_it_and_needs_no_soundfile(
+    tmp_path: Path, run_virtual: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, subtype: str
 ) -> None:
-    (tmp_path / "a.wav").write_bytes(wav)
+    path = tmp_path / "a.wav"
+    samples = np.random.default_rng(0).integers(-(2**31), 2**31, (16_001, 2)).astype(np.int32)
+    samples[:2] = [[-(2**31), 2**31 - 1], [0, 2**15]]
+    soundfile.write(path, samples, 16_000, subtype=subtype, format="WAV")
+    expected, _ = soundfile.read(path, dtype="float32")
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    source = FileSource(path)
+    assert (source.sample_rate, source.channels, source.duration) == (16_000, 2, 16_001 / 16_000)
+    assert np.array_equal(run_virtual(read_all, source), np.clip(np.rint(expected * 32768), -32768, 32767))
+
+
+def test_what_follows_the_audio_in_a_wav_file_is_not_heard(
+    tmp_path: Path, wav: bytearray, run_virtual: Callable[..., Any]
+) -> None:
+    (tmp_path / "a.wav").write_bytes(wav + b"LIST" + struct.pack("<I", 400) + bytes(400))
+    source = FileSource(tmp_path / "a.wav")
+    assert source.duration == 1.0
+    assert len(run_virtual(read_all, source)) == 16_000
+
+
+def test_other_files_without_soundfile_name_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.flac", tone(16_000, 0.1, 400), 16_000)
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(UsageError, match=r"reading audio files needs soundfile: pip install 'hearout\[cli\]'"):
-        FileSource(tmp_path / "a.wav")
+        FileSource(tmp_path / "a.flac")
 
 
 # -- pacing ------------------------------------------------------------------------------------------------------
