@@ -54,7 +54,7 @@ def install(extra: str) -> None:
     if stamp.exists() and stamp.read_text() == wanted:
         return
     print(f"dev.py: installing into {VENV.name}", flush=True)
-    target = [PYTHON, "-m", "pip"]
+    target: list[str | Path] = [PYTHON, "-m", "pip"]
     if not PYTHON.exists():
         try:
             subprocess.run([sys.executable, "-m", "venv", VENV], check=True, capture_output=True)

@@ -14,6 +14,7 @@ import json
 import resource
 import statistics
 from pathlib import Path
+from typing import Any
 
 import trio
 
@@ -69,7 +70,7 @@ def _latency(turn: dict[str, float], completed: list[TurnCompleted]) -> float | 
     return min(later) - turn["end"] if later else None
 
 
-def _by_channel(truth: dict[str, list[dict[str, str]]], completed: list[TurnCompleted]) -> list[tuple[str, str]]:
+def _by_channel(truth: dict[str, list[dict[str, Any]]], completed: list[TurnCompleted]) -> list[tuple[str, str]]:
     channels = {turn["channel"] for turn in truth["turns"]}
     return [
         (

@@ -57,7 +57,8 @@ async def listen(line: Line, url: str) -> None:
 
 async def main(paths: list[str], url: str | None) -> None:
     async with AsyncExitStack() as stack:
-        url = url or await stack.enter_async_context(aio.local_server())
+        if url is None:
+            url = await stack.enter_async_context(aio.local_server())
         calls = await stack.enter_async_context(asyncio.TaskGroup())
         for path in paths:
             calls.create_task(listen(Line(path), url))

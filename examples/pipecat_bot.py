@@ -91,7 +91,9 @@ async def talk(path: str, url: str) -> None:
 
 async def main(path: str, url: str | None) -> None:
     async with AsyncExitStack() as stack:
-        await talk(path, url or await stack.enter_async_context(aio.local_server()))
+        if url is None:
+            url = await stack.enter_async_context(aio.local_server())
+        await talk(path, url)
 
 
 if __name__ == "__main__":

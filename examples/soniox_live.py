@@ -9,6 +9,8 @@ python examples/soniox_live.py talk.wav --url ws://127.0.0.1:8765/transcribe-web
 import argparse
 import os
 import sys
+from collections.abc import Mapping
+from typing import Any
 
 import trio
 
@@ -21,7 +23,8 @@ class LiveTranscript:
     final = ""
     non_final = ""
 
-    def write(self, record):  # gets every record of the session's trace; under "stt" is what Soniox sent
+    # Gets every record of the session's trace; under "stt" is what Soniox sent.
+    def write(self, record: Mapping[str, Any]) -> None:
         tokens = [t for t in record.get("stt", {}).get("tokens", ()) if t["text"] not in ("<end>", "<fin>")]
         if tokens:
             self.final += "".join(token["text"] for token in tokens if token["is_final"])
@@ -29,7 +32,7 @@ class LiveTranscript:
             print(f"Final: {self.final}\nNon-final: {self.non_final}\n-----")
 
 
-async def transcribe(source, soniox):
+async def transcribe(source: Any, soniox: Soniox) -> None:
     transcript = LiveTranscript()
     async with open_session(paced(source), soniox, recorder=transcript) as session:
         async for event in session:
@@ -38,7 +41,7 @@ async def transcribe(source, soniox):
     print(f"Latest transcript: {transcript.final}{transcript.non_final}")
 
 
-def main():
+def main() -> None:
     parser = argparse.ArgumentParser(description="Print Soniox's final and non-final tokens as they come.")
     parser.add_argument("audio", help="an audio file, or - for linear16 at 16 kHz on standard input")
     parser.add_argument("--url", help="another endpoint than Soniox's own; or its regions': see docs/providers.md")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from hearout.errors import UsageError
 from hearout.link.settings import LinkStats
 from hearout.metrics import SessionMetrics
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, SessionWarning
-from hearout.session.session import open_session
+from hearout.session.session import SessionEvent, open_session
 from hearout.transcribers.deepgram import Deepgram
 from hearout_policies.events import (
     Finalize,
@@ -42,24 +42,22 @@ PAGE = DOCS / "operations.md"
 
 def completed(turn: int, *, answered: float | None = 2.55, **values: Any) -> TurnCompleted:
     timings = Timings(speech_end=2.0, noticed=2.2, finalize_sent=2.3, answered=answered, decided=2.6)
-    return TurnCompleted(
-        **{
-            "turn": turn,
-            "channel": 0,
-            "at": 2.6,
-            "audio_start": 0.5,
-            "audio_end": 2.0,
-            "text": "yes",
-            "words": (),
-            "reason": "silence",
-            "confirmed": True,
-            "timings": timings,
-        }
-        | values
-    )
+    usual: dict[str, Any] = {
+        "turn": turn,
+        "channel": 0,
+        "at": 2.6,
+        "audio_start": 0.5,
+        "audio_end": 2.0,
+        "text": "yes",
+        "words": (),
+        "reason": "silence",
+        "confirmed": True,
+        "timings": timings,
+    }
+    return TurnCompleted(**(usual | values))
 
 
-EVENTS = [
+EVENTS: list[SessionEvent] = [
     TurnStarted(1, 0, 0.6, 0.5),
     TurnUpdated(1, 0, 1.0, "yes"),
     Finalize(0, 2.3),
@@ -156,7 +154,7 @@ def test_the_documentation_lists_all_names_and_no_others() -> None:
 
 
 @pytest.fixture
-def own_registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+def own_registry(monkeypatch: pytest.MonkeyPatch) -> Any:
     registry = prometheus.CollectorRegistry()
     monkeypatch.setattr(prometheus, "REGISTRY", registry)
     return registry

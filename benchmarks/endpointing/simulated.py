@@ -12,7 +12,7 @@ import heapq
 import json
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
@@ -42,7 +42,11 @@ _GRID = 0.1  # seconds; chance is drawn anew for each
 _TAIL = LogNormal(-3.9, 1.0, cap=0.2)  # the transcriber's own VAD outlasts speech a little (assumed)
 _SHOWN = 0.15  # seconds behind a word after which an interim result shows its punctuation (captured: not at once)
 _HELD = 3.0  # seconds of silence for which smart_format withholds digits; documented
-_VOICE = {"start": SpeechStarted, "stop": SpeechStopped, "maybe": SpeechSuspected}
+_VOICE: dict[str, Callable[[float, float, float], Signal]] = {
+    "start": SpeechStarted,
+    "stop": SpeechStopped,
+    "maybe": SpeechSuspected,
+}
 _RATHER_NEW = 0.1  # less new audio than this since a Finalize, and the next one is not answered
 
 

@@ -9,7 +9,7 @@ import signal
 import subprocess
 import sys
 import warnings
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
@@ -106,7 +106,7 @@ STATES = [opening, connecting, retrying, in_the_block, iterating, waiting_for_th
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("state", STATES)
-def test_cancelled(state: Callable[..., Awaitable[None]], kind: str) -> None:
+def test_cancelled(state: Callable[..., Coroutine[Any, Any, None]], kind: str) -> None:
     source = source_for(state)
 
     async def main() -> list[str]:
@@ -114,7 +114,7 @@ def test_cancelled(state: Callable[..., Awaitable[None]], kind: str) -> None:
             task.cancel()
 
         async with provider() as other_provider, open_on(other_provider, realtime=False) as other:
-            task = asyncio.create_task(state(go, source))  # type: ignore[arg-type]
+            task = asyncio.create_task(state(go, source))
             await asyncio.wait([task])
             assert task.cancelled()
             return await turns_of(other)
@@ -229,7 +229,7 @@ def test_asyncio_run_ends_with_tasks_of_sessions(kind: str) -> None:
             streaming.set()
 
         streaming = asyncio.Event()
-        _left.append(asyncio.create_task(iterating(go, source)))  # type: ignore[arg-type]
+        _left.append(asyncio.create_task(iterating(go, source)))
         await streaming.wait()
 
     with asyncio.Runner(loop_factory=loop_factory(kind)) as runner:
@@ -363,7 +363,7 @@ def test_control_c_in_a_bare_loop() -> None:
     async def go() -> None:
         loop.call_later(0.01, interrupt)
 
-    task = loop.create_task(iterating(go, source))  # type: ignore[arg-type]
+    task = loop.create_task(iterating(go, source))
     with pytest.raises(KeyboardInterrupt):
         loop.run_until_complete(task)
     if not source.closed:

@@ -235,6 +235,7 @@ def test_commands_work_at_once() -> None:
                     break
             (started,) = [event for event in events if isinstance(event, TurnStarted)]
             assert started.agent_speaking
+            assert isinstance(events[-1], TurnCompleted)
             assert events[-1].text == "yes please."
             session.agent_stopped()
             session.clear()
@@ -283,7 +284,8 @@ async def chunks_of(seconds: float, given: list[float]) -> AsyncIterator[bytes]:
 
 def test_an_iterator_of_asyncio_is_fed_with_back_pressure() -> None:
     async def main() -> list[str]:
-        source, given = aio.PushSource(limit=1.0), []
+        source = aio.PushSource(limit=1.0)
+        given: list[float] = []
         async with asyncio.TaskGroup() as group, provider() as p:
             group.create_task(aio.feed(source, chunks_of(3.0, given)))
             await asyncio.sleep(0)

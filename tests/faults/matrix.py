@@ -451,4 +451,6 @@ def dialects(row: Row) -> Sequence[str]:
     return row.only if row.wire in ("memory", "sockets") else DIALECTS[:1]
 
 
-ROWS = [replace(row, dialect=dialect) for rows in GROUPS.values() for row in rows for dialect in dialects(row)]
+ROWS: list[Row] = [
+    replace(row, dialect=dialect) for rows in GROUPS.values() for row in rows for dialect in dialects(row)
+]

@@ -87,7 +87,7 @@ def link_under(attack: Attack, script: Callable[[Link, Owner], Awaitable[None]],
             connections += 1
             try:
                 async with trio.open_nursery() as nursery:
-                    request = await wrap_server_stream(nursery, stream)  # type: ignore[arg-type]
+                    request = await wrap_server_stream(nursery, stream)
                     websocket = await request.accept()
                     nursery.start_soon(listen, websocket)
                     if connections == 1:

@@ -206,7 +206,7 @@ class Provider:
             return await stream.aclose()
         try:
             async with trio.open_nursery() as nursery:
-                request = await wrap_server_stream(nursery, stream)  # type: ignore[arg-type]
+                request = await wrap_server_stream(nursery, stream)
                 self.requests.append((request.path, dict(request.headers)))
                 if plan.status is not None:
                     await request.reject(plan.status, extra_headers=list(plan.headers), body=plan.body or None)

@@ -30,6 +30,7 @@ class Silence:
     """Silence of some length, in blocks of 20 ms: in real time, or at once."""
 
     sample_rate = RATE
+    duration: float | None = None
 
     def __init__(self, seconds: float, channels: int = 1, *, live: bool) -> None:
         self.channels = channels

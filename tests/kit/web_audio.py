@@ -10,6 +10,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import av
 import numpy as np
@@ -39,6 +40,7 @@ def encode(samples: np.ndarray, form: str, codec: str, rate: int, layout: str = 
     file = io.BytesIO()
     with av.open(file, "w", format=form, options=options) as container:
         stream = container.add_stream(codec, rate=rate, layout=layout)
+        assert isinstance(stream, av.AudioStream)
         frame = av.AudioFrame.from_ndarray(samples.reshape(1, -1), format="s16", layout=layout)
         frame.sample_rate = RATE
         resampler = av.AudioResampler(stream.format, layout, rate)
@@ -69,7 +71,8 @@ def sample(kind: str, seconds: float = 2.0) -> bytes:
 def loudness(pcm: np.ndarray, rate: int) -> np.ndarray:
     """Of each 50 ms: what two recordings of the same speech have in common, whatever was done to them."""
     step = rate // 20
-    return np.sqrt(np.mean(pcm[: len(pcm) // step * step].reshape(-1, step).astype(float) ** 2, axis=1))
+    levels: np.ndarray = np.sqrt(np.mean(pcm[: len(pcm) // step * step].reshape(-1, step).astype(float) ** 2, axis=1))
+    return levels
 
 
 def assert_same_speech(pcm: np.ndarray, rate: int, seconds: float = 2.0) -> None:
@@ -91,7 +94,7 @@ class Request:
         lines = [f"HTTP/1.1 {status}", *(f"{name.replace('_', '-')}: {value}" for name, value in headers.items())]
         await self.stream.send_all("\r\n".join([*lines, "Connection: close", "", ""]).encode())
 
-    async def whole(self, body: bytes, kind: str = "audio/mpeg", **headers: str | int) -> None:
+    async def whole(self, body: bytes, kind: str = "audio/mpeg", **headers: Any) -> None:
         await self.head(content_type=kind, content_length=len(body), **headers)
         await self.stream.send_all(body)
 

@@ -11,7 +11,7 @@ import pytest
 
 from hearout.errors import SessionError
 from hearout.link.settings import LinkSettings
-from tests.faults.matrix import GOOD, REFUSED, refusal
+from tests.faults.kit import GOOD, REFUSED, refusal
 from tests.faults.runs import Outcome, Row, run
 from tests.faults.server import Trouble
 from tests.kit.provider import Plan

@@ -28,7 +28,8 @@ def test_lanes() -> None:
     trace = session({"t": 1.8, "stt": result("to coffees please", 1.0, final=False)})
     (lanes,) = timeline(trace).lanes
     assert lanes.voice == [Span(1.0, 1.9)]
-    assert lanes.hangover == [Span(1.9, pytest.approx(2.1))]
+    (hangover,) = lanes.hangover
+    assert (hangover.start, hangover.stop) == pytest.approx((1.9, 2.1))
     # An interim word is shown where it first appears and where it is revised, not each time it is repeated.
     assert [word.label for word in lanes.interims] == ["two", "coffees", "to", "please"]
     assert [word.label for word in lanes.finals] == ["two", "coffees", "please."]

@@ -293,7 +293,8 @@ def test_what_takes_the_place_of_deepgram_s_handler(
     monkeypatch.setenv("DEEPGRAM_API_KEY", "any")
     code = code_of("migrating/deepgram.md")
     code["Deepgram"] = partial(Deepgram, url=address)
-    source, told = code["source"], []
+    source = code["source"]
+    told: list[str] = []
 
     async def main() -> None:
         source.push(bytes(16_000))

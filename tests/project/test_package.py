@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 import typing
 import zipfile
 from collections.abc import Iterator
@@ -122,6 +123,26 @@ def test_the_wheel_says_what_it_needs(wheel: zipfile.ZipFile) -> None:
     assert "hearout = hearout.cli.main:main" in wheel.read(name).decode()
 
 
+def test_the_readme_on_pypi_has_no_link_that_leads_nowhere(wheel: zipfile.ZipFile) -> None:
+    (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
+    description = wheel.read(name).decode().partition("\n\n")[2]
+    readme = (ROOT / "README.md").read_text()
+    blocks = re.findall(r"^```.*?^```$", readme, re.MULTILINE | re.DOTALL)
+    assert blocks
+    assert [block for block in blocks if block not in description] == []
+    prose = re.sub(r"^```.*?^```$", "", description, flags=re.MULTILINE | re.DOTALL)
+    assert all(target.startswith("https://") for target in re.findall(r"\]\((.*?)\)", prose))
+
+
+def test_all_is_every_extra_but_the_frameworks_and_what_we_work_with() -> None:
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    (whole,) = extras["all"]
+    names = re.fullmatch(r"hearout\[(.*)\]", whole)
+    assert names
+    assert set(names[1].split(",")) == set(extras) - {"all", "dev", "docs", "livekit", "pipecat"}
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="asks git what belongs to the project")
 def test_the_former_name_is_gone() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True).stdout
     paths = [path for path in listed.decode().split("\0") if path]

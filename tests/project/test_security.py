@@ -66,7 +66,7 @@ async def nowhere(host: str, port: int, tls: bool) -> trio.abc.Stream:
     raise socket.gaierror(-2, "Name or service not known")
 
 
-REFUSALS = [
+REFUSALS: list[dict[str, Any]] = [
     {"status": 401, "headers": [(b"dg-error", KEY.encode())], "body": KEY.encode()},
     {"status": 503, "body": json.dumps({"err_code": "X", "err_msg": KEY}).encode()},
     {"status": 302, "headers": [(b"location", f"wss://elsewhere/{KEY}".encode())]},
@@ -76,14 +76,17 @@ REFUSALS = [
     {"close": (1011, f"bad {KEY}"), "close_at": 1.0},
     {"drop_at": 1.0},
 ]
+
+
+def refusing(number: int, nursery: trio.Nursery) -> Connector:
+    return Provider(nursery, (SPEECH,), (echoing(**REFUSALS[number]),)).connect
+
+
 SCENES: dict[str, tuple[type[Deepgram], Callable[[trio.Nursery], Connector]]] = {
     "undisturbed": (Deepgram, lambda nursery: Provider(nursery, (SPEECH,), (echoing(),)).connect),
     "a bug": (Buggy, lambda nursery: Provider(nursery, (SPEECH,)).connect),
     "no such host": (Deepgram, lambda nursery: nowhere),
-} | {
-    str(i): (Deepgram, lambda nursery, i=i: Provider(nursery, (SPEECH,), (echoing(**REFUSALS[i]),)).connect)
-    for i in range(len(REFUSALS))
-}
+} | {str(i): (Deepgram, partial(refusing, i)) for i in range(len(REFUSALS))}
 
 
 def everything_an_error_says(error: BaseException | None) -> str:

@@ -11,27 +11,31 @@ import os
 import struct
 import sys
 import types
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import soundfile
 import trio
 
 from hearout.audio import AudioFormat, dbfs
 from hearout.errors import UsageError
-from hearout.sources import FileSource, RawSource, paced, stdin_source
+from hearout.sources import AudioSource, FileSource, RawSource, paced, stdin_source
 
 
-def tone(rate, seconds, *frequencies):
+def tone(rate: int, seconds: float, *frequencies: float) -> npt.NDArray[np.float64]:
     t = np.arange(round(rate * seconds)) / rate
     return np.stack([0.25 * np.sin(2 * np.pi * f * t) for f in frequencies], axis=1)
 
 
-def pitch(channel, rate):
+def pitch(channel: npt.NDArray[Any], rate: int) -> float:
     return np.argmax(np.abs(np.fft.rfft(channel * np.hanning(len(channel))))) * rate / len(channel)
 
 
-async def read_all(source):
+async def read_all(source: AudioSource) -> npt.NDArray[np.int16]:
     chunks = [chunk async for chunk in source]
     frame = 2 * source.channels
     assert all(chunk and len(chunk) % frame == 0 for chunk in chunks)
@@ -55,7 +59,15 @@ async def read_all(source):
         ("a.mp3", "MPEG_LAYER_III", 44_100, 16_000),
     ],
 )
-def test_a_file_of_any_rate_and_form(tmp_path, run_virtual, caplog, name, subtype, rate, works_at):
+def test_a_file_of_any_rate_and_form(
+    tmp_path: Path,
+    run_virtual: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    name: str,
+    subtype: str,
+    rate: int,
+    works_at: int,
+) -> None:
     path = tmp_path / name
     soundfile.write(path, tone(rate, 1.0, 400, 1000), rate, subtype=subtype)
     source = FileSource(path)
@@ -70,36 +82,38 @@ def test_a_file_of_any_rate_and_form(tmp_path, run_virtual, caplog, name, subtyp
 
 
 @pytest.mark.parametrize("rate", [8000, 16_000])
-def test_samples_at_a_working_rate_come_through_bit_for_bit(tmp_path, run_virtual, rate):
+def test_samples_at_a_working_rate_come_through_bit_for_bit(
+    tmp_path: Path, run_virtual: Callable[..., Any], rate: int
+) -> None:
     samples = np.random.default_rng(0).integers(-32768, 32768, (rate // 3, 3)).astype(np.int16)
     soundfile.write(tmp_path / "a.wav", samples, rate)
     assert np.array_equal(run_virtual(read_all, FileSource(tmp_path / "a.wav")), samples)
 
 
-def test_a_file_is_read_block_by_block(tmp_path, run_virtual):
+def test_a_file_is_read_block_by_block(tmp_path: Path, run_virtual: Callable[..., Any]) -> None:
     soundfile.write(tmp_path / "a.wav", tone(16_000, 1.05, 400), 16_000)
 
-    async def sizes():
+    async def sizes() -> list[int]:
         return [len(chunk) async for chunk in FileSource(tmp_path / "a.wav")]
 
     assert run_virtual(sizes) == [3200] * 10 + [1600]
 
 
-def test_a_float_file_beyond_full_scale_is_clipped_not_wrapped(tmp_path, run_virtual):
+def test_a_float_file_beyond_full_scale_is_clipped_not_wrapped(tmp_path: Path, run_virtual: Callable[..., Any]) -> None:
     soundfile.write(tmp_path / "a.wav", np.array([0.0, 1.5, -2.0, 0.5]), 16_000, subtype="FLOAT")
     audio = run_virtual(read_all, FileSource(tmp_path / "a.wav"))
     assert audio[:, 0].tolist() == [0, 32767, -32768, 16384]
 
 
 @pytest.fixture
-def wav():
+def wav() -> bytearray:
     """A good WAV file of one second, as bytes."""
     file = io.BytesIO()
     soundfile.write(file, tone(16_000, 1.0, 400), 16_000, format="WAV", subtype="PCM_16")
     return bytearray(file.getvalue())
 
 
-BAD_WAVS = {
+BAD_WAVS: dict[str, tuple[Callable[[bytearray], bytes | bytearray], str]] = {
     "empty": (lambda wav: b"", "an empty file"),
     "text": (lambda wav: b"hello there\n" * 100, "not a usable audio file"),
     "half a header": (lambda wav: wav[:30], "not a usable audio file"),
@@ -111,13 +125,13 @@ BAD_WAVS = {
 }
 
 
-def patched(wav, offset, form, value):
+def patched(wav: bytearray, offset: int, form: str, value: int) -> bytearray:
     struct.pack_into(form, wav, offset, value)
     return wav
 
 
 @pytest.mark.parametrize("case", BAD_WAVS)
-def test_a_bad_file_is_refused_in_one_line_that_names_it(tmp_path, wav, case):
+def test_a_bad_file_is_refused_in_one_line_that_names_it(tmp_path: Path, wav: bytearray, case: str) -> None:
     damage, complaint = BAD_WAVS[case]
     path = tmp_path / "a.wav"
     path.write_bytes(damage(wav))
@@ -128,7 +142,7 @@ def test_a_bad_file_is_refused_in_one_line_that_names_it(tmp_path, wav, case):
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_no_file_at_all(tmp_path):
+def test_what_is_no_file_at_all(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"missing\.wav: no such file"):
         FileSource(tmp_path / "missing.wav")
     with pytest.raises(UsageError, match="a directory, not an audio file"):
@@ -138,7 +152,9 @@ def test_what_is_no_file_at_all(tmp_path):
         FileSource(tmp_path / "pipe.wav")
 
 
-def test_a_wav_that_is_cut_off_gives_what_it_has_and_a_warning(tmp_path, wav, run_virtual, caplog):
+def test_a_wav_that_is_cut_off_gives_what_it_has_and_a_warning(
+    tmp_path: Path, wav: bytearray, run_virtual: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     (tmp_path / "a.wav").write_bytes(wav[: 44 + 8001])  # in the middle of a sample, too
     source = FileSource(tmp_path / "a.wav")
     assert source.duration == 0.25
@@ -148,7 +164,9 @@ def test_a_wav_that_is_cut_off_gives_what_it_has_and_a_warning(tmp_path, wav, ru
     ]
 
 
-def test_a_flac_that_is_cut_off_gives_what_it_has_and_a_warning(tmp_path, run_virtual, caplog):
+def test_a_flac_that_is_cut_off_gives_what_it_has_and_a_warning(
+    tmp_path: Path, run_virtual: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "a.flac"
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, 16_000), 16_000)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
@@ -156,19 +174,46 @@ def test_a_flac_that_is_cut_off_gives_what_it_has_and_a_warning(tmp_path, run_vi
     assert "cut off" in caplog.text
 
 
-def test_a_wav_written_to_a_pipe_has_no_length_and_that_is_fine(tmp_path, wav, run_virtual, caplog):
+@pytest.mark.parametrize("length", [0xFFFF_FFFF, 0x7FFF_FFFF, 0])
+def test_a_wav_written_to_a_pipe_has_no_length_and_that_is_fine(
+    tmp_path: Path, wav: bytearray, run_virtual: Callable[..., Any], caplog: pytest.LogCaptureFixture, length: int
+) -> None:
     patched(wav, 4, "<I", 0xFFFF_FFFF)
-    patched(wav, 40, "<I", 0xFFFF_FFFF)
+    patched(wav, 40, "<I", length)
     (tmp_path / "a.wav").write_bytes(wav)
     assert len(run_virtual(read_all, FileSource(tmp_path / "a.wav"))) == 16_000
     assert not caplog.records
 
 
-def test_reading_files_without_soundfile_names_the_remedy(tmp_path, wav, monkeypatch):
-    (tmp_path / "a.wav").write_bytes(wav)
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32"])
+def test_pcm_in_a_wav_file_is_what_libsndfile_makes_of_it_and_needs_no_soundfile(
+    tmp_path: Path, run_virtual: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, subtype: str
+) -> None:
+    path = tmp_path / "a.wav"
+    samples = np.random.default_rng(0).integers(-(2**31), 2**31, (16_001, 2)).astype(np.int32)
+    samples[:2] = [[-(2**31), 2**31 - 1], [0, 2**15]]
+    soundfile.write(path, samples, 16_000, subtype=subtype, format="WAV")
+    expected, _ = soundfile.read(path, dtype="float32")
+    monkeypatch.setitem(sys.modules, "soundfile", None)
+    source = FileSource(path)
+    assert (source.sample_rate, source.channels, source.duration) == (16_000, 2, 16_001 / 16_000)
+    assert np.array_equal(run_virtual(read_all, source), np.clip(np.rint(expected * 32768), -32768, 32767))
+
+
+def test_what_follows_the_audio_in_a_wav_file_is_not_heard(
+    tmp_path: Path, wav: bytearray, run_virtual: Callable[..., Any]
+) -> None:
+    (tmp_path / "a.wav").write_bytes(wav + b"LIST" + struct.pack("<I", 400) + bytes(400))
+    source = FileSource(tmp_path / "a.wav")
+    assert source.duration == 1.0
+    assert len(run_virtual(read_all, source)) == 16_000
+
+
+def test_other_files_without_soundfile_name_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    soundfile.write(tmp_path / "a.flac", tone(16_000, 0.1, 400), 16_000)
     monkeypatch.setitem(sys.modules, "soundfile", None)
     with pytest.raises(UsageError, match=r"reading audio files needs soundfile: pip install 'hearout\[cli\]'"):
-        FileSource(tmp_path / "a.wav")
+        FileSource(tmp_path / "a.flac")
 
 
 # -- pacing ------------------------------------------------------------------------------------------------------
@@ -179,18 +224,18 @@ class Chunks:
 
     duration = None
 
-    def __init__(self, *sizes, sample_rate=16_000, channels=1):
+    def __init__(self, *sizes: int, sample_rate: int = 16_000, channels: int = 1) -> None:
         self.sample_rate = sample_rate
         self.channels = channels
         self._sizes = sizes
 
-    async def __aiter__(self):
+    async def __aiter__(self) -> AsyncIterator[bytes]:
         for size in self._sizes:
             await trio.lowlevel.checkpoint()
             yield bytes(2 * self.channels * size)
 
 
-async def arrivals(source, work=0.0):
+async def arrivals(source: AudioSource, work: float = 0.0) -> list[tuple[float, int]]:
     """When each block came (since the start) and its length in sample frames; ``work`` seconds with each."""
     began = trio.current_time()
     seen = []
@@ -201,17 +246,19 @@ async def arrivals(source, work=0.0):
 
 
 @pytest.mark.parametrize(("speed", "step"), [(1.0, 0.02), (2.0, 0.01), (0.5, 0.04)])
-def test_blocks_come_when_their_last_sample_would_be_heard(run_virtual, speed, step):
+def test_blocks_come_when_their_last_sample_would_be_heard(
+    run_virtual: Callable[..., Any], speed: float, step: float
+) -> None:
     seen = run_virtual(arrivals, paced(Chunks(1000, 1, 279), speed))
     assert seen == [(step, 320), (2 * step, 320), (3 * step, 320), (4 * step, 320)]
 
 
-def test_the_last_block_may_be_short(run_virtual):
+def test_the_last_block_may_be_short(run_virtual: Callable[..., Any]) -> None:
     assert run_virtual(arrivals, paced(Chunks(400, channels=2))) == [(0.02, 320), (0.025, 80)]
 
 
-def test_pacing_does_not_drift_however_slow_the_consumer_is_at_times(run_virtual):
-    async def main():
+def test_pacing_does_not_drift_however_slow_the_consumer_is_at_times(run_virtual: Callable[..., Any]) -> None:
+    async def main() -> list[float]:
         began = trio.current_time()
         times = []
         async for _ in paced(Chunks(*[160] * 200)):
@@ -227,22 +274,22 @@ def test_pacing_does_not_drift_however_slow_the_consumer_is_at_times(run_virtual
     assert times[-1] == 2.0
 
 
-def test_work_on_each_block_does_not_add_up(run_virtual):
+def test_work_on_each_block_does_not_add_up(run_virtual: Callable[..., Any]) -> None:
     assert run_virtual(arrivals, paced(Chunks(*[320] * 100)), 0.015)[-1] == (2.0, 320)
 
 
-def test_as_fast_as_it_can_go_is_not_paced_at_all():
+def test_as_fast_as_it_can_go_is_not_paced_at_all() -> None:
     source = Chunks(100)
     assert paced(source, math.inf) is source
 
 
 @pytest.mark.parametrize("speed", [0, -1, math.nan])
-def test_a_speed_that_goes_nowhere_is_refused(speed):
+def test_a_speed_that_goes_nowhere_is_refused(speed: float) -> None:
     with pytest.raises(UsageError, match="it must be above 0"):
         paced(Chunks(100), speed)
 
 
-def test_pacing_a_file_keeps_its_form(tmp_path, wav, run_virtual):
+def test_pacing_a_file_keeps_its_form(tmp_path: Path, wav: bytearray, run_virtual: Callable[..., Any]) -> None:
     (tmp_path / "a.wav").write_bytes(wav)
     source = paced(FileSource(tmp_path / "a.wav"), 4)
     assert (source.sample_rate, source.channels, source.duration) == (16_000, 1, 1.0)
@@ -255,36 +302,36 @@ def test_pacing_a_file_keeps_its_form(tmp_path, wav, run_virtual):
 class Bytes:
     """A stream that gives its bytes in pieces of one size."""
 
-    def __init__(self, data, size=7):
+    def __init__(self, data: bytes, size: int = 7) -> None:
         self._pieces = [data[i : i + size] for i in range(0, len(data), size)]
 
-    async def receive_some(self, max_bytes):
+    async def receive_some(self, max_bytes: int | None) -> bytes:
         await trio.lowlevel.checkpoint()
         return self._pieces.pop(0) if self._pieces else b""
 
 
-def test_raw_linear16_comes_through_bit_for_bit(run_virtual):
+def test_raw_linear16_comes_through_bit_for_bit(run_virtual: Callable[..., Any]) -> None:
     samples = np.random.default_rng(0).integers(-32768, 32768, (500, 2)).astype("<i2")
     source = RawSource(Bytes(samples.tobytes()), AudioFormat("linear16", 16_000, 2))
     assert (source.sample_rate, source.channels, source.duration) == (16_000, 2, None)
     assert np.array_equal(run_virtual(read_all, source), samples)
 
 
-def test_raw_mulaw_at_8_khz_stays_at_8_khz(run_virtual):
+def test_raw_mulaw_at_8_khz_stays_at_8_khz(run_virtual: Callable[..., Any]) -> None:
     source = RawSource(Bytes(b"\xff\x80\x00\x7f"), AudioFormat("mulaw", 8000))
     assert source.sample_rate == 8000
     assert run_virtual(read_all, source)[:, 0].tolist() == [0, 32124, -32124, 0]
 
 
-def test_raw_audio_at_another_rate_is_resampled_to_the_last_sample(run_virtual):
+def test_raw_audio_at_another_rate_is_resampled_to_the_last_sample(run_virtual: Callable[..., Any]) -> None:
     samples = (tone(44_100, 0.5, 400) * 32768).astype("<i2")
     audio = run_virtual(read_all, RawSource(Bytes(samples.tobytes(), 1001), AudioFormat("linear16", 44_100)))
     assert abs(len(audio) - 8000) <= 1
     assert pitch(audio[:, 0], 16_000) == pytest.approx(400, abs=3)
 
 
-def test_an_odd_byte_count_is_an_error_after_all_whole_samples(run_virtual):
-    async def main():
+def test_an_odd_byte_count_is_an_error_after_all_whole_samples(run_virtual: Callable[..., Any]) -> None:
+    async def main() -> int:
         chunks = aiter(RawSource(Bytes(bytes(2001), 1001), AudioFormat("linear16", 16_000), "standard input"))
         heard = len(await anext(chunks)) + len(await anext(chunks))
         with pytest.raises(UsageError, match="standard input ended inside a sample: 1 odd trailing byte"):
@@ -294,7 +341,7 @@ def test_an_odd_byte_count_is_an_error_after_all_whole_samples(run_virtual):
     assert run_virtual(main) == 2000
 
 
-def test_a_stream_without_a_byte_is_an_error(run_virtual):
+def test_a_stream_without_a_byte_is_an_error(run_virtual: Callable[..., Any]) -> None:
     with pytest.raises(UsageError, match="the audio stream ended before the first byte"):
         run_virtual(read_all, RawSource(Bytes(b""), AudioFormat()))
 
@@ -303,17 +350,17 @@ def test_a_stream_without_a_byte_is_an_error(run_virtual):
 
 
 @pytest.fixture
-def stdin(monkeypatch):
+def stdin(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], None]:
     """Make a file descriptor standard input."""
 
-    def put(fd):
+    def put(fd: int) -> None:
         monkeypatch.setattr(sys, "stdin", types.SimpleNamespace(fileno=lambda: fd))
 
     return put
 
 
 @pytest.fixture
-def pipe():
+def pipe() -> Iterator[tuple[int, int]]:
     reader, writer = os.pipe()
     yield reader, writer
     for fd in (reader, writer):
@@ -321,7 +368,9 @@ def pipe():
             os.close(fd)
 
 
-def test_standard_input_from_a_pipe(stdin, pipe, run_virtual):
+def test_standard_input_from_a_pipe(
+    stdin: Callable[[int], None], pipe: tuple[int, int], run_virtual: Callable[..., Any]
+) -> None:
     reader, writer = pipe
     stdin(reader)
     source = stdin_source(AudioFormat("linear16", 16_000))
@@ -330,10 +379,12 @@ def test_standard_input_from_a_pipe(stdin, pipe, run_virtual):
     assert run_virtual(read_all, source)[:, 0].tolist() == [1, 2, 3, 4]
 
 
-def test_waiting_for_standard_input_can_be_cancelled_and_blocks_nobody(stdin, pipe, run_virtual):
+def test_waiting_for_standard_input_can_be_cancelled_and_blocks_nobody(
+    stdin: Callable[[int], None], pipe: tuple[int, int], run_virtual: Callable[..., Any]
+) -> None:
     stdin(pipe[0])
 
-    async def main():
+    async def main() -> tuple[bool, float]:
         with trio.move_on_after(5) as scope:
             await read_all(stdin_source(AudioFormat()))
         return scope.cancelled_caught, trio.current_time()
@@ -345,14 +396,16 @@ def test_waiting_for_standard_input_can_be_cancelled_and_blocks_nobody(stdin, pi
     assert not flags & os.O_NONBLOCK  # whoever shares it is not disturbed
 
 
-def test_standard_input_from_a_file(stdin, tmp_path, run_virtual):
+def test_standard_input_from_a_file(
+    stdin: Callable[[int], None], tmp_path: Path, run_virtual: Callable[..., Any]
+) -> None:
     (tmp_path / "raw").write_bytes(struct.pack("<3h", 1, 2, 3))
     with open(tmp_path / "raw", "rb") as file:
         stdin(file.fileno())
         assert run_virtual(read_all, stdin_source(AudioFormat()))[:, 0].tolist() == [1, 2, 3]
 
 
-def test_standard_input_that_cannot_hold_audio(stdin, monkeypatch):
+def test_standard_input_that_cannot_hold_audio(stdin: Callable[[int], None], monkeypatch: pytest.MonkeyPatch) -> None:
     controller, terminal = os.openpty()
     try:
         stdin(terminal)

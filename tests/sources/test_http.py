@@ -10,6 +10,7 @@ import re
 import ssl
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
@@ -350,7 +351,8 @@ def test_an_address_that_does_not_work(capsys: pytest.CaptureFixture[str], statu
 def test_the_example_of_the_documentation() -> None:
     page = (DOCS / "sources.md").read_text()
     (example,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    exec(compile(example, "docs/sources.md", "exec"), namespace := {})
+    namespace: dict[str, Any] = {}
+    exec(compile(example, "docs/sources.md", "exec"), namespace)
 
     async def answer(request: Request) -> None:
         await request.whole(sample("webm"), "video/webm")

@@ -50,6 +50,14 @@ class FakeLibrary:
         if channels and self.default < 0:
             self.default = number
 
+    def give(self, blocks: list[Block]) -> None:
+        """Call back with ``blocks``, in the thread of the caller."""
+        for data, lost in blocks:
+            # Like the real one, the buffer is somebody else's as soon as the callback returns.
+            buffer = bytearray(data)
+            self.options["callback"](memoryview(buffer), len(data) // 2, object(), Status(lost))
+            buffer[:] = bytes(len(buffer))
+
     def query_devices(self, kind: str | None = None) -> Any:
         if kind is None:
             return self.devices
@@ -77,14 +85,9 @@ class FakeStream:
         self.thread.start()
 
     def _run(self) -> None:
-        options = self._library.options
-        for data, lost in self._library.blocks:
-            # Like the real one, the buffer is somebody else's as soon as the callback returns.
-            buffer = bytearray(data)
-            options["callback"](memoryview(buffer), len(data) // 2, object(), Status(lost))
-            buffer[:] = bytes(len(buffer))
+        self._library.give(self._library.blocks)
         if self._library.ends:
-            options["finished_callback"]()
+            self._library.options["finished_callback"]()
 
     def close(self) -> None:
         self.closed = True
@@ -94,7 +97,7 @@ class FakeStream:
 @pytest.fixture
 def library(monkeypatch: pytest.MonkeyPatch) -> FakeLibrary:
     fake = FakeLibrary()
-    monkeypatch.setitem(sys.modules, "sounddevice", fake)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "sounddevice", fake)
     return fake
 
 
@@ -118,6 +121,19 @@ def noise(seconds: float, rate: int = 16_000) -> np.ndarray:
 def cut(samples: np.ndarray, rate: int = 16_000) -> list[Block]:
     step = rate // 50
     return [(samples[start : start + step].tobytes(), False) for start in range(0, len(samples), step)]
+
+
+async def in_two_parts(
+    library: FakeLibrary, microphone: Microphone, blocks: list[Block]
+) -> tuple[bytes, Exception | None]:
+    """Hear the first block before the others come, all at once, while trio's thread has other things to do."""
+    library.blocks, library.ends = blocks[:1], False
+    heard = await anext(microphone)
+    library.streams[0].thread.join()
+    library.give(blocks[1:])
+    library.options["finished_callback"]()
+    rest, error = await hear(microphone)
+    return heard + rest, error
 
 
 # -- audio -------------------------------------------------------------------------------------------------------
@@ -159,28 +175,43 @@ def test_a_device_is_used_at_its_own_rate(library: FakeLibrary, rate: int, works
 
 def test_what_the_system_lost_is_counted_and_told(library: FakeLibrary, caplog: pytest.LogCaptureFixture) -> None:
     library.add("Desk")
-    library.blocks = [(data, number % 10 == 0) for number, (data, _) in enumerate(cut(noise(1.0)))]
+    blocks = [(data, number % 10 == 0) for number, (data, _) in enumerate(cut(noise(1.0)))]
     microphone = Microphone()
-    heard, _ = trio.run(hear, microphone)
+    heard, _ = trio.run(in_two_parts, library, microphone, blocks)
     assert len(heard) == 32_000
     assert microphone.overflows == 5
-    (record,) = caplog.records  # and not one for each
-    assert record.levelno == logging.WARNING
-    assert record.getMessage().startswith("microphone Desk: audio was lost ")
+    assert {record.levelno for record in caplog.records} == {logging.WARNING}
+    # Not one for each: the first, and at the end how many there were since.
+    assert [record.getMessage() for record in caplog.records] == [
+        "microphone Desk: audio was lost 1 time(s): the machine is too busy",
+        "microphone Desk: audio was lost 4 time(s): the machine is too busy",
+    ]
+
+
+def test_losses_are_told_every_ten_seconds(library: FakeLibrary, caplog: pytest.LogCaptureFixture) -> None:
+    library.add("Desk")
+    library.ends = False
+
+    async def main() -> list[str]:
+        for second in range(13):
+            library.give([(bytes(640), True)])
+            await anext(microphone)
+            await trio.sleep(1)
+            if second == 9:
+                assert len(caplog.records) == 1
+        await microphone.aclose()
+        await microphone.aclose()
+        return [record.getMessage().split(": ")[1] for record in caplog.records]
+
+    microphone = Microphone()
+    told = trio.run(main, clock=MockClock(autojump_threshold=0))
+    assert told == ["audio was lost 1 time(s)", "audio was lost 10 time(s)", "audio was lost 2 time(s)"]
 
 
 def test_audio_that_nobody_takes_does_not_pile_up(library: FakeLibrary, caplog: pytest.LogCaptureFixture) -> None:
     library.add("Desk")
-    library.blocks = cut(noise(3.0))
-
-    async def late() -> tuple[bytes, Exception | None]:
-        heard = await anext(microphone)
-        library.streams[0].thread.join()  # trio's thread has other things to do
-        rest, error = await hear(microphone)
-        return heard + rest, error
-
     microphone = Microphone(limit=1.0)
-    heard, error = trio.run(late)
+    heard, error = trio.run(in_two_parts, library, microphone, cut(noise(3.0)))
     assert "is gone" in str(error)
     assert 1.0 <= len(heard) / 32_000 <= 1.04
     assert microphone.dropped == pytest.approx(3.0 - len(heard) / 32_000)

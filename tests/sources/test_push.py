@@ -232,7 +232,8 @@ def test_a_session_hears_it(run_virtual: Run) -> None:
 
 def test_an_error_given_to_close_comes_after_the_words(run_virtual: Run) -> None:
     async def main() -> list[Any]:
-        source, got = PushSource(), []
+        source = PushSource()
+        got: list[Any] = []
         for block in range(15):
             source.push(audio(block * 0.1, block * 0.1 + 0.1))
         source.close(OSError("the line broke"))
@@ -296,7 +297,7 @@ def test_what_goes_wrong_in_the_session_is_not_the_error_of_who_pushes(run_virtu
         source = PushSource()
         async with trio.open_nursery() as nursery:
             provider = Provider(nursery, [WORDS])
-            options = {"vad": lambda rate: SpeechGate(Broken(rate), rate), "connect": provider.connect}
+            options: dict[str, Any] = {"vad": lambda rate: SpeechGate(Broken(rate), rate), "connect": provider.connect}
             async with open_session(source, Deepgram("a-key"), **options) as session:
                 await trio.testing.wait_all_tasks_blocked()
                 source.push(audio(0.0, 0.02))

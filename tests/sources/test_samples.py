@@ -7,6 +7,7 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import soundfile
@@ -17,13 +18,13 @@ from tests.kit.paths import SAMPLES
 TRUTHS = sorted(SAMPLES.glob("*.json"))
 
 
-def test_there_are_four_and_they_are_small():
+def test_there_are_four_and_they_are_small() -> None:
     assert [path.stem for path in TRUTHS] == ["barge_in", "order", "phone_number", "two_people"]
     assert sum(path.stat().st_size for path in SAMPLES.iterdir() if path.is_file()) < 2_000_000
 
 
 @pytest.mark.parametrize("path", TRUTHS, ids=lambda path: path.stem)
-def test_the_truth_fits_the_recording(path):
+def test_the_truth_fits_the_recording(path: Path) -> None:
     truth = json.loads(path.read_text())
     source = FileSource(SAMPLES / truth["file"])
     assert source.duration == pytest.approx(truth["duration"])
@@ -42,7 +43,7 @@ def test_the_truth_fits_the_recording(path):
     assert truth["turns"][-1]["end"] == pytest.approx(truth["duration"] - 2.0, abs=0.01)
 
 
-def test_the_script_makes_them_again(tmp_path):
+def test_the_script_makes_them_again(tmp_path: Path) -> None:
     if not shutil.which("flite"):
         pytest.skip("flite is not installed")
     version = subprocess.run(["flite", "--version"], capture_output=True, text=True).stdout

@@ -353,7 +353,7 @@ def test_a_slow_application_holds_up_the_sender_and_loses_nothing(run_virtual: C
         async with trio.open_nursery() as nursery:
             client, theirs = trio.testing.lockstep_stream_pair()
             nursery.start_soon(server.serve, theirs)
-            websocket = await wrap_client_stream(nursery, client, "bot", "/")
+            websocket = await wrap_client_stream(nursery, client, "bot", "/")  # type: ignore[arg-type]
             for message in numbered(start(), *audio(0, 4), STOP):
                 await websocket.send_message(message)
                 sent += 1
@@ -380,7 +380,13 @@ def test_who_does_not_read_is_gone(run_virtual: Callable[..., Any]) -> None:
         async with trio.open_nursery() as nursery:
             client, theirs = trio.testing.lockstep_stream_pair()  # sending waits for receiving
             nursery.start_soon(twilio_server(answer).serve, theirs)
-            websocket = await wrap_client_stream(nursery, client, "bot", "/", message_queue_size=0)
+            websocket = await wrap_client_stream(
+                nursery,
+                client,  # type: ignore[arg-type]
+                "bot",
+                "/",
+                message_queue_size=0,
+            )
             await websocket.send_message(json.dumps(start()))
             await done.wait()
             nursery.cancel_scope.cancel()

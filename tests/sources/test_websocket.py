@@ -431,7 +431,7 @@ async def say_yes(stage: Any) -> None:
 
 def test_the_command_serves_until_it_is_told_to_stop() -> None:
     async def talk(url: str) -> list[Any]:
-        got = []
+        got: list[Any] = []
         async with open_websocket_url(url) as websocket:
             await websocket.send_message(json.dumps(HEADER))
             for _ in range(12):

@@ -57,9 +57,13 @@ def run(main: Any) -> Any:
 def soniox_config(**options: Any) -> Any:
     from soniox.types import RealtimeSTTConfig
 
-    return RealtimeSTTConfig(
-        **{"model": "stt-rt-v5", "audio_format": "pcm_s16le", "sample_rate": 16000, "num_channels": 1} | options
-    )
+    usual: dict[str, Any] = {
+        "model": "stt-rt-v5",
+        "audio_format": "pcm_s16le",
+        "sample_rate": 16000,
+        "num_channels": 1,
+    }
+    return RealtimeSTTConfig(**(usual | options))
 
 
 def soniox(server: str, act: Callable[[Any], Any], key: str = "any", **options: Any) -> list[Any]:
@@ -304,7 +308,7 @@ def playable(path: Path) -> bool:
 def test_field_cases_in_real_time(path: Path, run_virtual: Callable[..., Any]) -> None:
     trace = read_trace(path)
     heard = run_virtual(in_memory, trace)
-    expected = [turn.text for turn in replay(trace).of_type("turn_completed")]  # type: ignore[attr-defined]
+    expected = [turn.text for turn in replay(trace).outputs if isinstance(turn, TurnCompleted)]
     assert [turn.text for turn in heard] == expected
 
 
@@ -387,6 +391,7 @@ def test_soniox_knobs_turn_in_their_direction() -> None:
 def test_our_clients_hear_the_clip(server: str, transcriber: Callable[[str], Any]) -> None:
     class Clip:
         sample_rate, channels = RATE, 1
+        duration: float | None = None
 
         async def __aiter__(self) -> AsyncIterator[bytes]:
             for block in BLOCKS:

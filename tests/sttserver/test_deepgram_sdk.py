@@ -185,7 +185,7 @@ def talk(server: str, kind: str, *acts: Act, **options: Any) -> Seen:
 
 def shown(seen: Seen) -> list[Any]:
     """Texts of results, types of other messages, names of other events."""
-    out = []
+    out: list[Any] = []
     for event, data in seen:
         if event != "message":
             out.append(event)
@@ -266,7 +266,7 @@ def test_two_channels_and_finalize_for_one(kind: str) -> None:
             server,
             kind,
             ("send_media", bytes(2 * len(SPEECH))),
-            ("send_finalize", ListenV1Finalize(type="Finalize", channel=1)),
+            ("send_finalize", ListenV1Finalize.model_validate({"type": "Finalize", "channel": 1})),
             ("send_close_stream",),
             channels=2,
             multichannel=True,
@@ -328,7 +328,7 @@ def test_what_the_server_does_not_know_is_an_error_message(kind: str) -> None:
         seen = talk(
             server,
             kind,
-            ("send_finalize", ListenV1Finalize(type="Finalize", channel=5)),
+            ("send_finalize", ListenV1Finalize.model_validate({"type": "Finalize", "channel": 5})),
             ("send_close_stream",),
         )
     error, _ = messages(seen)

@@ -24,6 +24,7 @@ from hearout.traces.checker import check
 from hearout.traces.reader import parse_trace, read_trace
 from hearout.traces.records import AudioStall, Trace
 from hearout.traces.replayer import replay
+from hearout_policies.events import TurnCompleted
 from tests.kit.paths import CASES, DATA
 from tests.kit.scripted import RATE, converse, dialect, in_memory, length, links
 
@@ -195,7 +196,8 @@ def test_what_does_not_fit_is_said() -> None:
 
 
 def turns(trace: Trace) -> list[tuple[int, str, bool]]:
-    return [(turn.channel, turn.text, turn.confirmed) for turn in replay(trace).of_type("turn_completed")]  # type: ignore[attr-defined]
+    completed = [output for output in replay(trace).outputs if isinstance(output, TurnCompleted)]
+    return [(turn.channel, turn.text, turn.confirmed) for turn in completed]
 
 
 @contextmanager

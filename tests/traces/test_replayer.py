@@ -87,6 +87,7 @@ def test_the_loop_is_closed_under_another_policy_too() -> None:
     (usual,) = completed(replay(trace))
     (other,) = completed(replay(trace, late))
     assert usual.timings.finalize_sent is not None
+    assert other.timings.finalize_sent is not None
     assert other.timings.finalize_sent == pytest.approx(1.9 + 0.45)
     assert other.timings.answered == pytest.approx(1.9 + 0.45 + 0.25)
     assert usual.timings.finalize_sent < other.timings.finalize_sent

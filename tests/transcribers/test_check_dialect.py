@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -114,7 +114,7 @@ class Plain:
         return Heard(0, result)
 
 
-SAMPLES = [{"at": 1}, {"at": 2.5}]
+SAMPLES: list[WireMessage | Mapping[str, Any]] = [{"at": 1}, {"at": 2.5}]
 
 
 def test_a_dialect_without_a_fault_passes() -> None:

@@ -21,7 +21,7 @@ def query(**options: Any) -> dict[str, list[str]]:
 
 
 def results(
-    words: list[tuple[str, float, float]] | None = None, start: float = 0.0, duration: float = 1.0, **flags: Any
+    words: list[tuple[str, float, float]] | None = None, start: float = 0.0, duration: Any = 1.0, **flags: Any
 ) -> dict[str, Any]:
     """A Results message with every key the service sends, in its order; ``flags`` replace or add keys."""
     items = [

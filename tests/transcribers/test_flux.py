@@ -202,10 +202,7 @@ def test_a_turn_from_start_to_end() -> None:
         info("EagerEndOfTurn", "Stop my order for tea.", 2.4),
         info("EndOfTurn", "Stop my order for tea.", 2.8, trigger="model"),
     )
-    told = [
-        (join(s.words), s.is_final, s.endpoint) if isinstance(s, Transcript) else (s.kind, s.audio)  # type: ignore[union-attr]
-        for s in out
-    ]
+    told = [(join(s.words), s.is_final, s.endpoint) if isinstance(s, Transcript) else (s.kind, s.audio) for s in out]
     assert told == [
         *[("Stop my", False, False), ("started", 0.9)],
         ("Stop my order.", False, False),
@@ -219,7 +216,7 @@ def test_a_turn_from_start_to_end() -> None:
 
 @pytest.mark.parametrize("trigger", ["model", "timeout", "something_new", None])
 def test_an_end_of_its_own(trigger: str | None) -> None:
-    result, turn = signals(info("EndOfTurn", "Tea.", 2.0, **({"trigger": trigger} if trigger else {})))
+    result, turn = signals(info("EndOfTurn", "Tea.", 2.0) | ({"trigger": trigger} if trigger else {}))
     assert (result.is_final, result.endpoint, result.finalized) == (True, True, False)
     assert turn == ProviderTurn(7.5, "ended", 2.0)
 
@@ -287,11 +284,15 @@ def test_offset_moves_every_time() -> None:
 
 def test_what_means_nothing() -> None:
     dialect = Flux(KEY)
-    known = ({"type": "Connected", "sequence_id": 0}, {"type": "ConfigureSuccess", "thresholds": {}})
+    known: list[dict[str, Any]] = [
+        {"type": "Connected", "sequence_id": 0},
+        {"type": "ConfigureSuccess", "thresholds": {}},
+    ]
     for message in known:
         assert list(dialect.decode(json.dumps(message), 0.0, 0.0)) == []
     assert dialect.ignored == 0
-    for message in ({"type": "Tomorrow"}, {}, info("SomethingNew", "tea")):
+    unknown: list[dict[str, Any]] = [{"type": "Tomorrow"}, {}, info("SomethingNew", "tea")]
+    for message in unknown:
         assert list(dialect.decode(json.dumps(message), 0.0, 0.0)) == []
     assert dialect.ignored == 3
 

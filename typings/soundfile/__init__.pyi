@@ -1,5 +1,5 @@
 import os
-from typing import Any, Literal
+from typing import Any, Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -21,10 +21,23 @@ class SoundFile:
     ) -> npt.NDArray[np.float32]: ...
     def close(self) -> None: ...
 
-def read(file: Any, dtype: Literal["int16"], always_2d: bool = False) -> tuple[npt.NDArray[np.int16], int]: ...
+@overload
+def read(
+    file: Any,
+    frames: int = -1,
+    *,
+    dtype: Literal["int16"],
+    always_2d: bool = False,
+    samplerate: int | None = None,
+    channels: int | None = None,
+    format: str | None = None,
+    subtype: str | None = None,
+) -> tuple[npt.NDArray[np.int16], int]: ...
+@overload
+def read(file: Any, *, dtype: Literal["float32"], always_2d: bool = False) -> tuple[npt.NDArray[np.float32], int]: ...
 def write(
     file: Any,
-    data: npt.NDArray[Any],
+    data: npt.ArrayLike,
     samplerate: int,
     subtype: str | None = None,
     format: str | None = None,

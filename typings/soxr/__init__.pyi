@@ -1,7 +1,9 @@
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+_Scalar = TypeVar("_Scalar", bound=np.generic)
 
 class ResampleStream:
     def __init__(
@@ -9,6 +11,4 @@ class ResampleStream:
     ) -> None: ...
     def resample_chunk(self, x: npt.NDArray[Any], last: bool = False) -> npt.NDArray[Any]: ...
 
-def resample(
-    x: npt.NDArray[np.float64], in_rate: float, out_rate: float, quality: str = "HQ"
-) -> npt.NDArray[np.float64]: ...
+def resample(x: npt.NDArray[_Scalar], in_rate: float, out_rate: float, quality: str = "HQ") -> npt.NDArray[_Scalar]: ...

@@ -1,8 +1,5 @@
 """A speech-to-text for LiveKit Agents that also decides when the user's turn is over. Needs the extra ``livekit``."""
 
-# LiveKit is not there where this package is checked.
-# mypy: disable-error-code="import-not-found,misc"
-
 from __future__ import annotations
 
 import asyncio

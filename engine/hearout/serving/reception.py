@@ -14,6 +14,7 @@ from hearout.serving.admission import Admission, Visitor
 from hearout.serving.authorise import Upgrade
 from hearout.serving.limits import Limits
 from hearout.serving.protocol import ServerProtocol
+from hearout.writing import printable
 
 __all__ = ["Arrival", "Line", "Reception", "Upgrade"]
 
@@ -163,13 +164,7 @@ class Reception:
             return
         more = f" (and {self._untold} more such lines)" if self._untold else ""
         self._quiet_until, self._untold = now + 1.0, 0
-        _log.warning("%s: %s%s", self._name, cut(line), more)
-
-
-def cut(text: str, most: int = _MOST_TOLD) -> str:
-    """``text`` in one line of at most so many characters, without anything that a terminal would obey."""
-    text = "".join(c if c.isprintable() else " " for c in text[: most + 1])
-    return text if len(text) <= most else text[:most] + "..."
+        _log.warning("%s: %s%s", self._name, printable(line, _MOST_TOLD), more)
 
 
 def _upgrade(request: WebSocketRequest, remote: str) -> Upgrade:

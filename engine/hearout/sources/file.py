@@ -1,4 +1,4 @@
-"""Audio files: WAV, FLAC, Ogg, MP3 and what else libsndfile reads, at any rate and channel count."""
+"""Audio files: WAV of PCM, and with libsndfile FLAC, Ogg, MP3 and more, at any rate and channel count."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import trio
 from hearout.audio import FULL_SCALE, AudioFormat, Resampler, Samples, to_int16, working_rate
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
+from hearout.sources.wav import LENGTH_UNKNOWN, open_wav
 
 if TYPE_CHECKING:
     import soundfile
@@ -27,8 +28,6 @@ _BLOCK = 0.1  # seconds read at a time
 
 # From libsndfile's account of a header that promises more than the file holds.
 _CUT_OFF = re.compile(r"^data : (\d+) \(should be (\d+)\)", re.MULTILINE)
-# Programs that write to a pipe cannot know the length and put the largest there is, more or less.
-_LENGTH_UNKNOWN = 0x7FFF_0000
 
 
 class FileSource:
@@ -41,18 +40,20 @@ class FileSource:
     worker thread would, and virtual time goes on working.
 
     Raises:
-        UsageError: no such file, or none with audio in it that can be used; or soundfile is not installed.
+        UsageError: no such file, or none with audio in it that can be used; or soundfile, which reads all but PCM in
+            WAV files, is not installed.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
-        self._file = _open(self._path)
+        self._file = open_wav(self._path) or _Sndfile(_open(self._path), self._path)
         try:
+            if not self._file.frames:
+                raise UsageError("0 s of audio, by its header: was the recording ever finished?")
             AudioFormat("linear16", self._file.samplerate, self._file.channels)
         except UsageError as error:
+            self._file.close()
             raise UsageError(f"{self._path}: {error}") from None
-        if not self._file.frames:
-            raise UsageError(f"{self._path}: 0 s of audio, by its header: was the recording ever finished?")
         self.sample_rate = working_rate(self._file.samplerate)
         self.channels = self._file.channels
         self.duration: float | None = self._file.frames / self._file.samplerate
@@ -60,9 +61,8 @@ class FileSource:
         self._block_frames = round(self._file.samplerate * _BLOCK)
         self._frames_read = 0
         self._ended = False
-        lengths = _CUT_OFF.search(self._file.extra_info)
-        if lengths and int(lengths[1]) < _LENGTH_UNKNOWN:
-            self._warn_of_cut(int(lengths[2]) / int(lengths[1]))
+        if self._file.promised > self._file.frames:
+            self._warn_of_cut(self._file.frames / self._file.promised)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -80,22 +80,50 @@ class FileSource:
         raise StopAsyncIteration
 
     def _read(self) -> Samples:
+        block = self._file.read(self._block_frames)
+        self._frames_read += len(block)
+        if len(block) < self._block_frames and self._frames_read < self._file.frames:
+            self._warn_of_cut(self._frames_read / self._file.frames)
+        return block
+
+    def _warn_of_cut(self, share: float) -> None:
+        _log.warning("%s: cut off: it holds %.0f %% of the audio its header promises", self._path, 100 * share)
+
+
+class _Sndfile:
+    """Any other file, as `WavFile` has it."""
+
+    def __init__(self, file: soundfile.SoundFile, path: str) -> None:
+        self.samplerate = file.samplerate
+        self.channels = file.channels
+        self.frames = file.frames
+        lengths = _CUT_OFF.search(file.extra_info)
+        cut_off = lengths and int(lengths[1]) < LENGTH_UNKNOWN
+        self.promised = round(self.frames * int(lengths[1]) / int(lengths[2])) if lengths and cut_off else self.frames
+        self._file = file
+        self._path = path
+        self._begun = False
+
+    def read(self, frames: int) -> Samples:
+        """The next ``frames``, fewer at the end or where the rest makes no sense.
+
+        Raises:
+            UsageError: nothing in it makes sense.
+        """
         import soundfile
 
         try:
             # As float whatever the file holds: libsndfile gives the integers of a float file unscaled.
-            block = self._file.read(self._block_frames, dtype="float32", always_2d=True)
+            block = self._file.read(frames, dtype="float32", always_2d=True)
         except soundfile.LibsndfileError as error:
-            if not self._frames_read:
+            if not self._begun:
                 raise UsageError(f"{self._path}: cannot be decoded: {error.error_string}") from None
             block = np.zeros((0, self.channels), np.float32)
-        self._frames_read += len(block)
-        if len(block) < self._block_frames and self._frames_read < self._file.frames:
-            self._warn_of_cut(self._frames_read / self._file.frames)
+        self._begun = True
         return to_int16(block * FULL_SCALE)
 
-    def _warn_of_cut(self, share: float) -> None:
-        _log.warning("%s: cut off: it holds %.0f %% of the audio its header promises", self._path, 100 * share)
+    def close(self) -> None:
+        self._file.close()
 
 
 def _open(path: str) -> soundfile.SoundFile:

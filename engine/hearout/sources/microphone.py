@@ -120,7 +120,8 @@ class Microphone:
         await trio.lowlevel.checkpoint()
         while not self._closed:
             block = await self._next_block()
-            self._tell_losses()
+            if self._told_at is None or trio.current_time() >= self._told_at + _TELL_EVERY:
+                self._tell_losses()
             samples = self._resampler.feed(np.frombuffer(block, np.int16).reshape(-1, 1))
             if samples.size:
                 return samples.tobytes()
@@ -150,11 +151,12 @@ class Microphone:
                 )
 
     def _tell_losses(self) -> None:
-        losses, now = (self.overflows, self.dropped), trio.current_time()
-        if losses == self._told or (self._told_at is not None and now < self._told_at + _TELL_EVERY):
+        """Those since the last time; none, if there were none."""
+        losses = (self.overflows, self.dropped)
+        if losses == self._told:
             return
         overflows, dropped = losses[0] - self._told[0], losses[1] - self._told[1]
-        self._told, self._told_at = losses, now
+        self._told, self._told_at = losses, trio.current_time()
         if overflows:
             _log.warning("microphone %s: audio was lost %d time(s): the machine is too busy", self.name, overflows)
         if dropped:
@@ -166,6 +168,7 @@ class Microphone:
             self._closed = True
             self._more.set()
             self._stream.close()
+            self._tell_losses()
         await trio.lowlevel.checkpoint()
 
 

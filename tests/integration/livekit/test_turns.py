@@ -98,7 +98,7 @@ def test_a_fast_turn_waits_for_nothing_but_with_the_default_delays_of_livekit() 
             await call.line.over.wait()
         return call
 
-    async def main() -> list[Call]:
+    async def main() -> tuple[Call, Call]:
         return await asyncio.gather(one(session_options()), one(theirs))
 
     ours, default = run(main)

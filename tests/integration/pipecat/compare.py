@@ -78,7 +78,13 @@ async def listen_to_all(plan: Path, system: str) -> None:
 
 
 def run(system: str, scripts: list[Any], output: Path) -> Mapping[str, Outcome]:
-    command = [sys.executable, "-m", "benchmarks.peers.server", output / "scripts.json", output / f"{system}.server"]
+    command: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "benchmarks.peers.server",
+        output / "scripts.json",
+        output / f"{system}.server",
+    ]
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         ports = json.loads(server.stdout.readline())
@@ -86,7 +92,7 @@ def run(system: str, scripts: list[Any], output: Path) -> Mapping[str, Outcome]:
             {"name": s.name, "port": ports[s.name], "pcm": str(output / s.pcm), "pauses": s.pauses} for s in scripts
         ]
         (output / "plan.json").write_text(json.dumps(plan))
-        ours = [
+        ours: list[str | Path] = [
             sys.executable,
             "-m",
             "tests.integration.pipecat.compare",

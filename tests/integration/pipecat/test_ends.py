@@ -31,7 +31,6 @@ from tests.integration.pipecat.conversation import RATE, converse
 from tests.integration.pipecat.kit import (
     CALL_ME_BACK,
     LEAD,
-    ROOT,
     WORDS,
     Script,
     against,
@@ -40,6 +39,7 @@ from tests.integration.pipecat.kit import (
     run,
     service,
 )
+from tests.kit.paths import ROOT
 from tests.kit.serving import playing
 
 

@@ -27,7 +27,6 @@ from tests.integration.pipecat.conversation import converse
 from tests.integration.pipecat.kit import (
     CALL_ME_BACK,
     LEAD,
-    ROOT,
     WORDS,
     Script,
     against,
@@ -37,9 +36,9 @@ from tests.integration.pipecat.kit import (
     service,
     spoken,
 )
+from tests.kit.paths import CASES
 from tests.kit.serving import playing
 
-CASES = ROOT / "tests" / "cases"
 PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
@@ -88,7 +87,7 @@ def test_two_users_share_a_loop() -> None:
 
     async def main() -> None:
         turns = await asyncio.gather(user(scripts[0], LEAD), user(scripts[1], 2 * LEAD))
-        assert turns == [["call me back"], ["call me back"]]
+        assert list(turns) == [["call me back"], ["call me back"]]
 
     run(main)
 

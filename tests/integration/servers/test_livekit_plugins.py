@@ -16,8 +16,8 @@ from livekit.agents import Agent, AgentSession, APIStatusError, StopResponse, ll
 from livekit.agents.types import APIConnectOptions
 from livekit.plugins import deepgram, soniox
 
+from tests.integration.livekit.kit import Line, result, run, words
 from tests.integration.servers.flux_messages import turn_info
-from tests.integration.servers.kit import Line, result, run, words
 from tests.integration.servers.order import RATE, TURNS, order, order_server, words_wrong
 from tests.kit.serving import playing
 
@@ -211,7 +211,7 @@ def test_soniox_ends_at_its_endpoint() -> None:
 @pytest.mark.parametrize(("make", "stt_name"), [(v1, "deepgram"), (soniox_, "soniox")])
 def test_keep_alives_keep_a_muted_line_open(make: Make, stt_name: str) -> None:
     # Both plugins send something every 5 s.
-    message = deepgram_result(0.5, YES) if stt_name == "deepgram" else {"t": 0.5, "stt": {"tokens": []}}
+    message: Any = deepgram_result(0.5, YES) if stt_name == "deepgram" else {"t": 0.5, "stt": {"tokens": []}}
     if stt_name == "soniox":
         message["stt"]["tokens"] = [{"text": "yes please", "is_final": False}]
 

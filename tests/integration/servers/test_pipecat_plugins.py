@@ -19,9 +19,9 @@ from pipecat.services.stt_service import STTService
 from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies, UserTurnStrategies
 
-from tests.integration.servers.conversation import Conversation, converse
+from tests.integration.pipecat.conversation import Conversation, converse
+from tests.integration.pipecat.kit import CALL_ME_BACK, LEAD, WORDS, Script, moved, one_turn, run
 from tests.integration.servers.flux_messages import turn_info
-from tests.integration.servers.kit import CALL_ME_BACK, LEAD, WORDS, Script, moved, one_turn, run
 from tests.integration.servers.order import RATE, SENTENCES, TURNS, order, order_server, words_wrong
 from tests.kit.serving import playing
 
