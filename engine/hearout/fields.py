@@ -14,7 +14,8 @@ from hearout.writing import printable
 
 __all__ = ["Fields", "finite", "object_of", "refuse", "shown"]
 
-_LONGEST = 1e9  # seconds, 31 years: more is no time of a session, and an integer may be too large for a float
+_LONGEST = 1e9  # seconds, 31 years: more is no time of a session
+_MOST_DIGITS = 300  # what has more need not fit into a float
 
 
 def refuse(message: str) -> NoReturn:
@@ -54,7 +55,7 @@ def object_of(text: str) -> dict[str, Any]:
         return out
 
     def whole(digits: str) -> int:
-        return int(digits) if len(digits) <= 400 else refuse(f"a number of {len(digits)} digits")
+        return int(digits) if len(digits) <= _MOST_DIGITS else refuse(f"a number of {len(digits)} digits")
 
     try:
         value = json.loads(text, parse_constant=constant, parse_int=whole, object_pairs_hook=unique)

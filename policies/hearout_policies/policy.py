@@ -7,10 +7,10 @@ A policy is immutable; `Policy.replace` gives another one. Every number has a un
 from __future__ import annotations
 
 import dataclasses
+import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from hearout_policies.rules import Endpointing, FinalizeOnSilence, ProviderEnd, Rule, Silence, UtteranceEnd
@@ -18,6 +18,11 @@ from hearout_policies.rules.base import param
 from hearout_policies.text import ENDING_ODDS, Ending, Language, language, languages
 
 __all__ = ["PRESETS", "Parameter", "Policy", "load_policy", "preset"]
+
+
+_LARGEST = 1_000_000  # bytes of a policy file
+_DEEPEST = 8  # tables in each other; a parameter lies in three at most
+_LONGEST_KEY = 80  # characters of a key that an error repeats
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.language not in languages():
-            raise ValueError(f"no word lists for language {self.language!r}; there are: {', '.join(languages())}")
+            raise ValueError(f"no word lists for language {_shown(self.language)}; there are: {', '.join(languages())}")
         names = [rule.name for rule in self.rules]
         for name in names:
             if names.count(name) > 1:
@@ -127,7 +132,7 @@ class Policy:
         if key == "backchannels":
             listed = value.split(",") if isinstance(value, str) else value
             if not isinstance(listed, (list, tuple)) or not all(isinstance(item, str) for item in listed):
-                raise ValueError(f"backchannels takes a list of words or phrases, not {value!r}")
+                raise ValueError(f"backchannels takes a list of words or phrases, not {_shown(value)}")
             return dataclasses.replace(self, backchannels=frozenset(item.strip().casefold() for item in listed))
         head, _, rest = key.partition(".")
         for index, rule in enumerate(self.rules):
@@ -155,7 +160,7 @@ class Policy:
         settings = dict(_flatten("", data))
         base = settings.pop("base", "balanced")
         if not isinstance(base, str):
-            raise ValueError(f"base is the name of a preset, not {base!r}; there are: {', '.join(PRESETS)}")
+            raise ValueError(f"base is the name of a preset, not {_shown(base)}; there are: {', '.join(PRESETS)}")
         return preset(base).replace(settings)
 
 
@@ -176,20 +181,31 @@ def _set_in(owner: Any, path: str, key: str, value: Any, policy: Policy) -> Any:
     if found and rest and dataclasses.is_dataclass(inner):
         return dataclasses.replace(owner, **{name: _set_in(inner, rest, key, value, policy)})
     if not found or rest or "why" not in found.metadata:
+        key = key if len(key) <= _LONGEST_KEY else key[:_LONGEST_KEY] + "..."
         near = [p.key for p in policy.parameters() if p.key.split(".")[-1] == key.split(".")[-1]]
         hint = f"did you mean {' or '.join(near)}?" if near else "`hearout policies` lists all keys"
         raise ValueError(f"policy {policy.name!r} has no parameter {key!r}; {hint}")
     low, high, unit = found.metadata["low"], found.metadata["high"], found.metadata["unit"]
     try:
         number = float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{key} takes a number from {low:g} to {high:g} {unit}, not {value!r}".rstrip()) from None
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
     if isinstance(value, bool) or not low <= number <= high:
-        raise ValueError(f"{key} takes a number from {low:g} to {high:g} {unit}".rstrip() + f", not {value!r}")
+        raise ValueError(f"{key} takes a number from {low:g} to {high:g} {unit}".rstrip() + f", not {_shown(value)}")
     return dataclasses.replace(owner, **{name: number})
 
 
+def _shown(value: Any) -> str:
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python likes to print
+        text = "a very large number"
+    return text if len(text) <= 60 else text[:60] + "..."
+
+
 def _flatten(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    if prefix.count(".") > _DEEPEST:
+        raise ValueError(f"{prefix:.40}... is nested too deeply; `hearout policies` lists all keys")
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _flatten(f"{prefix}{key}.", value)
@@ -250,7 +266,7 @@ def preset(name: str) -> Policy:
         ValueError: there is none.
     """
     if name not in PRESETS:
-        raise ValueError(f"no policy named {name!r}; there are: {', '.join(PRESETS)}, or a TOML file (name.toml)")
+        raise ValueError(f"no policy named {_shown(name)}; there are: {', '.join(PRESETS)}, or a TOML file (name.toml)")
     return PRESETS[name]()
 
 
@@ -265,10 +281,17 @@ def load_policy(name: str) -> Policy:
     if not name.endswith(".toml"):
         return preset(name)
     try:
-        data = tomllib.loads(Path(name).read_text("utf-8"))
+        with open(name, "rb") as file:
+            text = file.read(_LARGEST + 1)
     except OSError as error:
         raise ValueError(f"cannot read policy file {name}: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    if len(text) > _LARGEST:
+        raise ValueError(f"policy file {name} is larger than {_LARGEST} bytes; a policy has some hundred")
+    try:
+        data = tomllib.loads(text.decode("utf-8"))
+    except RecursionError:
+        raise ValueError(f"policy file {name} is nested too deeply") from None
+    except ValueError as error:  # TOML, UTF-8, or an integer of more digits than Python reads
         raise ValueError(f"policy file {name} is not valid TOML: {error}") from None
     try:
         return Policy.from_dict(data)

@@ -131,3 +131,31 @@ def test_the_provider_has_more_time_than_it_takes_by_its_own_defaults() -> None:
     assert rule.silence > 3.0, "the longest max_endpoint_delay_ms of Soniox"
     assert rule.silence + rule.patience > 5.0, "eot_timeout_ms of Flux"
     assert preset("provider").max_silence > rule.silence + rule.patience
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (".".join(["a"] * 5000) + " = 1", "is nested too deeply"),
+        ("[" + ".".join(["a"] * 5000) + "]", "is nested too deeply"),
+        ("a = " + "[" * 5000 + "]" * 5000, "is nested too deeply"),
+        ("a = " + "{b=" * 5000 + "1" + "}" * 5000, "is nested too deeply"),
+        ("max_turn = " + "9" * 5000, "is not valid TOML: Exceeds the limit"),
+        ("max_turn = " + "9" * 4000, "max_turn takes a number from 1 to 3600 s, not 999"),
+        (f'max_turn = "{"9" * 4000}"', "max_turn takes a number from 1 to 3600 s, not '999"),
+        ("a" * 100_000 + " = 1", "has no parameter 'aaa"),
+        (f'base = "{"a" * 100_000}"', "no policy named 'aaa"),
+        (f'language = "{"a" * 100_000}"', "no word lists for language 'aaa"),
+        ("#" * 1_000_001, "is larger than 1000000 bytes; a policy has some hundred"),
+    ],
+    ids=["dots", "table", "lists", "tables", "5000 digits", "4000 digits", "text", "key", "base", "language", "large"],
+)
+def test_what_is_deep_or_long_in_a_file_is_one_short_line(tmp_path: Path, text: str, complaint: str) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(text + "\n")
+    with pytest.raises(ValueError, match=r"odd\.toml") as caught:
+        load_policy(str(path))
+    line = str(caught.value)
+    assert complaint in line
+    assert len(line) < len(str(path)) + 400
+    assert "\n" not in line

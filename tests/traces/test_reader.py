@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -266,3 +267,50 @@ def test_redaction_keeps_everything_but_the_words() -> None:
 def test_redaction_keeps_end_marks() -> None:
     tokens = {"tokens": [{"text": " yes", "is_final": True}, {"text": "<end>", "is_final": True}]}
     assert [token["text"] for token in redacted(tokens)["tokens"]] == [" xxx", "<end>"]
+
+
+@pytest.mark.parametrize("digits", [300, 301, 4000, 5000])
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"t": %s, "end": true}',
+        '{"t": 1, "vad": "start", "audio": %s}',
+        '{"t": 1, "vad": "start", "channel": %s}',
+        '{"on": "finalize", "after": %s, "stt": {}}',
+    ],
+)
+def test_a_number_that_no_float_holds_is_one_short_line(line: str, digits: int) -> None:
+    with pytest.raises(UsageError) as caught:
+        parse_trace([HEADER, line % ("9" * digits)], "call.jsonl")
+    assert str(caught.value).startswith("call.jsonl:2: ")
+    assert len(str(caught.value)) < 200
+
+
+@pytest.mark.parametrize("name", ["t", "kind", "key"])
+def test_what_is_long_is_cut(name: str) -> None:
+    long = "k" * 100_000
+    line = {"t": {"t": long}, "kind": {"t": 1, "app": long}, "key": {"t": 1, "end": True, long: 1}}[name]
+    with pytest.raises(UsageError) as caught:
+        parse_trace([HEADER, json.dumps(line)], "call.jsonl")
+    assert len(str(caught.value)) < 300
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no /dev/zero")
+def test_a_file_without_end_is_no_trace() -> None:
+    with pytest.raises(UsageError, match=r"^/dev/zero:1: a line of more than 10000000 characters"):
+        read_trace("/dev/zero")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no modes")
+def test_only_its_owner_can_read_a_trace(tmp_path: Path) -> None:
+    umask = os.umask(0o022)
+    try:
+        with Recorder(tmp_path / "call.jsonl", Header("deepgram")):
+            pass
+        (tmp_path / "old.jsonl").touch(0o644)  # somebody wants it so
+        with Recorder(tmp_path / "old.jsonl", Header("deepgram")):
+            pass
+    finally:
+        os.umask(umask)
+    modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("call.jsonl", "old.jsonl")]
+    assert modes == [0o600, 0o644]

@@ -27,10 +27,10 @@ A trace holds no audio and no keys. With ``redact`` it holds no words either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, cast
+from typing import IO, Any, cast
 
 from hearout.errors import UsageError
 from hearout.fields import Fields, object_of, refuse, shown
@@ -76,6 +76,7 @@ __all__ = [
     "redacted",
 ]
 
+_LONGEST_LINE = 10_000_000  # characters; a message of a provider has 1 MB at most, and JSON may spell a byte with six
 EVENTS: Mapping[str, type] = {
     cls.type: cls
     for cls in (
@@ -98,12 +99,18 @@ def read_trace(path: str | Path) -> Trace:
         UsageError: the file cannot be read, or a line is not what it must be (``FILE:LINE: ...``).
     """
     try:
-        text = Path(path).read_bytes().decode("utf-8-sig")
+        with open(path, encoding="utf-8-sig", newline="\n") as file:
+            return parse_trace(_lines(file), str(path))
     except OSError as error:
         raise UsageError(f"{path}: cannot read the trace: {error.strerror or error}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{path}: not a trace: a trace is JSON Lines in UTF-8") from None
-    return parse_trace(text.split("\n"), str(path))
+
+
+def _lines(file: IO[str]) -> Iterator[str]:
+    """The lines of a file, and of none that is endless (/dev/zero) more than fits into memory."""
+    while line := file.readline(_LONGEST_LINE):
+        yield line
 
 
 def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
@@ -123,6 +130,8 @@ def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
         if not text.strip():
             continue
         try:
+            if len(text) >= _LONGEST_LINE:
+                refuse(f"a line of more than {_LONGEST_LINE} characters; no record is so long")
             line = _Line(object_of(text), number)
             if header is None:
                 header = _header(line)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,8 @@ class Recorder:
     """Writes the records of a session, each as it happens, so that a crash leaves a readable trace.
 
     Args:
-        target: a path, which is created or overwritten, or an open text file, which stays open.
+        target: a path, which is created (for its owner alone to read: it holds what people said) or overwritten, or
+            an open text file, which stays open.
         header: line 1.
         redact: write no words: see `redacted`.
 
@@ -38,7 +40,7 @@ class Recorder:
                 # A line at a time: some hundred bytes now and then, no work for a thread. The backslash form of
                 # half a surrogate pair, which UTF-8 cannot hold, happens to be the JSON form too.
                 self._file: IO[str] = open(  # noqa: SIM115 (closed by `close`)
-                    target, "w", encoding="utf-8", errors="backslashreplace", buffering=1, newline="\n"
+                    target, "w", encoding="utf-8", errors="backslashreplace", buffering=1, newline="\n", opener=_private
                 )
             except OSError as error:
                 raise UsageError(f"{target}: cannot write the trace: {error.strerror or error}") from None
@@ -92,6 +94,10 @@ class Recorder:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 # What a replay needs to read. All other strings are masked, so that a field nobody thought of does not leak.
