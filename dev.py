@@ -22,7 +22,12 @@ COMMANDS = {
     "test": ("dev", [["-m", "pytest", "-n", "auto", "--dist", "worksteal"]]),
     "lint": (
         "dev",
-        [["-m", "ruff", "format", "--check"], ["-m", "ruff", "check"], ["-m", "mypy"]],
+        [
+            ["-m", "ruff", "format", "--check"],
+            ["-m", "ruff", "check"],
+            ["-c", "from importlinter.cli import lint_imports_command as main; main(['--no-cache'])"],
+            ["-m", "mypy"],
+        ],
     ),
     # Into build/site.
     "docs": ("docs", [["-m", "zensical", "build", "--clean", "--strict"]]),

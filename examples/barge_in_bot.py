@@ -14,8 +14,8 @@ from typing import Any
 import trio
 from speech import Speech
 
-import hearout as tw
-from hearout.sources.microphone import Microphone
+import hearout
+from hearout.sources import Microphone
 
 MENU = "Coffee, tea and hot chocolate, small or large; cake with apples or with cherries, which my colleague made this "
 MENU += "morning; and until ten o'clock fresh bread with cheese, with honey or with jam. What may I bring you?"
@@ -25,9 +25,9 @@ def answer_to(text: str) -> str:
     return MENU if "order" in text else f"You said: {text}."
 
 
-async def converse(source: tw.AudioSource, transcriber: tw.Dialect, **options: Any) -> None:
+async def converse(source: hearout.AudioSource, transcriber: hearout.Dialect, **options: Any) -> None:
     """Until the audio ends; ``options`` are those of `open_session`."""
-    async with tw.open_session(source, transcriber, **options) as session, trio.open_nursery() as nursery:
+    async with hearout.open_session(source, transcriber, **options) as session, trio.open_nursery() as nursery:
 
         def tell(line: str) -> None:
             print(f"{session.now:6.2f} s  {line}", flush=True)
@@ -43,22 +43,22 @@ async def converse(source: tw.AudioSource, transcriber: tw.Dialect, **options: A
         draft: Speech | None = None
         async for event in session:
             match event:
-                case tw.TurnPredicted(text=text):
+                case hearout.TurnPredicted(text=text):
                     tell(f"an answer is prepared to: {text}")
                     draft = Speech(nursery, answer_to(text), heard)
-                case tw.TurnResumed() if draft:
+                case hearout.TurnResumed() if draft:
                     tell("the user goes on, that answer is dropped")
                     draft.drop()
                     draft = None
-                case tw.TurnUpdated(interrupts=True) | tw.TurnStarted(agent_speaking=False) if answer:
+                case hearout.TurnUpdated(interrupts=True) | hearout.TurnStarted(agent_speaking=False) if answer:
                     answer.halt()  # the user has more to say than "okay", or spoke first
-                case tw.TurnAbandoned() | tw.TurnCompleted(backchannel=True) if answer:
+                case hearout.TurnAbandoned() | hearout.TurnCompleted(backchannel=True) if answer:
                     tell(f"that was nothing: {getattr(event, 'text', 'no words')}")
                     if draft:
                         draft.drop()
                     draft = None
                     answer.go()
-                case tw.TurnCompleted(text=text):
+                case hearout.TurnCompleted(text=text):
                     tell(f"user: {text}")
                     if answer:
                         answer.drop()
@@ -67,13 +67,13 @@ async def converse(source: tw.AudioSource, transcriber: tw.Dialect, **options: A
 
 
 async def main(path: str) -> None:
-    source = Microphone() if path == "mic" else tw.paced(tw.FileSource(path))
-    async with tw.local_server() as url:
-        await converse(source, tw.Deepgram("any-key", url, source.sample_rate))
+    source = Microphone() if path == "mic" else hearout.paced(hearout.FileSource(path))
+    async with hearout.local_server() as url:
+        await converse(source, hearout.Deepgram("any-key", url, source.sample_rate))
 
 
 if __name__ == "__main__":
     try:
         trio.run(main, sys.argv[1] if len(sys.argv) == 2 else sys.exit(__doc__))
-    except (tw.HearoutError, KeyboardInterrupt) as error:
+    except (hearout.HearoutError, KeyboardInterrupt) as error:
         sys.exit(f"barge_in_bot: {str(error) or 'stopped'}")

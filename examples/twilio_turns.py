@@ -17,7 +17,7 @@ import numpy as np
 import trio
 
 from hearout import Deepgram, TurnCompleted, TurnUpdated, open_session
-from hearout.sources.twilio import TwilioCall, serve_twilio, signed_by_twilio, to_mulaw
+from hearout.sources import TwilioCall, serve_twilio, signed_by_twilio, to_mulaw
 
 # 0.4 s of 440 Hz, where a bot would play its speech.
 TONE = to_mulaw((4000 * np.sin(np.arange(3200) / 8000 * 2 * np.pi * 440)).astype("<i2").tobytes())

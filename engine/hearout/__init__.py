@@ -13,16 +13,10 @@ from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Session
 from hearout.session.session import Session, SessionEvent, open_session, webrtc_gate
 from hearout.sources import AudioSource, FileSource, PushSource, RawSource, paced, stdin_source
 from hearout.sttserver.local import local_server
-from hearout.traces.checker import check
-from hearout.traces.reader import parse_trace, read_trace
-from hearout.traces.recorder import Recorder
-from hearout.traces.records import Header, Trace
-from hearout.traces.replayer import Replayed, replay
-from hearout.transcribers.base import Dialect
-from hearout.transcribers.deepgram import Deepgram
-from hearout.transcribers.flux import Flux
-from hearout.transcribers.soniox import Soniox
+from hearout.traces import Header, Recorder, Replayed, Trace, check, parse_trace, read_trace, replay
+from hearout.transcribers import Deepgram, Dialect, Flux, Soniox
 from hearout.vad import SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector
+from hearout.version import __version__
 from hearout_policies import (
     PRESETS,
     Ending,
@@ -114,6 +108,7 @@ __all__ = [
     "Wait",
     "WebRtcDetector",
     "Word",
+    "__version__",
     "as_dict",
     "check",
     "load_policy",

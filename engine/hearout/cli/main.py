@@ -13,12 +13,12 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import PackageNotFoundError, version
 
 from hearout.cli import doctor, listen, policies, replay, serve, tune
 from hearout.cli.output import complain
 from hearout.errors import SessionError, UsageError, leaves_of
 from hearout.sttserver import command
+from hearout.version import __version__
 
 __all__ = ["main"]
 
@@ -54,7 +54,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="hearout", description="Tells when a user has finished a turn, and what the user said."
     )
-    parser.add_argument("--version", action="version", version=f"hearout {_version()}")
+    parser.add_argument("--version", action="version", version=f"hearout {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     listen.register(subparsers)
     replay.register(subparsers)
@@ -70,13 +70,6 @@ def _parser() -> argparse.ArgumentParser:
     command.add_arguments(stt_server)
     stt_server.set_defaults(run=command.run)
     return parser
-
-
-def _version() -> str:
-    try:
-        return version("hearout")
-    except PackageNotFoundError:  # run from a source tree
-        return "(not installed)"
 
 
 def _explain(error: BaseException) -> int:

@@ -1,6 +1,6 @@
 """The rules that a policy is made of."""
 
-from hearout_policies.rules.base import NEVER, Rule, Verdict
+from hearout_policies.rules.base import NEVER, Rule, Verdict, param
 from hearout_policies.rules.endpointing import Endpointing
 from hearout_policies.rules.finalize_on_silence import FinalizeOnSilence
 from hearout_policies.rules.provider_end import ProviderEnd
@@ -17,4 +17,5 @@ __all__ = [
     "UtteranceEnd",
     "Verdict",
     "Wait",
+    "param",
 ]
