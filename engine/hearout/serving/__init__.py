@@ -11,13 +11,15 @@ from hearout.serving.authorise import Authorise, bearer_token, is_loopback, own_
 from hearout.serving.limits import Limits
 from hearout.serving.listening import address_of, listen
 from hearout.serving.peer import Peer, ProtocolError
-from hearout.serving.reception import Arrival, Reception, Upgrade
+from hearout.serving.reception import Arrival, Line, Reception, Upgrade
 from hearout.serving.server import WebSocketServer, serve_websockets
+from hearout.serving.text import one_line
 
 __all__ = [
     "Arrival",
     "Authorise",
     "Limits",
+    "Line",
     "Peer",
     "ProtocolError",
     "Reception",
@@ -27,6 +29,7 @@ __all__ = [
     "bearer_token",
     "is_loopback",
     "listen",
+    "one_line",
     "own_pages_only",
     "serve_websockets",
 ]

@@ -14,6 +14,7 @@ from hearout.serving.admission import Admission, Visitor
 from hearout.serving.authorise import Upgrade
 from hearout.serving.limits import Limits
 from hearout.serving.protocol import ServerProtocol
+from hearout.serving.text import one_line
 
 __all__ = ["Arrival", "Line", "Reception", "Upgrade"]
 
@@ -21,7 +22,6 @@ _log = logging.getLogger(__name__)
 
 _READ = 2**14  # bytes
 _FAREWELL = 1.0  # seconds
-_MOST_TOLD = 300  # characters of a line in the log
 
 Headers = Sequence[tuple[bytes, bytes]]
 
@@ -163,13 +163,7 @@ class Reception:
             return
         more = f" (and {self._untold} more such lines)" if self._untold else ""
         self._quiet_until, self._untold = now + 1.0, 0
-        _log.warning("%s: %s%s", self._name, cut(line), more)
-
-
-def cut(text: str, most: int = _MOST_TOLD) -> str:
-    """``text`` in one line of at most so many characters, without anything that a terminal would obey."""
-    text = "".join(c if c.isprintable() else " " for c in text[: most + 1])
-    return text if len(text) <= most else text[:most] + "..."
+        _log.warning("%s: %s%s", self._name, one_line(line), more)
 
 
 def _upgrade(request: WebSocketRequest, remote: str) -> Upgrade:

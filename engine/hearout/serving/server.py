@@ -15,7 +15,8 @@ from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
 from hearout.serving.peer import Peer, ProtocolError
-from hearout.serving.reception import Arrival, Reception, cut
+from hearout.serving.reception import Arrival, Reception
+from hearout.serving.text import one_line
 
 __all__ = ["Handler", "WebSocketServer", "serve_websockets"]
 
@@ -74,7 +75,7 @@ class WebSocketServer:
             if not isinstance(error, HearoutError):
                 _log.exception("%s: %s: the handler failed", self._name, peer.upgrade.remote)
                 return 1011, "internal error"
-            _log.warning("%s: %s: %s", self._name, peer.upgrade.remote, cut(str(error)))
+            _log.warning("%s: %s: %s", self._name, peer.upgrade.remote, one_line(str(error)))
             return (error.code if isinstance(error, ProtocolError) else 1011), str(error)
         return 1000, ""
 
