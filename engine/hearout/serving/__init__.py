@@ -11,13 +11,14 @@ from hearout.serving.authorise import Authorise, bearer_token, is_loopback, own_
 from hearout.serving.limits import Limits
 from hearout.serving.listening import address_of, listen
 from hearout.serving.peer import Peer, ProtocolError
-from hearout.serving.reception import Arrival, Reception, Upgrade
+from hearout.serving.reception import Arrival, Line, Reception, Upgrade
 from hearout.serving.server import WebSocketServer, serve_websockets
 
 __all__ = [
     "Arrival",
     "Authorise",
     "Limits",
+    "Line",
     "Peer",
     "ProtocolError",
     "Reception",

@@ -22,7 +22,6 @@ _log = logging.getLogger(__name__)
 
 _READ = 2**14  # bytes
 _FAREWELL = 1.0  # seconds
-_MOST_TOLD = 300  # characters of a line in the log
 
 Headers = Sequence[tuple[bytes, bytes]]
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import math
 import os
 import signal
@@ -13,7 +12,7 @@ from pathlib import Path
 import trio
 
 from hearout.errors import UsageError
-from hearout.serving import is_loopback
+from hearout.serving import address_of, is_loopback, listen
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS
 from hearout.sttserver.recogniser.pool import RecogniserFailed, RecogniserPool
 from hearout.sttserver.script import Script
@@ -34,6 +33,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--token",
         help=f"the key clients must send; required when HOST is not this machine alone. Better put it into "
         f"{TOKEN_VARIABLE}: a command line is seen by every user of the machine",
+    )
+    parser.add_argument(
+        "--connections",
+        type=int,
+        default=20,
+        metavar="N",
+        help="at the same time, the rest is refused; each channel of its own counts (default: %(default)s)",
     )
     parser.add_argument(
         "--sentences",
@@ -80,6 +86,10 @@ def run(args: argparse.Namespace) -> int:
 
 async def _main(args: argparse.Namespace) -> Exception | None:
     """Serve until told to stop; returns what made that impossible."""
+    if args.connections < 1:
+        return UsageError(f"--connections {args.connections}: there must be at least 1")
+    if not is_loopback(args.host) and not args.token:
+        return UsageError(f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE} or --token")
     async with trio.open_nursery() as nursery:
         pool = RecogniserPool(nursery, sentences=args.sentences)
         try:
@@ -91,8 +101,9 @@ async def _main(args: argparse.Namespace) -> Exception | None:
                 script=script,
                 refuse=args.refuse,
                 idle_timeout=args.idle_timeout,
+                connections=args.connections,
             )
-            listeners = await _listen(args)
+            listeners = await listen(args.port, args.host)
             if script is None and args.refuse is None:
                 await pool.warm_up()
         except (UsageError, RecogniserFailed) as error:
@@ -102,27 +113,10 @@ async def _main(args: argparse.Namespace) -> Exception | None:
             nursery.start_soon(trio.serve_listeners, server.serve, listeners)
             if args.until_eof:
                 nursery.start_soon(_cancel_at_eof, nursery.cancel_scope)
-            host, port, *_ = listeners[0].socket.getsockname()
-            address = f"[{host}]" if ":" in host else host
-            print(f"listening on ws://{address}:{port}{server.paths[0]}", flush=True)
+            print(f"listening on ws://{address_of(listeners[0])}{server.paths[0]}", flush=True)
             async for _ in signals:
                 nursery.cancel_scope.cancel()
     return None
-
-
-async def _listen(args: argparse.Namespace) -> list[trio.SocketListener]:
-    if not is_loopback(args.host) and not args.token:
-        raise UsageError(f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE} or --token")
-    if not 0 <= args.port <= 65_535:
-        raise UsageError(f"--port {args.port} is not a port: give one from 0 to 65535")
-    # "localhost" may stand for two addresses, which with port 0 would get a port each.
-    host = "127.0.0.1" if args.host == "localhost" else args.host
-    try:
-        return await trio.open_tcp_listeners(args.port, host=host)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise UsageError(f"port {args.port} is in use: give another with --port, or 0 for a free one") from None
-        raise UsageError(f"cannot listen on {args.host} port {args.port}: {error.strerror or error}") from None
 
 
 async def _cancel_at_eof(scope: trio.CancelScope) -> None:

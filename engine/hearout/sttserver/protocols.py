@@ -11,6 +11,7 @@ from hearout.sttserver.deepgram.stream import V1Stream
 from hearout.sttserver.flux.options import parse_flux_options
 from hearout.sttserver.flux.stream import FluxScript, FluxStream
 from hearout.sttserver.script import Script
+from hearout.sttserver.soniox.options import SLUGS
 from hearout.sttserver.soniox.stream import SonioxScript, SonioxStream
 from hearout.sttserver.steps import Refused, Stream
 
@@ -69,21 +70,10 @@ def _deepgram_refusal(refused: Refused, request_id: str) -> dict[str, object]:
     return {"err_code": refused.code, "err_msg": refused.detail, "request_id": request_id}
 
 
-_SONIOX_KINDS = {
-    400: "invalid_request",
-    401: "unauthenticated",
-    402: "organization_balance_exhausted",
-    403: "permission_denied",
-    429: "limit_exceeded",
-    500: "internal_error",
-    503: "service_unavailable",
-}
-
-
 def _soniox_refusal(refused: Refused, request_id: str) -> dict[str, object]:
     return {
         "error_code": refused.status,
-        "error_type": _SONIOX_KINDS.get(refused.status, refused.code.lower()),
+        "error_type": SLUGS.get(refused.status, refused.code.lower()),
         "error_message": refused.detail,
         "request_id": request_id,
     }

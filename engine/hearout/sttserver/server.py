@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import hmac
 import json
-import sys
+import math
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 
 import trio
-from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketRequest, wrap_server_stream
+from trio_websocket import WebSocketConnection
 
 from hearout.errors import UsageError
+from hearout.serving import Arrival, Limits, Line, Reception, Upgrade, own_pages_only
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS, Handshake, Protocol
 from hearout.sttserver.recogniser.pool import Recogniser, RecogniserFailed, RecogniserPool
 from hearout.sttserver.script import Script
@@ -20,8 +22,9 @@ from hearout.sttserver.steps import Ask, Close, Decode, Drop, Refused, Send, Ste
 
 __all__ = ["SttServer"]
 
-_HANDSHAKE_TIMEOUT = 10.0  # seconds
-_CLOSE_TIMEOUT = 5.0
+_CLOSE_TIMEOUT = 5.0  # seconds
+_SEND_TIMEOUT = 10.0
+_MOST_MESSAGE = 2**20  # bytes
 # No more than this much of a message goes to a recogniser at a time, so that the results of a long one come as they
 # fall due: half a second of linear16 at 16 kHz.
 _PIECE = 16_000
@@ -33,10 +36,12 @@ class SttServer:
     Args:
         pool: where the recognisers come from.
         protocols: serve these only; None: all, or the one of the script.
-        token: the one key to accept; None: any that is not empty.
+        token: the one key to accept; None: any that is not empty, but not from pages of other sites.
         script: answer with this trace; no recogniser is needed then.
         refuse: an HTTP status with which every handshake is refused.
         idle_timeout: seconds after which a quiet client is sent away; None: as the provider does.
+        connections: at the same time; one of which several channels are transcribed apart counts as that many. Who
+            comes later gets 429.
 
     Raises:
         UsageError: the script is of none of the protocols.
@@ -51,6 +56,7 @@ class SttServer:
         script: Script | None = None,
         refuse: int | None = None,
         idle_timeout: float | None = None,
+        connections: int = 100,
     ) -> None:
         protocols = PROTOCOLS if protocols is None else protocols
         if script is not None:
@@ -63,6 +69,9 @@ class SttServer:
         self._script = script
         self._refuse = refuse
         self._idle_timeout = idle_timeout
+        # A client that hears the answer to a ping must know that the audio before it was taken: nothing may queue up.
+        limits = Limits(connections=connections, message=_MOST_MESSAGE, queue=0)
+        self._reception = Reception(self._answer, limits, "stt-server")
 
     @property
     def paths(self) -> list[str]:
@@ -71,112 +80,119 @@ class SttServer:
 
     async def serve(self, transport: trio.abc.Stream) -> None:
         """Serve one connection to its end. What goes wrong in it is its own affair, not the server's."""
-        try:
-            async with transport, trio.open_nursery() as nursery:
-                with trio.fail_after(_HANDSHAKE_TIMEOUT):
-                    # A client that hears the answer to a ping must know that the audio before it was taken, so
-                    # nothing may queue up here.
-                    line = _Line(transport)
-                    stream = trio.StapledStream(transport, line)
-                    request = await wrap_server_stream(nursery, stream, message_queue_size=0)
-                await self._answer(request, line)
-                nursery.cancel_scope.cancel()
-        except* (ConnectionClosed, trio.BrokenResourceError, trio.TooSlowError):
-            pass  # the client went away
-        except* Exception as group:
-            print(f"hearout stt-server: connection failed: {group.exceptions[0]!r}", file=sys.stderr, flush=True)
+        await self._reception.serve(transport)
 
-    async def _answer(self, request: WebSocketRequest, line: _Line) -> None:
+    async def _answer(self, arrival: Arrival) -> None:
         created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-        path, _, query = request.path.partition("?")
-        handshake = Handshake(query, str(uuid.uuid4()), created, _key(request), self._accepts, self._idle_timeout)
+        path, _, query = arrival.upgrade.path.partition("?")
+        key = _key(arrival.upgrade)
+        handshake = Handshake(query, str(uuid.uuid4()), created, key, self._accepts, self._idle_timeout)
         protocol = self._protocols.get(path)
         try:
             if self._refuse is not None:
                 raise Refused(self._refuse, *REFUSALS[self._refuse])
             if protocol is None:
                 raise Refused(404, "NOT_FOUND", f"there is no {path} here, only {', '.join(self._protocols)}")
+            if self._token is None and not own_pages_only(arrival.upgrade):
+                raise Refused(403, "INSUFFICIENT_PERMISSIONS", "pages of other sites may not connect without a token")
             stream = protocol.open(handshake, self._script)
-            async with self._pool.lend(stream.channels) as recognisers:
-                headers = [(b"dg-request-id", handshake.request_id.encode())]
-                websocket = await request.accept(extra_headers=headers)
-                await _Conversation(websocket, line, stream, recognisers).run()
+            headers = [(b"dg-request-id", handshake.request_id.encode())]
+            if not stream.authorised:
+                return await self._introduce(arrival, stream, headers)
+            async with self._recognisers(arrival, stream) as recognisers:
+                websocket = await arrival.accept(headers)
+                return await _Conversation(websocket, arrival.line, stream).run(recognisers)
         except Refused as refused:
-            await _reject(request, refused, protocol or PROTOCOLS["deepgram"], handshake.request_id)
-        except (UsageError, RecogniserFailed) as error:  # something is not installed, or does not start any more
-            assert protocol is not None
-            unavailable = Refused(503, "SERVICE_UNAVAILABLE", str(error))
-            await _reject(request, unavailable, protocol, handshake.request_id)
+            return await _reject(arrival, refused, protocol or PROTOCOLS["deepgram"], handshake.request_id)
+
+    async def _introduce(self, arrival: Arrival, stream: Stream, headers: Sequence[tuple[bytes, bytes]]) -> None:
+        """The key comes with the first message. Until then it is a stranger, and has no recogniser."""
+        conversation = _Conversation(await arrival.accept(headers), arrival.line, stream)
+        arrival.visitor.scope.deadline = math.inf  # the stream has a patience of its own
+        if not await conversation.begin():
+            return
+        try:
+            async with self._recognisers(arrival, stream) as recognisers:
+                await conversation.run(recognisers)
+        except Refused as refused:
+            await conversation.end(stream.refuse(refused))
+
+    @asynccontextmanager
+    async def _recognisers(self, arrival: Arrival, stream: Stream) -> AsyncIterator[Sequence[Recogniser]]:
+        """The places of a connection, and its recognisers."""
+        if not arrival.admit(max(1, stream.channels)):
+            raise Refused(429, *REFUSALS[429])
+        async with AsyncExitStack() as stack:
+            try:
+                recognisers = await stack.enter_async_context(self._pool.lend(stream.channels))
+            except (UsageError, RecogniserFailed) as error:  # something is not installed, or does not start any more
+                raise Refused(503, "SERVICE_UNAVAILABLE", str(error)) from None
+            yield recognisers
 
     def _accepts(self, key: str) -> bool:
         return bool(key) and (self._token is None or hmac.compare_digest(key.encode(), self._token.encode()))
 
 
-def _key(request: WebSocketRequest) -> str | None:
-    # WebSocketRequest gives header names in lower case.
-    value = next((value for name, value in request.headers if name == b"authorization"), b"")
-    scheme, _, key = value.decode("latin-1").partition(" ")
+def _key(upgrade: Upgrade) -> str | None:
+    scheme, _, key = upgrade.headers.get("authorization", "").partition(" ")
     return key.strip() or None if scheme.lower() in ("token", "bearer") else None
 
 
-async def _reject(request: WebSocketRequest, refused: Refused, protocol: Protocol, request_id: str) -> None:
-    await request.reject(
+async def _reject(arrival: Arrival, refused: Refused, protocol: Protocol, request_id: str) -> None:
+    await arrival.reject(
         refused.status,
-        extra_headers=[
+        [
             (b"dg-request-id", request_id.encode()),
             (b"dg-error", refused.detail.encode("ascii", "backslashreplace")),
             (b"content-type", b"application/json"),
         ],
-        body=json.dumps(protocol.refusal(refused, request_id)).encode(),
+        json.dumps(protocol.refusal(refused, request_id)).encode(),
     )
-
-
-class _Line(trio.abc.ReceiveStream):
-    """What comes from a client. trio-websocket answers pings by itself and tells nobody; here they are seen.
-
-    Attributes:
-        heard_at: when the last of it came, on trio's clock.
-    """
-
-    def __init__(self, transport: trio.abc.ReceiveStream) -> None:
-        self.heard_at = trio.current_time()
-        self._transport = transport
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        data = await self._transport.receive_some(max_bytes)
-        self.heard_at = trio.current_time()
-        return data
-
-    async def aclose(self) -> None:
-        await self._transport.aclose()
 
 
 class _Conversation:
     """Carries out the steps of one stream. Strictly in order: the next message is read when the last is done."""
 
-    def __init__(
-        self, websocket: WebSocketConnection, line: _Line, stream: Stream, recognisers: Sequence[Recogniser]
-    ) -> None:
+    def __init__(self, websocket: WebSocketConnection, line: Line, stream: Stream) -> None:
         self._websocket = websocket
         self._line = line
         self._stream = stream
-        self._recognisers = recognisers
+        self._recognisers: Sequence[Recogniser] = ()
 
-    async def run(self) -> None:
+    async def begin(self) -> bool:
+        """Listen until it is known who the client is; False when it is gone."""
+        open_ = True
+        while open_ and not self._stream.authorised:
+            open_ = await self._listen()
+        return open_
+
+    async def run(self, recognisers: Sequence[Recogniser]) -> None:
+        """From here to the end."""
+        self._recognisers = recognisers
         open_ = await self._perform(self._stream.opening())
         while open_:
-            message: str | bytes | None = None
-            began = trio.current_time()
-            with trio.move_on_after(self._stream.idle_timeout):
-                message = await self._websocket.get_message()
-            if (heard := self._line.heard_at) >= began:
-                open_ = await self._perform(self._stream.wait(heard - began))
-                self._stream.alive()
-                began = heard
-            open_ = open_ and await self._perform(self._stream.wait(trio.current_time() - began))
-            for part in _parts(message):
-                if open_:
-                    open_ = await self._perform(self._stream.receive(part))
+            open_ = await self._listen()
+
+    async def end(self, steps: Sequence[Step]) -> None:
+        """The last steps."""
+        await self._perform(steps)
+
+    async def _listen(self) -> bool:
+        """One message, or so long a quiet that something is due; False when the connection is closed."""
+        message: str | bytes | None = None
+        began = trio.current_time()
+        with trio.move_on_after(self._stream.idle_timeout):
+            message = await self._websocket.get_message()
+        open_ = True
+        if (heard := self._line.heard_at) >= began:
+            open_ = await self._perform(self._stream.wait(heard - began))
+            self._stream.alive()
+            began = heard
+        open_ = open_ and await self._perform(self._stream.wait(trio.current_time() - began))
+        for part in _parts(message):
+            if open_:
+                open_ = await self._perform(self._stream.receive(part))
+        return open_
 
     async def _perform(self, steps: Sequence[Step]) -> bool:
         """Returns False when the connection is closed."""
@@ -201,7 +217,8 @@ class _Conversation:
         except* RecogniserFailed:
             end, last, outboxes = self._stream.failed(), [], {}
         for text in [text for outbox in outboxes.values() for text in outbox] + [send.text for send in last]:
-            await self._websocket.send_message(text)
+            with trio.fail_after(_SEND_TIMEOUT):  # who does not read for so long is gone
+                await self._websocket.send_message(text)
         if isinstance(end, Close):
             with trio.move_on_after(_CLOSE_TIMEOUT):
                 await self._websocket.aclose(end.code, end.reason)

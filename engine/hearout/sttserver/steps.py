@@ -91,9 +91,13 @@ class Stream(Protocol):
     """One connection, as a protocol sees it.
 
     Attributes:
+        authorised: the client has shown a key; where that may come with the first message, nothing is done before.
         channels: how many recognisers it needs.
         idle_timeout: seconds from now after which `wait` is due although the client sent nothing.
     """
+
+    @property
+    def authorised(self) -> bool: ...
 
     @property
     def channels(self) -> int: ...
@@ -115,6 +119,9 @@ class Stream(Protocol):
 
     def report(self, ask: Ask, words: Sequence[HeardWord]) -> list[str]:
         """The messages to send now that the answer is here."""
+
+    def refuse(self, refused: Refused) -> list[Step]:
+        """How to hang up when it was connected before it was authorised, and now cannot be served."""
 
     def failed(self) -> Close:
         """How to hang up when the recogniser is gone."""

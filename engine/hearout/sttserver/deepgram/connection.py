@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hearout.sttserver.deepgram.options import V1Options
-from hearout.sttserver.steps import Ask, Close, Drop, HeardWord, Send, Step
+from hearout.sttserver.steps import Ask, Close, Drop, HeardWord, Refused, Send, Step
 
 __all__ = ["MODEL_INFO", "MODEL_UUID", "V1Connection", "to_json"]
 
@@ -35,6 +35,7 @@ class V1Connection(ABC):
         idle_timeout: seconds without a message of the client after which it is sent away; None: Deepgram's 12.
     """
 
+    authorised = True  # or it would have been refused
     channels: int
 
     def __init__(self, options: V1Options, request_id: str, created: str, *, idle_timeout: float | None = None) -> None:
@@ -123,6 +124,9 @@ class V1Connection(ABC):
 
     def alive(self) -> None:
         return  # Deepgram wants a KeepAlive
+
+    def refuse(self, refused: Refused) -> list[Step]:
+        return [Close(1011, refused.detail)]
 
     def failed(self) -> Close:
         return Close(1011, "the recogniser of this server stopped; connect again")

@@ -42,6 +42,7 @@ class _Connection(ABC):
         idle_timeout: seconds without a message or a ping; None: Flux's 60.
     """
 
+    authorised = True  # or it would have been refused
     channels: int
 
     def __init__(self, options: FluxOptions, request_id: str, *, idle_timeout: float | None = None) -> None:
@@ -118,6 +119,9 @@ class _Connection(ABC):
 
     def alive(self) -> None:
         self._quiet = 0.0  # there is no KeepAlive here; Flux wants pings
+
+    def refuse(self, refused: Refused) -> list[Step]:
+        return [Close(1011, refused.detail)]
 
     def failed(self) -> Close:
         return Close(1011, "the recogniser of this server stopped; connect again")

@@ -10,7 +10,18 @@ from typing import Any
 from hearout.audio import AudioFormat, Encoding
 from hearout.writing import printable
 
-__all__ = ["SonioxError", "SonioxOptions", "parse_start"]
+__all__ = ["SLUGS", "SonioxError", "SonioxOptions", "parse_start"]
+
+SLUGS = {
+    400: "invalid_request",
+    401: "unauthenticated",
+    402: "organization_balance_exhausted",
+    403: "permission_denied",
+    429: "limit_exceeded",
+    500: "internal_error",
+    503: "service_unavailable",
+}
+"""What an error is called, by its number."""
 
 _FORMATS: Mapping[str, Encoding] = {"pcm_s16le": "linear16", "mulaw": "mulaw", "alaw": "alaw"}
 

@@ -15,8 +15,8 @@ from typing import Any
 from hearout.sttserver.recogniser.listener import Listener
 from hearout.sttserver.recogniser.pcm import PcmReader
 from hearout.sttserver.script import Play, Script
-from hearout.sttserver.soniox.options import SonioxError, SonioxOptions, parse_start
-from hearout.sttserver.steps import Ask, Close, Drop, HeardWord, Send, Step
+from hearout.sttserver.soniox.options import SLUGS, SonioxError, SonioxOptions, parse_start
+from hearout.sttserver.steps import Ask, Close, Drop, HeardWord, Refused, Send, Step
 
 __all__ = ["SonioxScript", "SonioxStream"]
 
@@ -43,7 +43,7 @@ class _Connection(ABC):
         self, request_id: str, authorised: bool, accepts: Callable[[str], bool], *, idle_timeout: float | None = None
     ) -> None:
         self._request_id = request_id
-        self._authorised = authorised
+        self.authorised = authorised
         self._accepts = accepts
         self._idle_timeout = _IDLE_TIMEOUT if idle_timeout is None else idle_timeout
         self._quiet = 0.0  # seconds since the last message of the client
@@ -88,16 +88,19 @@ class _Connection(ABC):
             return self._control(message)
         except SonioxError as error:
             return self._fail(error)
+        except Refused as refused:
+            return self.refuse(refused)
 
     def _start(self, message: str | bytes) -> None:
         if not isinstance(message, str):
             raise SonioxError(400, "invalid_request", "Start request must be a text message.")
         options = parse_start(message)
-        if options.key is not None and self._authorised:
+        if options.key is not None and self.authorised:
             raise SonioxError(400, "invalid_request", "The key stands in the handshake and in the start request.")
-        if not self._authorised and (options.key is None or not self._accepts(options.key)):
+        if not self.authorised and (options.key is None or not self._accepts(options.key)):
             detail = "Missing API key." if options.key is None else "Incorrect API key provided."
             raise SonioxError(401, "unauthenticated", detail)
+        self.authorised = True
         self._begin(options)
         self._options = options
 
@@ -124,6 +127,10 @@ class _Connection(ABC):
 
     def alive(self) -> None:
         return  # Soniox wants a keepalive
+
+    def refuse(self, refused: Refused) -> list[Step]:
+        kind = SLUGS.get(refused.status, refused.code.lower())
+        return self._fail(SonioxError(refused.status, kind, refused.detail))
 
     def failed(self) -> Close:
         return Close(1011, "the recogniser of this server stopped; connect again")
@@ -255,25 +262,31 @@ class SonioxScript(_Connection):
         idle_timeout: float | None = None,
     ) -> None:
         super().__init__(request_id, authorised, accepts, idle_timeout=idle_timeout)
-        self._play: Play = script.open()
+        self._script = script
+        # Strangers do not get the part of the script that waits for the next connection.
+        self._play: Play | None = script.open() if authorised else None
 
     def _begin(self, options: SonioxOptions) -> None:
         self._audio = options.audio
+        self._play = self._play or self._script.open()
 
     @property
     def idle_timeout(self) -> float:
-        return min(self._play.patience, super().idle_timeout)
+        return super().idle_timeout if self._play is None else min(self._play.patience, super().idle_timeout)
 
     def wait(self, seconds: float) -> list[Step]:
-        return self._play.wait(seconds) + super().wait(seconds)
+        return (self._play.wait(seconds) if self._play is not None else []) + super().wait(seconds)
 
     def _hear(self, audio: bytes) -> list[Step]:
+        assert self._play is not None
         return self._play.hear(self._bytes // self._audio.frame_bytes / self._audio.sample_rate)
 
     def _finalize(self) -> list[Step]:
+        assert self._play is not None
         return self._play.finalize()
 
     def _tail(self) -> list[Step]:
+        assert self._play is not None
         steps = self._play.tail()
         if any(isinstance(step, Drop) or (isinstance(step, Send) and _finished(step)) for step in steps):
             return steps
