@@ -163,7 +163,7 @@ class Reception:
             return
         more = f" (and {self._untold} more such lines)" if self._untold else ""
         self._quiet_until, self._untold = now + 1.0, 0
-        _log.warning("%s: %s%s", self._name, printable(line, _MOST_TOLD), more)
+        _log.warning("%s: %s%s", self._name, printable(line, 300), more)
 
 
 def _upgrade(request: WebSocketRequest, remote: str) -> Upgrade:
