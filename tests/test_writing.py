@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hearout.writing import finite, printable, shown
+from hearout.fields import finite
+from hearout.writing import printable, shown
 
 #: What a terminal obeys, or cannot encode.
 HOSTILE = [

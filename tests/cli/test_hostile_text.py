@@ -59,7 +59,7 @@ def test_tokens() -> None:
 
 @pytest.mark.parametrize("option", [[], ["--explain"], ["--check"], ["--check", "--explain"]], ids=str)
 def test_a_replay(run: Callable[..., tuple[int, str]], option: list[str]) -> None:
-    records = [{"t": 1.2, "stt": results(f"yes{ESCAPES}please")}, {"t": 9.0, "end": True}]
+    records: list[dict[str, Any]] = [{"t": 1.2, "stt": results(f"yes{ESCAPES}please")}, {"t": 9.0, "end": True}]
     status, plain = run([records[0] | {"stt": results("yes please")}, *records[1:]], "replay", *option)
     again, printed = run(records, "replay", *option)
     assert (status, len(printed.splitlines())) == (again, len(plain.splitlines()))

@@ -216,7 +216,7 @@ def test_strangers_keep_nobody_out(addresses: str, act: Any, tls: bool) -> None:
 @pytest.mark.parametrize("kind", SERVERS)
 def test_with_the_limits_as_they_are(kind: str) -> None:
     """20 silent connections once locked `serve` up, and 100 `serve_twilio`."""
-    server = SERVERS[kind](listen, authorise=WELCOME)  # type: ignore[operator]
+    server = SERVERS[kind](listen, authorise=WELCOME)
 
     async def main() -> None:
         with trio.fail_after(30):
@@ -241,6 +241,7 @@ def test_the_token_is_looked_at_before_the_places(run_virtual: Callable[..., Any
 
 def test_a_stranger_that_hangs_up_has_left(run_virtual: Callable[..., Any]) -> None:
     async def main() -> None:
+        began = trio.current_time()
         server = websocket_server(listen)
         for head in (b"", REQUEST):
             async with trio.open_nursery() as nursery:
@@ -251,13 +252,7 @@ def test_a_stranger_that_hangs_up_has_left(run_virtual: Callable[..., Any]) -> N
                 await ours.send_eof()
         assert trio.current_time() == began
 
-    async def timed() -> None:
-        nonlocal began
-        began = trio.current_time()
-        await main()
-
-    began = 0.0
-    run_virtual(timed)
+    run_virtual(main)
 
 
 def test_a_drip_is_no_sign_of_life(run_virtual: Callable[..., Any]) -> None:

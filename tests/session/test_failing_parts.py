@@ -192,7 +192,7 @@ def test_a_rule_that_returns_nonsense_is_named(hear: Hear, case: str) -> None:
 
 
 def test_a_rule_that_fails_in_a_call_of_the_application_ends_the_session_and_not_the_call(hear: Hear) -> None:
-    on = []
+    on: list[bool] = []
     policy = Policy(rules=(Silence(), Odd(lambda turn: broken(turn) if on else Verdict(), 1)))
 
     def meddle(session: Any, event: Any) -> None:
@@ -321,7 +321,7 @@ def test_a_source_that_cannot_be_closed_loses_no_words(hear: Hear) -> None:
             return self
 
         async def __anext__(self) -> bytes:
-            return await anext(self._chunks)  # type: ignore[no-any-return]
+            return await anext(self._chunks)
 
         async def aclose(self) -> None:
             raise OSError("the device does not answer")

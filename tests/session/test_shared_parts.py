@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from hearout import Deepgram, Flux, PushSource, Soniox, open_session
+from hearout import Deepgram, Flux, PushSource, Soniox, TurnCompleted, open_session
 from hearout.errors import UsageError
 from tests.kit.provider import Plan, Provider, Source, audio
 
@@ -43,7 +43,7 @@ def test_deepgram_remembers_nothing_and_may_be_shared(run_virtual: Run) -> None:
         async def one(number: int) -> None:
             provider = Provider(nursery, [WORDS], [Plan()])
             async with open_session(Source(4.0), transcriber, vad=None, connect=provider.connect) as session:
-                texts[number] = [event.text async for event in session if event.type == "turn_completed"]
+                texts[number] = [event.text async for event in session if isinstance(event, TurnCompleted)]
 
         async with trio.open_nursery() as nursery, trio.open_nursery() as sessions:
             sessions.start_soon(one, 0)
@@ -74,7 +74,7 @@ def test_a_push_source_that_was_heard_is_not_heard_again(run_virtual: Run, realt
         provider = Provider(nursery, [WORDS], [Plan()])
         options: Any = {"connect": provider.connect, "vad": None, "realtime": realtime}
         async with open_session(source, Deepgram("a-key"), **options) as session:
-            return [event.text async for event in session if event.type == "turn_completed"]
+            return [event.text async for event in session if isinstance(event, TurnCompleted)]
 
     async def main() -> None:
         source = PushSource()

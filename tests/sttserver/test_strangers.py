@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from hearout.nursery import leaves_of
+from hearout.errors import leaves_of
 from hearout.sttserver.command import add_arguments, run
 from hearout.sttserver.protocols import PROTOCOLS
 from hearout.sttserver.recogniser.pool import Recogniser, RecogniserFailed, RecogniserPool
