@@ -46,15 +46,16 @@ class WebRtcDetector:
     WebRTC's detector judges by absolute level: steady noise at -25 dBFS is "speech" for ever, at -35 dBFS it
     never is. So the gain stage follows the noise floor, and where that is above ``noise_target`` turns the signal
     down until it is not. It never turns up: speech at -45 dBFS is still heard, and more gain would also bring
-    up the echo of the agent and the people next door. Those are also why a frame far below the loudness of
-    recent speech is not speech, whatever WebRTC's detector says: in a telephone call with cross-talk at -55 dBFS
-    this took 8 of 10 false starts away.
+    up the echo of the agent and the people next door. Because of these a frame far below the loudness of recent
+    speech is not speech, whatever WebRTC's detector says: in a telephone call with cross-talk at -55 dBFS this took
+    8 of 10 false starts away.
 
     Args:
         sample_rate: 8000, 16000, 32000 or 48000 Hz.
         aggressiveness: 0 (hears speech in everything) to 3 (misses the most, above all on quiet lines).
         frame_ms: 10, 20 or 30.
-        noise_target: the level in dBFS, well below the -35 of above because real noise moves; None: no gain.
+        noise_target: the level in dBFS to which noise is turned down: well below -35, because real noise moves.
+            None: no gain.
 
     Raises:
         UsageError: a parameter that WebRTC's detector does not know.
@@ -106,7 +107,7 @@ class WebRtcDetector:
         self._count = 0
         # Arrays, not lists: hundreds of calls go over these fifty times a second, and must find them in few places.
         self._recent = array("d", bytes(8 * self._window))  # the levels of the window, each at its number modulo that
-        self._sorted = array("d")  # the same, in order
+        self._sorted = array("d")  # the levels of the window, in order
         self._loudness = 0.0
         self._loudness_step = 10 ** (-self.LOUDNESS_FALL * frame_ms / 1000 / 10)
         self._range = 10 ** (-self.SPEECH_RANGE / 10)
@@ -215,7 +216,7 @@ class SpeechGate:
         self._suspected = False  # they were told of
         self._start = 0.0
         self._last = 0.0  # end of the last speech frame
-        self._end = 0.0  # the same, without the tail
+        self._end = 0.0  # end of the last speech frame, without the tail
         self.speaking = False
 
     @property

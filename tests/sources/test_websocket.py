@@ -327,13 +327,16 @@ KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
         b"GET / HTTP/1.1\r\n" + UPGRADE + b"X: " + bytes(range(1, 32)) + b"\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + b"X: y\r\n" * 20_000 + b"\r\n",
         b"POST / HTTP/1.1\r\nContent-Length: -1\r\n\r\n",
+        b"GET / HTTP/1.1\r\n\x00" + b"z" * 10_000 + b": y\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + UPGRADE + KEY + b"Authorization: \xff\xfe\r\n\r\n",
         b"GET / HTTP/1.1\r\n" + UPGRADE + KEY + b"\r\n" + b"\xff" * 300,  # no frames afterwards
         b"GET / HTTP/1.1\r\n" + UPGRADE + KEY + b"\r\n" + b"\x81\x7f\xff" + bytes(13),  # one without end
         b"GET / HTTP/1.1\r\n" + UPGRADE + KEY + b"\r\n" + b"\x81\x82\0\0\0\0\xc3\x28",  # text that is no UTF-8
     ],
 )
-def test_nonsense_harms_nobody_else(request_bytes: bytes, run_virtual: Callable[..., Any]) -> None:
+def test_nonsense_harms_nobody_else(
+    request_bytes: bytes, run_virtual: Callable[..., Any], caplog: pytest.LogCaptureFixture
+) -> None:
     async def main() -> None:
         server = websocket_server(nothing, limits=Limits(connections=1))
         async with trio.open_nursery() as nursery:
@@ -348,6 +351,7 @@ def test_nonsense_harms_nobody_else(request_bytes: bytes, run_virtual: Callable[
             assert await caller.listen() == (1000, "")
 
     run_virtual(main)
+    assert all(len(record.getMessage()) < 500 and record.getMessage().isprintable() for record in caplog.records)
 
 
 def test_a_bug_in_the_hook_lets_nobody_in_and_the_server_goes_on(

@@ -218,7 +218,7 @@ class _Patient:
         return _refused(name, 401, status, headers)
 
     async def bad_query(self) -> Finding:
-        """So is a parameter that cannot be."""
+        """A parameter that cannot be is refused in a way that hearout knows for final."""
         address = self._dialect.address().replace("encoding=linear16", "encoding=no-such-thing")
         return _refused("bad query", 400, *await self._handshake(self._dialect, address))
 

@@ -72,7 +72,8 @@ class HearoutSTT(stt.STT[Literal["turn_event"]]):
         transcriber: the provider's dialect: one channel, 8000 or 16000 Hz, to which LiveKit brings the audio. It is
             copied for each connection of LiveKit's.
         policy, vad: as in `hearout.open_session`.
-        link: likewise; by default the first connection has as much time as LiveKit's connection options allow.
+        link: as in `hearout.open_session`; by default the first connection has as much time as LiveKit's connection
+            options allow.
         recorder: makes the recorder of one stream, which is closed with it: ``lambda: Recorder(path, header)``.
 
     Raises:

@@ -111,9 +111,9 @@ class Flux:
     # Of this connection; `opening` starts them anew.
     _open: bool = field(default=False, init=False, repr=False)  # Flux is in a turn
     _heard: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: how far it has listened
-    _quiet: float = field(default=0.0, init=False, repr=False)  # ... and up to here no word of the turn was heard
+    _quiet: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: so far no word of the turn
     _turn: int | None = field(default=None, init=False, repr=False)  # its turn_index
-    _final: float = field(default=0.0, init=False, repr=False)  # ... and how far that is final
+    _final: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: so far is the turn final
     _configuring: bool = field(default=False, init=False, repr=False)  # a Configure is not answered yet
 
     def __post_init__(self) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from typing import Any
+from functools import cache
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from hearout.errors import UsageError
@@ -34,9 +36,20 @@ def check_url(provider: str, url: str, variable: str) -> None:
 
 
 def check_types(provider: str, options: Any) -> None:
-    """Every field of the dataclass ``options`` has the type it is declared with; other types are not looked at."""
-    for f in fields(options):
-        _check_type(provider, f.name, str(f.type), getattr(options, f.name))
+    """Every field of the dataclass ``options`` has the type it is declared with.
+
+    Looked at are bool, int, float, str (which must not be empty), ``Sequence[str]`` and ``Mapping[str, Any]``, each by
+    itself or with None; the class checks what is declared otherwise.
+    """
+    for name, kind, or_none in _declared(options.__class__):
+        value = getattr(options, name)
+        if (value is None and or_none) or _FITS[kind](value):
+            continue
+        if kind is str and value == "":
+            raise UsageError(f"{provider}: {name} must not be empty")
+        named = kind.__name__ if isinstance(kind, type) else str(kind).replace("collections.abc.", "")
+        named = named.replace("typing.", "") + " | None" * or_none
+        raise UsageError(f"{provider}: {name} must be of type {named}, not {shown(value)}")
 
 
 def check_range(provider: str, name: str, value: float | None, least: float, most: float) -> None:
@@ -45,20 +58,37 @@ def check_range(provider: str, name: str, value: float | None, least: float, mos
         raise UsageError(f"{provider}: {name} must be {least:g} to {most:g}, not {value:g}")
 
 
-def _check_type(provider: str, name: str, kind: str, value: object) -> None:
-    number = not isinstance(value, bool)
-    fits = {
-        "bool": isinstance(value, bool),
-        "int": isinstance(value, int) and number,
-        "float": isinstance(value, (int, float)) and number,
-        "str": isinstance(value, str) and value != "",
-        "Sequence[str]": isinstance(value, Sequence)
+def _is_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def _is_texts(value: object) -> bool:
+    return (
+        isinstance(value, Sequence)
         and not isinstance(value, str)
-        and all(isinstance(v, str) and v for v in value),
-        "Mapping[str, Any]": isinstance(value, Mapping) and all(isinstance(k, str) for k in value),
-    }
-    base = kind.removesuffix(" | None")
-    if base == "str" and value == "":
-        raise UsageError(f"{provider}: {name} must not be empty")
-    if base in fits and not fits[base] and not (value is None and kind.endswith("None")):
-        raise UsageError(f"{provider}: {name} must be of type {kind}, not {shown(value)}")
+        and all(isinstance(item, str) and item for item in value)
+    )
+
+
+_FITS: Mapping[Any, Callable[[object], bool]] = {
+    bool: lambda value: isinstance(value, bool),
+    int: lambda value: _is_number(value) and isinstance(value, int),
+    float: _is_number,
+    str: lambda value: isinstance(value, str) and value != "",
+    Sequence[str]: _is_texts,
+    Mapping[str, Any]: lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),
+}
+
+
+@cache
+def _declared(options: type) -> Sequence[tuple[str, Any, bool]]:
+    """By field: its name, its type if that is one of `_FITS`, and whether it may be None."""
+    hints = get_type_hints(options)
+    found = []
+    for f in fields(options):
+        hint = hints[f.name]
+        kinds = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        known = [kind for kind in kinds if kind is not NoneType]
+        if len(known) == 1 and known[0] in _FITS:
+            found.append((f.name, known[0], len(kinds) > 1))
+    return found

@@ -47,7 +47,7 @@ def number_of(data: dict[str, Any], key: str) -> float | None:
 
 
 def time_of(data: dict[str, Any], key: str) -> float:
-    """As `number_of`, for a field that must be there."""
+    """``data[key]``, a time or length as `number_of` takes it, in a field that must be there."""
     value = number_of(data, key)
     if value is None:
         raise ValueError(f'"{key}" is missing')

@@ -66,9 +66,9 @@ class Soniox:
         region: where the key's project is: "us", "eu" or "jp".
         enable_endpoint_detection: Soniox sends ``<end>`` when the speaker seems to have finished.
         max_endpoint_delay_ms: most time from the end of speech to ``<end>``, 500 to 3000; Soniox's default: 2000.
-        endpoint_sensitivity: -1 to 1; higher: more endpoints, sooner. From stt-rt-v5 on; so is the next.
+        endpoint_sensitivity: -1 to 1; higher: more endpoints, sooner. From stt-rt-v5 on.
         endpoint_latency_adjustment_level: 0 to 3; higher: endpoints sooner, more splits, slightly worse words.
-            What to tune first.
+            From stt-rt-v5 on; what to tune first.
         trailing_silence_ms: told with every finalize: so much silence was sent before it, and Soniox need not
             add it. The policy's ``finalize_after`` at most.
         context: a text, or an object with general, text, terms, translation_terms; at most 10000 characters.

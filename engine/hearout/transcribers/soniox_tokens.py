@@ -44,8 +44,8 @@ class TokenReader:
         self.missed = False
         # Times are seconds of the connection's clock.
         self._final = 0.0  # audio up to here is final
-        self._reach = 0.0  # the last interim result ended here
-        self._pending = False  # ... and had words
+        self._reach = 0.0  # here the last interim result ended
+        self._pending = False  # the last interim result had words
         self._blank = False  # the last final token ended with a blank
         self._fresh = True  # no final token since the last marker
 
