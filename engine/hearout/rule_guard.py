@@ -9,7 +9,7 @@ from hearout.errors import SessionError
 from hearout_policies.policy import Policy
 from hearout_policies.rules import Rule, Verdict
 from hearout_policies.rules.base import NEVER
-from hearout_policies.turn import TurnView
+from hearout_policies.view import TurnView
 
 __all__ = ["GuardedRule", "guarded"]
 

@@ -24,7 +24,7 @@ from hearout.errors import SessionError, UsageError
 from hearout.traces.reader import parse_trace
 from hearout_policies import Policy
 from hearout_policies.rules import Silence, Verdict
-from hearout_policies.turn import TurnView
+from hearout_policies.view import TurnView
 from tests.kit.provider import RATE, Plan, Provider, Source, audio
 
 Run = Callable[..., Any]

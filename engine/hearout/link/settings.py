@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from hearout.transcribers.base import WireMessage
-from hearout_policies.signals import Signal
+from hearout_policies.signals import REPLAY_SPEED, Signal
 
 __all__ = ["LinkOwner", "LinkSettings", "LinkStats"]
 
@@ -34,7 +34,7 @@ class LinkSettings:
 
     message: float = 0.1
     keep: float = 60.0
-    replay_speed: float | None = 1.25
+    replay_speed: float | None = REPLAY_SPEED
     handshake: float = 5.0
     first_budget: float = 10.0
     budget: float = 60.0

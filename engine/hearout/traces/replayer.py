@@ -118,7 +118,7 @@ class _Replay:
                 self._connected = True
                 origin = item.audio or 0.0
                 self._hearing.begin(origin)
-                self._tell(None, signals.LinkRestored(at, origin))
+                self._tell(None, signals.LinkRestored(at, origin, item.speed))
             case AudioStall():
                 self._tell(item.channel, signals.AudioStalled(at, item.heard))
             case AgentChange():
