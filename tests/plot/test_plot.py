@@ -11,7 +11,7 @@ import pytest
 from hearout.errors import UsageError
 from hearout.plot.picture import plot
 from hearout.plot.timeline import Span, Timeline, arrange
-from hearout.traces.reader import Trace
+from hearout.traces.records import Trace
 from hearout.traces.replayer import replay
 from tests.traces.test_replayer import ORDER, answered, make, result, voice
 

@@ -13,7 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearout.errors import UsageError
-from hearout.traces.reader import (
+from hearout.traces.reader import parse_trace, read_trace
+from hearout.traces.recorder import Recorder, redacted
+from hearout.traces.records import (
     AgentChange,
     Answer,
     AppCall,
@@ -24,12 +26,8 @@ from hearout.traces.reader import (
     Header,
     LinkChange,
     Received,
-    Recorder,
     Sent,
     VoiceChange,
-    parse_trace,
-    read_trace,
-    redacted,
 )
 
 HEADER = '{"hearout_trace": 1, "stt": "deepgram", "channels": 2, "vad": true}'

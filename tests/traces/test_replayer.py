@@ -14,7 +14,8 @@ from hearout.cli import replay as replay_command
 from hearout.errors import UsageError
 from hearout.traces.checker import check
 from hearout.traces.explainer import explain
-from hearout.traces.reader import Trace, parse_trace
+from hearout.traces.reader import parse_trace
+from hearout.traces.records import Trace
 from hearout.traces.replayer import Replayed, replay
 from hearout_policies import Policy
 from hearout_policies.events import Finalize, Timings, TurnCompleted, as_dict

@@ -37,7 +37,6 @@ from typing import IO, Any, cast
 
 from hearout.errors import UsageError
 from hearout.fields import Fields, object_of, refuse, shown
-from hearout.traces.recorder import Recorder, redacted
 from hearout.traces.records import (
     VERSION,
     AgentChange,
@@ -59,26 +58,7 @@ from hearout.transcribers.registry import PROVIDERS
 from hearout_policies import events
 from hearout_policies.signals import REPLAY_SPEED
 
-__all__ = [
-    "AgentChange",
-    "Answer",
-    "AppCall",
-    "AudioEnd",
-    "AudioStall",
-    "Bounds",
-    "Expected",
-    "Header",
-    "LinkChange",
-    "Received",
-    "Record",
-    "Recorder",
-    "Sent",
-    "Trace",
-    "VoiceChange",
-    "parse_trace",
-    "read_trace",
-    "redacted",
-]
+__all__ = ["parse_trace", "read_trace"]
 
 _LONGEST_LINE = 10_000_000  # characters; a message of a provider has 1 MB at most, and JSON may spell a byte with six
 EVENTS: Mapping[str, type] = {
