@@ -9,7 +9,7 @@ from wsproto.utilities import LocalProtocolError
 from hearout.errors import HearoutError, SessionError
 from hearout.serving.authorise import Upgrade
 from hearout.serving.limits import Limits
-from hearout.serving.reception import Arrival
+from hearout.serving.reception import Applicant
 
 __all__ = ["Peer", "ProtocolError"]
 
@@ -35,7 +35,7 @@ class ProtocolError(HearoutError):
 class Peer:
     """The other side of one connection. Not made by hand: a `WebSocketServer` gives it to its handler."""
 
-    def __init__(self, arrival: Arrival, websocket: WebSocketConnection, limits: Limits) -> None:
+    def __init__(self, arrival: Applicant, websocket: WebSocketConnection, limits: Limits) -> None:
         self.upgrade: Upgrade = arrival.upgrade
         self.limits = limits
         self._arrival = arrival

@@ -16,7 +16,7 @@ from hearout.serving.limits import Limits
 from hearout.serving.protocol import ServerProtocol
 from hearout.writing import printable
 
-__all__ = ["Arrival", "Line", "Reception", "Upgrade"]
+__all__ = ["Applicant", "Line", "Reception", "Upgrade"]
 
 _log = logging.getLogger(__name__)
 
@@ -73,7 +73,7 @@ class Line(trio.abc.Stream):
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class Applicant:
     """Somebody who has said what it wants, and waits for the answer."""
 
     upgrade: Upgrade
@@ -97,7 +97,7 @@ class Arrival:
         await self._request.reject(status, extra_headers=list(headers), body=body)
 
 
-Answer = Callable[[Arrival], Awaitable[None]]
+Answer = Callable[[Applicant], Awaitable[None]]
 
 
 class Reception:
@@ -126,7 +126,7 @@ class Reception:
                     request = await self._request(nursery, line, protocol)
                     if request is not None:
                         upgrade = _upgrade(request, remote)
-                        arrival = Arrival(upgrade, line, protocol, visitor, nursery, request, self._admission)
+                        arrival = Applicant(upgrade, line, protocol, visitor, nursery, request, self._admission)
                         await self._answer(arrival)
                     if protocol.failure is not None:
                         await line.farewell()

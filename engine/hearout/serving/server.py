@@ -15,7 +15,7 @@ from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
 from hearout.serving.peer import Peer, ProtocolError
-from hearout.serving.reception import Arrival, Reception
+from hearout.serving.reception import Applicant, Reception
 from hearout.writing import printable
 
 __all__ = ["Handler", "WebSocketServer", "serve_websockets"]
@@ -53,7 +53,7 @@ class WebSocketServer:
         """Serve one connection to its end."""
         await self._reception.serve(transport)
 
-    async def _answer(self, arrival: Arrival) -> None:
+    async def _answer(self, arrival: Applicant) -> None:
         if not self._authorise(arrival.upgrade):
             return await self._refuse(arrival, 403)
         if not arrival.admit():
@@ -62,7 +62,7 @@ class WebSocketServer:
         arrival.nursery.start_soon(peer._watch)
         return await peer._close(*await self._handle(peer))
 
-    async def _refuse(self, arrival: Arrival, status: int) -> None:
+    async def _refuse(self, arrival: Applicant, status: int) -> None:
         self._reception.complain(f"{arrival.upgrade.remote} refused with {status}")
         await arrival.reject(status)
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import trio
 
 from hearout.errors import UsageError
-from hearout.serving import address_of, is_loopback, listen
+from hearout.serving import address_of, is_loopback
+from hearout.serving.listening import listen
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS
 from hearout.sttserver.recogniser.pool import RecogniserFailed, RecogniserPool
 from hearout.sttserver.script import Script

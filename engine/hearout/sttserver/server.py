@@ -14,7 +14,8 @@ import trio
 from trio_websocket import WebSocketConnection
 
 from hearout.errors import UsageError
-from hearout.serving import Arrival, Limits, Line, Reception, Upgrade, own_pages_only
+from hearout.serving import Limits, Upgrade, own_pages_only
+from hearout.serving.reception import Applicant, Line, Reception
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS, Handshake, Protocol
 from hearout.sttserver.recogniser.pool import Recogniser, RecogniserFailed, RecogniserPool
 from hearout.sttserver.script import Script
@@ -82,7 +83,7 @@ class SttServer:
         """Serve one connection to its end. What goes wrong in it is its own affair, not the server's."""
         await self._reception.serve(transport)
 
-    async def _answer(self, arrival: Arrival) -> None:
+    async def _answer(self, arrival: Applicant) -> None:
         created = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         path, _, query = arrival.upgrade.path.partition("?")
         key = _key(arrival.upgrade)
@@ -105,7 +106,7 @@ class SttServer:
         except Refused as refused:
             return await _reject(arrival, refused, protocol or PROTOCOLS["deepgram"], handshake.request_id)
 
-    async def _introduce(self, arrival: Arrival, stream: Stream, headers: Sequence[tuple[bytes, bytes]]) -> None:
+    async def _introduce(self, arrival: Applicant, stream: Stream, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """The key comes with the first message. Until then it is a stranger, and has no recogniser."""
         conversation = _Conversation(await arrival.accept(headers), arrival.line, stream)
         arrival.visitor.scope.deadline = math.inf  # the stream has a patience of its own
@@ -118,7 +119,7 @@ class SttServer:
             await conversation.end(stream.refuse(refused))
 
     @asynccontextmanager
-    async def _recognisers(self, arrival: Arrival, stream: Stream) -> AsyncIterator[Sequence[Recogniser]]:
+    async def _recognisers(self, arrival: Applicant, stream: Stream) -> AsyncIterator[Sequence[Recogniser]]:
         """The places of a connection, and its recognisers."""
         if not arrival.admit(max(1, stream.channels)):
             raise Refused(429, *REFUSALS[429])
@@ -138,7 +139,7 @@ def _key(upgrade: Upgrade) -> str | None:
     return key.strip() or None if scheme.lower() in ("token", "bearer") else None
 
 
-async def _reject(arrival: Arrival, refused: Refused, protocol: Protocol, request_id: str) -> None:
+async def _reject(arrival: Applicant, refused: Refused, protocol: Protocol, request_id: str) -> None:
     await arrival.reject(
         refused.status,
         [
