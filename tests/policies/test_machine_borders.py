@@ -96,6 +96,13 @@ def test_a_forced_end_asks_once() -> None:
     assert one(run(*signals, settled, AppCommand(1.85, "force_end"))).at == 1.85
 
 
+def test_a_forced_end_asks_for_no_more_than_an_answer_brought() -> None:
+    answered = [final(1.5, "call me", 0.5, 1.2), Tick(2.8), final(2.9, "", 1.2, 2.7, ff=True)]
+    outputs = run(*answered, AppCommand(2.95, "force_end"), policy=Policy().replace({"silence.plain.hold": 3}))
+    assert len(of(Finalize, outputs)) == 1
+    assert (one(outputs).at, one(outputs).reason) == (2.95, "force_end")
+
+
 def test_a_forced_end_asks_nobody_who_is_not_there() -> None:
     outputs = run(starts(0.6), interim(1.5, "can you", 0.5, 1.4), LinkLost(1.6), AppCommand(1.8, "force_end"))
     assert not of(Finalize, outputs)
@@ -105,6 +112,20 @@ def test_a_forced_end_asks_nobody_who_is_not_there() -> None:
 def test_clear_forgets_a_forced_end() -> None:
     outputs = run(AppCommand(0.1, "force_end"), AppCommand(0.2, "clear"), starts(0.6), interim(1.0, "yes", 0.5, 0.9))
     assert one(outputs).reason != "force_end"
+
+
+def test_clear_abandons_the_turn() -> None:
+    machine = TurnMachine(channel=1)
+    machine.handle(starts(0.6))
+    assert machine.handle(AppCommand(1.6, "clear")) == [TurnAbandoned(1, 1, 1.6, "cleared")]
+    assert machine.handle(AppCommand(1.7, "clear")) == []
+
+
+@pytest.mark.parametrize(("end", "texts"), [(2.1, []), (2.3, ["wait"])])
+def test_the_middle_of_a_word_says_whether_it_was_cleared(end: float, texts: list[str]) -> None:
+    cleared = [starts(0.6), AppCommand(1.6, "clear")]
+    outputs = run(*cleared, Transcript(2.4, (Word("wait", 1.0, end),), 0.0, 2.4, is_final=True))
+    assert [c.text for c in of(TurnCompleted, outputs)] == texts
 
 
 def test_clear_drops_the_words_of_what_was_said_before_it_and_no_others() -> None:
