@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -17,18 +16,19 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import trio
 
 from hearout.audio import AudioFormat
+from hearout.cli.ending import Ending, run_until_signal
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.report import JsonReport, Report, TextReport, live
 from hearout.cli.tokens import Tee, TokenListing
 from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.errors import UsageError
-from hearout.nursery import open_background
 from hearout.plot.picture import check_picture, plot
 from hearout.session.core import TraceWriter
 from hearout.session.session import open_session
@@ -103,7 +103,7 @@ def _run(args: argparse.Namespace) -> int:
     source = _source(args)
     _check_outputs(args)
     with _trace_path(args) as trace:
-        status = trio.run(_until_terminated, args, source, policy, trace)
+        status = trio.run(run_until_signal, partial(_listen, args, source, policy, trace))
         if args.plot and not status:
             assert trace is not None
             recorded = read_trace(trace)
@@ -130,22 +130,9 @@ def _check_outputs(args: argparse.Namespace) -> None:
             raise UsageError(f"--plot {args.plot}: cannot be written; name another file for the picture")
 
 
-async def _until_terminated(args: argparse.Namespace, source: OpenSource, policy: Policy, trace: Path | None) -> int:
-    """The session, which SIGTERM ends in good order; returns the exit status."""
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async with open_background() as nursery:
-            nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
-            return await _listen(args, source, policy, trace)
-    print("hearout: terminated", file=sys.stderr)
-    return 128 + signal.SIGTERM
-
-
-async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    await anext(signals)
-    scope.cancel()
-
-
-async def _listen(args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None) -> int:
+async def _listen(
+    args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None, ending: Ending
+) -> int:
     """One session; its exit status. A trace that broke off is a failure, but only of the trace: the turns are told."""
     realtime = args.speed != "max"
     async with AsyncExitStack() as stack:
@@ -169,13 +156,19 @@ async def _listen(args: argparse.Namespace, opened: OpenSource, policy: Policy, 
         audio = paced(source) if realtime and not _is_microphone(args.source) else source  # that sets the pace itself
         session = await stack.enter_async_context(
             open_session(
-                audio, transcriber, policy=policy, recorder=Tee(writers) if writers else None, realtime=realtime
+                ending.of(audio),
+                transcriber,
+                policy=policy,
+                recorder=Tee(writers) if writers else None,
+                realtime=realtime,
             )
         )
+        ending.force_end = session.force_end
         with live(session, report, console, source.duration) if console else nullcontext():
             async for event in session:
                 report.show(event)
-        report.finish()
+        if not ending.applied:
+            report.finish()
         return 1 if recorder is not None and recorder.failed else 0
 
 
