@@ -272,6 +272,18 @@ def test_before_a_voice_detection_that_fails_ends_the_session_its_turns_are_told
     assert TEXT.startswith(heard.texts[0])
 
 
+@pytest.mark.parametrize("realtime", [True, False])
+def test_a_voice_detection_that_fails_at_the_end_of_the_audio_loses_nothing(hear: Hear, realtime: bool) -> None:
+    class Last(SpeechGate):
+        def flush(self) -> Any:
+            raise ArithmeticError("nothing left to flush")
+
+    heard = hear(Source(1.95, live=realtime), vad=lambda rate: Last(WebRtcDetector(rate), rate), realtime=realtime)
+    assert isinstance(heard.error, ArithmeticError)
+    assert (heard.open, heard.texts) == (set(), [TEXT])
+    assert heard.events[-1].at < 4.0  # as at any end of the audio, and not when the safety net says so
+
+
 # -- sources -------------------------------------------------------------------------------------------------------
 
 
