@@ -27,8 +27,8 @@ from benchmarks.capacity.script import FRAME, RATE, load_talk
 from hearout import Deepgram
 from hearout.link.buffer import Coverage, ReplayBuffer
 from hearout.session.clock import SessionClock
-from hearout.session.voice import VOICE
 from hearout.session.session import webrtc_gate
+from hearout.session.voice import VOICE
 from hearout.transcribers.base import Heard
 from hearout_policies.events import Finalize
 from hearout_policies.machine import TurnMachine

@@ -29,6 +29,7 @@ from hearout.link.connection import Connector, masked
 from hearout.link.link import Link
 from hearout.link.settings import LinkSettings
 from hearout.nursery import open_background
+from hearout.session.blame import blame
 from hearout.session.clock import MICRO, SessionClock
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
 from hearout.session.voice import VOICE, Voice
@@ -243,7 +244,7 @@ class SessionCore:
 
     async def _run(self) -> None:
         async with open_background() as nursery:
-            nursery.start_soon(self.link.run)
+            nursery.start_soon(self._run_link)
             if self._realtime:
                 nursery.start_soon(self._keep_time)
             error = await self._ingest()
@@ -258,15 +259,18 @@ class SessionCore:
             if (error := error or self.voice.failure) is not None:
                 raise error
 
+    async def _run_link(self) -> None:
+        with blame(f"the transcriber, {self._transcriber.name}"):
+            await self.link.run()
+
     async def _ingest(self) -> Exception | None:
         """Hear all there is; what went wrong with it, if something did: to us that is the end of the audio, too."""
         error: Exception | None = None
         try:
-            await self._ingest_all()
+            with blame("the source of audio"):
+                await self._ingest_all()
         except Exception as exc:
             error = exc
-            if not isinstance(error, HearoutError) and not hasattr(error, "__notes__"):
-                error.add_note("raised by the source of audio")
         if not self._realtime:
             await self.link.settle()
         return error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from hearout.audio import deinterleave
+from hearout.session.blame import blame
 from hearout.vad import SpeechEdge, SpeechGate
 from hearout_policies.signals import SpeechStarted, SpeechStopped, SpeechSuspected
 
@@ -55,8 +56,8 @@ class Voice:
     def _ask(self, channel: int, question: Callable[..., Sequence[SpeechEdge]], *audio: bytes) -> Sequence[SpeechEdge]:
         if self.failure is None:
             try:
-                return question(*audio)
+                with blame(f"the voice detection of channel {channel}"):
+                    return question(*audio)
             except Exception as error:
-                error.add_note(f"raised by the voice detection of channel {channel}")
                 self.failure = error
         return ()
