@@ -23,8 +23,8 @@ import trio
 from trio_websocket import wrap_server_stream
 
 from hearout.cli import listen
-from hearout.cli.ending import GRACE
 from hearout.cli.main import main
+from hearout.cli.shutdown import GRACE
 from hearout.link.settings import LinkSettings
 from hearout.session.session import open_session
 from tests.kit.commandline import COMMAND, KEY, RATE, Handler, Outcome, Stage, environment, playing, serving, shell

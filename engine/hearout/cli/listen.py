@@ -23,9 +23,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from hearout.audio import AudioFormat
-from hearout.cli.ending import Ending, run_until_signal
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.report import JsonReport, Report, TextReport, live
+from hearout.cli.shutdown import Shutdown, run_until_signal
 from hearout.cli.tokens import Tee, TokenListing
 from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.errors import UsageError
@@ -131,7 +131,7 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
 
 async def _listen(
-    args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None, ending: Ending
+    args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None, shutdown: Shutdown
 ) -> int:
     """One session; its exit status. A trace that broke off is a failure, but only of the trace: the turns are told."""
     realtime = args.speed != "max"
@@ -156,18 +156,18 @@ async def _listen(
         audio = paced(source) if realtime and not _is_microphone(args.source) else source  # that sets the pace itself
         session = await stack.enter_async_context(
             open_session(
-                ending.of(audio),
+                shutdown.of(audio),
                 transcriber,
                 policy=policy,
                 recorder=Tee(writers) if writers else None,
                 realtime=realtime,
             )
         )
-        ending.force_end = session.force_end
+        shutdown.force_end = session.force_end
         with live(session, report, console, source.duration) if console else nullcontext():
             async for event in session:
                 report.show(event)
-        if not ending.applied:
+        if not shutdown.applied:
             report.finish()
         return 1 if recorder is not None and recorder.failed else 0
 

@@ -11,13 +11,13 @@ import trio
 from hearout.nursery import open_background
 from hearout.sources.base import AudioSource
 
-__all__ = ["GRACE", "Ending", "run_until_signal"]
+__all__ = ["GRACE", "Shutdown", "run_until_signal"]
 
 GRACE = 8.0  # seconds for the last words; who sends SIGTERM most often waits for 10 before the kill
 _WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
 
 
-class Ending:
+class Shutdown:
     """Ends audio before its time.
 
     Attributes:
@@ -59,31 +59,31 @@ class Ending:
 
 
 class _Audio:
-    def __init__(self, ending: Ending, source: AudioSource) -> None:
+    def __init__(self, shutdown: Shutdown, source: AudioSource) -> None:
         self.sample_rate, self.channels, self.duration = source.sample_rate, source.channels, source.duration
-        self._ending = ending
+        self._shutdown = shutdown
         self._chunks = aiter(source)
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
 
     async def __anext__(self) -> bytes:
-        return await self._ending.next(self._chunks)
+        return await self._shutdown.next(self._chunks)
 
 
-async def run_until_signal(main: Callable[[Ending], Awaitable[int]]) -> int:
+async def run_until_signal(main: Callable[[Shutdown], Awaitable[int]]) -> int:
     """Run ``main``, which listens; returns the exit status.
 
     SIGTERM or SIGINT ends the audio, and ``main`` has `GRACE` seconds to tell the last turn. A second signal, or one
     before there is audio, ends it at once.
     """
-    ending, status = Ending(), 0
+    shutdown, status = Shutdown(), 0
     caught: list[signal.Signals] = []
 
     async def obey(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
         caught.append(signal.Signals(await anext(signals)))
-        if ending.applies:
-            ending.end()
+        if shutdown.applies:
+            shutdown.end()
             with trio.move_on_after(GRACE):
                 await anext(signals)
         scope.cancel()
@@ -91,7 +91,7 @@ async def run_until_signal(main: Callable[[Ending], Awaitable[int]]) -> int:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_background() as nursery:
             nursery.start_soon(obey, signals, nursery.cancel_scope)
-            status = await main(ending)
+            status = await main(shutdown)
     if not caught:
         return status
     print(f"hearout: {_WORDS[caught[0]]}", file=sys.stderr)
