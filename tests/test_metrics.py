@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 
 from hearout.errors import UsageError
 from hearout.link.settings import LinkStats
@@ -124,10 +125,32 @@ def test_every_event_is_counted(labels: dict[str, str]) -> None:
     for event in EVENTS:
         metrics.observe(event, **labels)
     metrics.finish(LinkStats(connections=2, losses=1, replayed=0.75, lost=2.25, not_understood=4), **labels)
-    assert totals(registry, **labels) == pytest.approx(EXPECTED)
+    lag = {} if labels else {f"hearout_loop_lag_seconds_{part}": 0 for part in ("count", "sum")}  # of the process
+    assert totals(registry, **labels) == pytest.approx(EXPECTED | lag)
     reasons = {"reason": "endpointing", "confirmed": "false"} | labels
     assert registry.get_sample_value("hearout_turns_completed_total", reasons) == 1
     assert registry.get_sample_value("hearout_turn_latency_seconds_bucket", {"le": "0.8"} | labels) == 3
+
+
+def test_the_lag_of_the_loop_is_measured_while_there_is_a_session() -> None:
+    clock = trio.testing.MockClock(autojump_threshold=0)
+    registry = prometheus.CollectorRegistry()
+    metrics = SessionMetrics(registry, ["bot"])
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            provider = Provider(nursery, [SPEECH], [Plan()])
+            async with open_session(Source(9.0), Deepgram(KEY), vad=None, connect=provider.connect) as session:
+                await trio.sleep(3.1)
+                clock.jump(0.65)  # something blocks
+                async for event in session:
+                    metrics.observe(event, bot="orders")
+
+    trio.run(main, clock=clock)
+    count, late = (registry.get_sample_value(f"hearout_loop_lag_seconds_{part}") for part in ("count", "sum"))
+    assert count is not None
+    assert count >= 30
+    assert late == pytest.approx(0.5, abs=0.01)
 
 
 def test_labels_must_be_those_that_were_declared() -> None:

@@ -1,7 +1,7 @@
 """Counters and histograms of sessions for Prometheus. Needs the ``metrics`` extra.
 
-All of it comes from the events a session gives anyway, so it works on a live session, on the events of a replay,
-and behind a queue or a process boundary alike.
+All but the lag of the event loop comes from the events a session gives anyway, so it works on a live session, on the
+events of a replay, and behind a queue or a process boundary alike.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from hearout.extras import needs_extra
+from hearout.lag import listen_to_lag
 from hearout.link.settings import LinkStats
 from hearout.session.core import SessionEvent
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, SessionWarning
@@ -34,6 +35,7 @@ _Metric = TypeVar("_Metric", "Counter", "Histogram")
 _LATENCY = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 5.0, 10.0)
 _ROUND_TRIP = (0.05, 0.1, 0.15, 0.2, 0.25, 0.3, 0.4, 0.5, 0.75, 1.0, 1.5, 2.5)
 _DURATION = (0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0, 30.0, 60.0)
+_LAG = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
 _OUTAGE = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0)
 
 
@@ -87,6 +89,10 @@ class SessionMetrics:
         self._latency = measure("turn_latency_seconds", "From the end of speech to the completed turn.", _LATENCY)
         self._duration = measure("turn_duration_seconds", "From the first to the last speech of a turn.", _DURATION)
         self._round_trip = measure("finalize_round_trip_seconds", "From Finalize to its answer.", _ROUND_TRIP)
+        self._lag = prometheus.Histogram(
+            "hearout_loop_lag_seconds", "How late the event loop wakes.", registry=registry, buckets=_LAG
+        )
+        listen_to_lag(self._lag)
         self._outage = measure("link_outage_seconds", "From a loss to the next connection.", _OUTAGE)
 
     def observe(self, event: SessionEvent, /, **labels: str) -> None:

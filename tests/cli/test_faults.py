@@ -24,6 +24,7 @@ from trio_websocket import wrap_server_stream
 
 from hearout.cli import listen
 from hearout.cli.main import main
+from hearout.cli.shutdown import GRACE
 from hearout.link.settings import LinkSettings
 from hearout.session.session import open_session
 from tests.kit.commandline import COMMAND, KEY, RATE, Handler, Outcome, Stage, environment, playing, serving, shell
@@ -400,3 +401,70 @@ def test_a_signal_while_the_recogniser_starts(session: tuple[subprocess.Popen[st
     assert_all_end(marker)
     done = Outcome(process.returncode, out, err)
     assert (done.status, done.out, done.err) == (STATUS[name][0], "", STATUS[name][1])
+
+
+@unix_only
+@pytest.mark.parametrize("name", STATUS)
+@pytest.mark.parametrize("answers", [True, False], ids=["final", "no final"])
+def test_a_signal_in_a_turn_tells_it(name: str, answers: bool, tmp_path: Path) -> None:
+    """Its last words come with the end of the stream, or else the interim ones must do."""
+
+    async def play(stage: Stage) -> None:
+        await stage.hear(1.0)
+        await stage.say("yes", 0.2, 0.5, final=False)
+        while isinstance(message := await stage.websocket.get_message(), bytes) or "CloseStream" not in message:
+            pass
+        if answers:
+            await stage.say("yes please.", 0.2, 0.9)
+        await stage.websocket.send_message('{"type":"Metadata"}')
+        await stage.websocket.aclose(1000)
+
+    with serving(playing(play)) as options:
+        command = [*COMMAND, "listen", "-", "--json", "--policy", "push_to_talk", *options]  # only the end ends a turn
+        with subprocess.Popen(
+            command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(bytes(2 * RATE * 2))
+            process.stdin.flush()
+            events = []
+            while not events or events[-1]["type"] != "turn_updated" or not events[-1]["text"]:
+                events.append(json.loads(process.stdout.readline()))  # which fails at the end
+            process.send_signal(signal.Signals[name])
+            events += map(json.loads, process.stdout.read().splitlines())  # standard input stays open
+            assert process.stderr is not None
+            err = process.stderr.read().decode().splitlines()
+            assert (process.wait(), err) == STATUS[name]
+    completed = [event for event in events if event["type"] in ("turn_completed", "turn_amended")]
+    assert completed[0]["type"] == "turn_completed"
+    assert completed[-1]["text"] == ("yes please." if answers else "yes")
+
+
+@unix_only
+@pytest.mark.parametrize("name", STATUS)
+def test_a_second_signal_ends_it_at_once(name: str, tmp_path: Path) -> None:
+    async def play(stage: Stage) -> None:
+        await stage.hear(1.0)
+        await stage.say("yes please", 0.2, 0.9, final=False)
+        await trio.sleep_forever()
+
+    with serving(playing(play)) as options:
+        command = [*COMMAND, "listen", "-", "--json", "--policy", "push_to_talk", *options]
+        with subprocess.Popen(
+            command, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(bytes(2 * RATE * 2))
+            process.stdin.flush()
+            while b"yes please" not in (line := process.stdout.readline()):
+                assert line
+            process.send_signal(signal.Signals[name])
+            while b"turn_completed" not in (line := process.stdout.readline()):
+                assert line
+            process.send_signal(signal.SIGTERM)  # while it waits for the last results
+            began = time.monotonic()
+            _, err = process.communicate()
+            assert (process.returncode, err.decode().splitlines()) == STATUS[name]
+            assert time.monotonic() - began < GRACE

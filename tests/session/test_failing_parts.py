@@ -272,6 +272,18 @@ def test_before_a_voice_detection_that_fails_ends_the_session_its_turns_are_told
     assert TEXT.startswith(heard.texts[0])
 
 
+@pytest.mark.parametrize("realtime", [True, False])
+def test_a_voice_detection_that_fails_at_the_end_of_the_audio_loses_nothing(hear: Hear, realtime: bool) -> None:
+    class Last(SpeechGate):
+        def flush(self) -> Any:
+            raise ArithmeticError("nothing left to flush")
+
+    heard = hear(Source(1.95, live=realtime), vad=lambda rate: Last(WebRtcDetector(rate), rate), realtime=realtime)
+    assert isinstance(heard.error, ArithmeticError)
+    assert (heard.open, heard.texts) == (set(), [TEXT])
+    assert heard.events[-1].at < 4.0  # as at any end of the audio, and not when the safety net says so
+
+
 # -- sources -------------------------------------------------------------------------------------------------------
 
 
@@ -329,6 +341,41 @@ def test_a_source_that_cannot_be_closed_loses_no_words(hear: Hear) -> None:
     heard = hear(Stuck(1.95))
     assert isinstance(heard.error, OSError)
     assert heard.texts == [TEXT]
+
+
+@pytest.mark.parametrize("realtime", [True, False])
+@pytest.mark.parametrize("after", [1, 2, 5])
+def test_a_transcriber_of_the_application_that_raises_is_named_and_the_words_are_told(
+    run_virtual: Run, after: int, realtime: bool
+) -> None:
+    class Own(Deepgram):
+        read = 0
+
+        def decode(self, *message: Any) -> Any:
+            self.read += 1
+            if self.read > after:
+                raise KeyError("words")
+            return super().decode(*message)
+
+    async def main() -> Heard:
+        heard = Heard()
+        async with trio.open_nursery() as nursery:
+            provider = Provider(nursery, [WORDS], [Plan()])
+            options: Any = {"vad": None, "connect": provider.connect, "realtime": realtime}
+            try:
+                async with open_session(Source(4.0, live=realtime), Own("a-key"), **options) as session:
+                    async for event in session:
+                        heard.events.append(event)
+            except Exception as error:
+                heard.error = error
+            nursery.cancel_scope.cancel()
+        return heard
+
+    heard = run_virtual(main)
+    assert isinstance(heard.error, KeyError)
+    assert heard.said.splitlines()[1:] == ["raised by the transcriber, deepgram"]
+    assert heard.open == set()
+    assert all(TEXT.startswith(text) for text in heard.texts)
 
 
 @pytest.mark.parametrize("chunk", [bytearray, memoryview])

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from hearout import Deepgram, Flux, PushSource, Soniox, TurnCompleted, open_session
+from hearout import Deepgram, Flux, PushSource, Soniox, TurnCompleted, open_session, webrtc_gate
 from hearout.errors import UsageError
 from tests.kit.provider import Plan, Provider, Source, audio
 
@@ -63,6 +63,33 @@ def test_a_source_serves_one_session(run_virtual: Run, source: Callable[[], Any]
                 with pytest.raises(UsageError, match=r"^the source of audio is in use by another session"):
                     async with open_session(one, Deepgram("a-key"), connect=provider.connect):
                         pytest.fail("opened")
+            nursery.cancel_scope.cancel()
+
+    run_virtual(main)
+
+
+def test_a_recorder_and_a_voice_detection_serve_one_session_and_one_channel(run_virtual: Run) -> None:
+    class Writer:
+        def write(self, record: object) -> None:
+            pass
+
+    async def main() -> None:
+        gate = webrtc_gate(16_000)
+        async with trio.open_nursery() as nursery:
+            provider = Provider(nursery, [WORDS], [Plan()])
+            shared: dict[str, Any]
+            for name, shared in (
+                ("the recorder", {"recorder": Writer()}),
+                ("the voice detection", {"vad": lambda rate: gate}),
+            ):
+                async with open_session(Source(9.0), Deepgram("a-key"), connect=provider.connect, **shared):
+                    with pytest.raises(UsageError, match=f"^{name} is in use by another session or channel"):
+                        async with open_session(Source(9.0), Deepgram("a-key"), connect=provider.connect, **shared):
+                            pytest.fail("opened")
+            stereo = Deepgram("a-key", channels=2)
+            with pytest.raises(UsageError, match=r"^the voice detection is in use by another session or channel"):
+                async with open_session(Source(9.0, channels=2), stereo, vad=lambda rate: gate):
+                    pytest.fail("opened")
             nursery.cancel_scope.cancel()
 
     run_virtual(main)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -17,6 +16,7 @@ from contextlib import (
     nullcontext,
 )
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,11 +26,11 @@ from hearout.audio import AudioFormat
 from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.report import JsonReport, Report, TextReport, live
+from hearout.cli.shutdown import Shutdown, run_until_signal
 from hearout.cli.tokens import Tee, TokenListing
 from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
-from hearout.nursery import open_background
 from hearout.plot.picture import check_picture, plot
 from hearout.session.core import TraceWriter
 from hearout.session.session import open_session
@@ -105,7 +105,7 @@ def _run(args: argparse.Namespace) -> int:
     source = _source(args)
     _check_outputs(args)
     with _trace_path(args) as trace:
-        status = trio.run(_until_terminated, args, source, policy, trace)
+        status = trio.run(run_until_signal, partial(_listen, args, source, policy, trace))
         if args.plot and not status:
             assert trace is not None
             recorded = read_trace(trace)
@@ -132,22 +132,9 @@ def _check_outputs(args: argparse.Namespace) -> None:
             raise UsageError(f"--plot {args.plot}: cannot be written; name another file for the picture")
 
 
-async def _until_terminated(args: argparse.Namespace, source: OpenSource, policy: Policy, trace: Path | None) -> int:
-    """The session, which SIGTERM ends in good order; returns the exit status."""
-    with trio.open_signal_receiver(signal.SIGTERM) as signals:
-        async with open_background() as nursery:
-            nursery.start_soon(_cancel_at_signal, signals, nursery.cancel_scope)
-            return await _listen(args, source, policy, trace)
-    complain("hearout: terminated")
-    return 128 + signal.SIGTERM
-
-
-async def _cancel_at_signal(signals: AsyncIterator[int], scope: trio.CancelScope) -> None:
-    await anext(signals)
-    scope.cancel()
-
-
-async def _listen(args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None) -> int:
+async def _listen(
+    args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None, shutdown: Shutdown
+) -> int:
     """One session; its exit status. A trace that broke off is a failure, but only of the trace: the turns are told."""
     realtime = args.speed != "max"
     async with AsyncExitStack() as stack:
@@ -171,13 +158,19 @@ async def _listen(args: argparse.Namespace, opened: OpenSource, policy: Policy, 
         audio = paced(source) if realtime and not _is_microphone(args.source) else source  # that sets the pace itself
         session = await stack.enter_async_context(
             open_session(
-                audio, transcriber, policy=policy, recorder=Tee(writers) if writers else None, realtime=realtime
+                shutdown.of(audio),
+                transcriber,
+                policy=policy,
+                recorder=Tee(writers) if writers else None,
+                realtime=realtime,
             )
         )
+        shutdown.force_end = session.force_end
         with live(session, report, console, source.duration) if console else nullcontext():
             async for event in session:
                 report.show(event)
-        report.finish()
+        if not shutdown.applied:
+            report.finish()
         return 1 if recorder is not None and recorder.failed else 0
 
 

@@ -53,7 +53,7 @@ class SessionControls:
     @property
     def gates(self) -> list[SpeechGate]:
         """The voice detection of each channel, for meters; empty without."""
-        return self._core.gates
+        return self._core.voice.gates
 
     @property
     def heard(self) -> float:

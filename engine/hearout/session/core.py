@@ -15,22 +15,25 @@ from __future__ import annotations
 
 import json
 import math
+from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Literal, Protocol
 
 import trio
 
-from hearout.audio import deinterleave
 from hearout.channels import Channels
-from hearout.errors import HearoutError, UsageError
+from hearout.errors import HearoutError
+from hearout.lag import watch_lag
 from hearout.link.connection import Connector, masked
 from hearout.link.link import Link
 from hearout.link.settings import LinkSettings
 from hearout.nursery import open_background
+from hearout.session.blame import blame
 from hearout.session.clock import MICRO, SessionClock
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
-from hearout.sources.base import AudioSource, Pours
+from hearout.session.voice import VOICE, Voice
+from hearout.sources.base import AudioSource, Pours, checked
 from hearout.transcribers.base import Dialect, WireMessage
 from hearout.vad import SpeechEdge, SpeechGate
 from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnCompleted, TurnStarted
@@ -44,23 +47,14 @@ from hearout_policies.signals import (
     LinkLost,
     LinkRestored,
     Signal,
-    SpeechStarted,
-    SpeechStopped,
-    SpeechSuspected,
 )
 
-__all__ = ["VOICE", "SessionCore", "SessionEvent", "TraceWriter"]
+__all__ = ["SessionCore", "SessionEvent", "TraceWriter"]
 
 SessionEvent = Output | Notice
 
 _BLOCK = 0.02  # seconds; larger chunks of audio are cut, so that what is noticed in them has its own time
 _STEP = 0.1  # seconds of audio between two looks at the transcriber when not in real time
-#: What the machine hears, by the kind of the edge.
-VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected]] = {
-    "start": SpeechStarted,
-    "stop": SpeechStopped,
-    "maybe": SpeechSuspected,
-}
 _HOPS = 2  # task switches from the socket to the machine: the reader, and one to spare
 
 
@@ -74,7 +68,7 @@ class SessionCore:
     """The machines of a session, and all that feeds them. Is the `hearout.link.settings.LinkOwner` of its link.
 
     Attributes:
-        gates: the voice detection of each channel; empty without.
+        voice: the voice detection.
         link: the connection to the transcriber.
     """
 
@@ -92,11 +86,10 @@ class SessionCore:
         link: LinkSettings | None,
         connect: Connector,
     ) -> None:
-        channels = range(source.channels)
         if link is None:
             # Where nothing is live the audio waits for the transcriber, also after a loss.
             link = LinkSettings() if realtime else LinkSettings(replay_speed=None)
-        self.gates = [vad(source.sample_rate) for _ in channels] if vad else []
+        self.voice = Voice(vad, source.sample_rate, source.channels)
         self.link = Link(transcriber, source.sample_rate, self, settings=link, connect=connect)
         self._source = source
         self._transcriber = transcriber
@@ -110,7 +103,6 @@ class SessionCore:
         self._block_bytes = round(_BLOCK * source.sample_rate) * self._frame_bytes
         self._stalled = False
         self._ended = False
-        self._deaf = False  # the voice detection has failed
         self._unrecorded = False  # the recorder has
         self._replay_speed = link.replay_speed
         self._connected = True
@@ -212,7 +204,7 @@ class SessionCore:
     def _stall_possible(self) -> bool:
         if self._stalled or self._ended or not self._realtime:
             return False
-        return bool(self._open_turns) or any(gate.speaking for gate in self.gates)
+        return bool(self._open_turns) or self.voice.speaking
 
     def _is_stalling(self) -> bool:
         return self._stall_possible() and trio.current_time() >= self._clock.arrived + self._stall_after
@@ -222,8 +214,7 @@ class SessionCore:
         if self._is_stalling():
             self._stalled = True
             self.link.flush()
-            for channel, gate in enumerate(self.gates):
-                self._asked(channel, gate.flush)
+            deque(self.voice.flush(), maxlen=0)  # the turn machine hears of the stall instead
             stalled = AudioStalled(self.now(), self.heard)
             self._record(t=stalled.at, audio="stalled", heard=stalled.heard)
             self.dispatch(None, stalled)
@@ -240,14 +231,22 @@ class SessionCore:
             Exception: whatever the source, the voice detection or a rule raises; a note says which it was.
         """
         try:
-            await self._run()
+            with watch_lag(self._overloaded):
+                await self._run()
         except Exception:
             self._end_turns()
             raise
 
+    def _overloaded(self, lag: float) -> None:
+        if self._realtime:
+            self.warn(
+                f"overloaded: the event loop was late by {lag:.1f} s, and so are turns; run fewer sessions in this "
+                "process, or find what blocks it"
+            )
+
     async def _run(self) -> None:
         async with open_background() as nursery:
-            nursery.start_soon(self.link.run)
+            nursery.start_soon(self._run_link)
             if self._realtime:
                 nursery.start_soon(self._keep_time)
             error = await self._ingest()
@@ -259,18 +258,21 @@ class SessionCore:
             await self._until_quiet()
             await self.link.finish()
             await self._until_quiet()  # the last words may have opened a turn
-            if error is not None:
+            if (error := error or self.voice.failure) is not None:
                 raise error
+
+    async def _run_link(self) -> None:
+        with blame(f"the transcriber, {self._transcriber.name}"):
+            await self.link.run()
 
     async def _ingest(self) -> Exception | None:
         """Hear all there is; what went wrong with it, if something did: to us that is the end of the audio, too."""
         error: Exception | None = None
         try:
-            await self._ingest_all()
+            with blame("the source of audio"):
+                await self._ingest_all()
         except Exception as exc:
             error = exc
-            if not isinstance(error, HearoutError) and not hasattr(error, "__notes__"):
-                error.add_note("raised by the source of audio")
         if not self._realtime:
             await self.link.settle()
         return error
@@ -292,7 +294,7 @@ class SessionCore:
                 if self._realtime:
                     self._take(chunk)
                     continue
-                for block in self._blocks(self._checked(chunk)):
+                for block in self._blocks(checked(chunk, self._frame_bytes)):
                     self._hear(block)
                     self._tick()
                     if (failure := self._channels.failure) is not None:
@@ -304,22 +306,10 @@ class SessionCore:
 
     def _take(self, chunk: bytes) -> None:
         """Hear what is happening now."""
-        chunk = self._checked(chunk)
+        chunk = checked(chunk, self._frame_bytes)
         self._clock.arrive(len(chunk) // self._frame_bytes)
         for block in self._blocks(chunk):
             self._hear(block)
-
-    def _checked(self, chunk: object) -> bytes:
-        if isinstance(chunk, (bytearray, memoryview)):
-            chunk = bytes(chunk)
-        if isinstance(chunk, bytes) and not len(chunk) % self._frame_bytes:
-            return chunk
-        kind = type(chunk).__name__
-        what = f"{len(chunk)} bytes" if isinstance(chunk, bytes) else f"a{'n' * (kind[0] in 'aeiou')} {kind}"
-        raise UsageError(
-            f"the source of audio gave {what if chunk is not None else None}: a chunk is bytes, whole frames of "
-            f"{self._frame_bytes} bytes each"
-        )
 
     def _blocks(self, chunk: bytes) -> Sequence[bytes]:
         size = self._block_bytes
@@ -328,24 +318,13 @@ class SessionCore:
     def _hear(self, block: bytes) -> None:
         self._clock.hear(len(block) // self._frame_bytes)
         self.link.feed(block)  # before what is noticed in it: a Finalize is to flush this, too
-        if self.gates:
-            for channel, mono in enumerate(deinterleave(block, self._source.channels)):
-                for edge in self._asked(channel, self.gates[channel].feed, mono):
-                    self._voice(channel, edge, self._clock.heard_at())
+        for channel, edge in self.voice.feed(block):
+            self._voice(channel, edge, self._clock.heard_at())
         if self._stalled or (self._due is not None and self._clock.has_heard(self._due)):
             self._stalled = False
             self._rouse.set()
-
-    def _asked(
-        self, channel: int, question: Callable[..., Sequence[SpeechEdge]], *audio: bytes
-    ) -> Sequence[SpeechEdge]:
-        """What the voice detection says; when it fails it is not asked again."""
-        try:
-            return () if self._deaf else question(*audio)
-        except Exception as error:
-            self._deaf = True
-            error.add_note(f"raised by the voice detection of channel {channel}")
-            raise
+        if self.voice.failure is not None:
+            raise self.voice.failure
 
     def _voice(self, channel: int, edge: SpeechEdge, at: float) -> None:
         audio, heard = round(edge.audio, 6), self.heard
@@ -353,13 +332,12 @@ class SessionCore:
         self.dispatch(channel, VOICE[edge.kind](at, audio, heard))
 
     def _end_audio(self) -> None:
-        self._ended = True
         self._clock.end()
         self.link.flush()
         at = self.now()
-        for channel, gate in enumerate(self.gates):
-            for edge in self._asked(channel, gate.flush):
-                self._voice(channel, edge, at)
+        for channel, edge in self.voice.flush():
+            self._voice(channel, edge, at)
+        self._ended = True
         self._record(t=at, end=True)
         self.dispatch(None, EndOfAudio(at))
         self._rouse.set()

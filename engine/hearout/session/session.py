@@ -53,8 +53,8 @@ async def open_session(
     Args:
         source: the audio; as many channels as the transcriber has, each is a speaker with turns of its own. One
             serves one session.
-        transcriber: the provider's dialect. One serves one session at a time, unless it says ``shareable = True``,
-            as `Deepgram` does: others remember what they have read.
+        transcriber: the provider's dialect. One serves one session at a time, as do all parts that remember where
+            they are, unless it says ``shareable = True`` as `Deepgram` does.
         policy: when a turn is over: a `Policy`, the name of a preset, or a TOML file.
         vad: makes the voice detection of one channel from a sample rate; None: none, words alone must do.
         recorder: gets every record of the trace.
@@ -90,10 +90,13 @@ async def open_session(
         link=link,
         connect=connect,
     )
-    with _in_use("the source of audio", source), ExitStack() as stack:
-        if not getattr(transcriber, "shareable", False):
-            stack.enter_context(_in_use(transcriber.name, transcriber))
+    with ExitStack() as stack:
+        stack.enter_context(_in_use("the source of audio", source))
+        stack.enter_context(_in_use(transcriber.name, transcriber))
+        stack.enter_context(_in_use("the recorder", recorder))
         session = Session(core)
+        for gate in session.gates:
+            stack.enter_context(_in_use("the voice detection", gate))
         async with open_background() as nursery:
             nursery.start_soon(session._run)
             try:
@@ -109,10 +112,15 @@ _lock = threading.Lock()  # sessions run in any thread
 
 @contextmanager
 def _in_use(name: str, part: object) -> Iterator[None]:
-    """This part remembers what it has given or read, so no other session may have it meanwhile."""
+    """This part remembers what it has given or read, so no other session, or channel, may have it meanwhile."""
+    if part is None or getattr(part, "shareable", False):
+        yield
+        return
     with _lock:
         if id(part) in _used:
-            raise UsageError(f"{name} is in use by another session, and remembers where it is: make one for each")
+            raise UsageError(
+                f"{name} is in use by another session or channel, and remembers where it is: make one for each"
+            )
         _used.add(id(part))
     try:
         yield

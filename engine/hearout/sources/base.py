@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable
 from typing import Protocol, runtime_checkable
 
-__all__ = ["AudioSource", "Pours"]
+from hearout.errors import UsageError
+
+__all__ = ["AudioSource", "Pours", "checked"]
 
 
 class AudioSource(Protocol):
@@ -44,3 +46,21 @@ class Pours(Protocol):
 
     def pour_into(self, sink: Callable[[bytes], None]) -> None:
         """For a session in real time: from now on ``sink`` gets the chunks, and iterating gives only the end."""
+
+
+def checked(chunk: object, frame_bytes: int) -> bytes:
+    """What a source gave, if it is audio: bytes of any kind, whole frames of ``frame_bytes``.
+
+    Raises:
+        UsageError: it is not; the line says what it is.
+    """
+    if isinstance(chunk, (bytearray, memoryview)):
+        chunk = bytes(chunk)
+    if isinstance(chunk, bytes) and not len(chunk) % frame_bytes:
+        return chunk
+    kind = type(chunk).__name__
+    what = f"{len(chunk)} bytes" if isinstance(chunk, bytes) else f"a{'n' * (kind[0] in 'aeiou')} {kind}"
+    raise UsageError(
+        f"the source of audio gave {what if chunk is not None else None}: a chunk is bytes, whole frames of "
+        f"{frame_bytes} bytes each"
+    )

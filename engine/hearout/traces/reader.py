@@ -116,7 +116,7 @@ def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
         try:
             if len(text) >= _LONGEST_LINE:
                 refuse(f"a line of more than {_LONGEST_LINE} characters; no record is so long")
-            line = _Line(object_of(text), number)
+            line = _TraceLine(object_of(text), number)
             if header is None:
                 header = _header(line)
             elif "expect" in line:
@@ -153,7 +153,7 @@ def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
 _HEADER_FORM = 'line 1 must be the header, {"hearout_trace": 1, "stt": "deepgram", "channels": 1, ...}'
 
 
-class _Line(Fields):
+class _TraceLine(Fields):
     """The object on one line."""
 
     def __init__(self, data: Mapping[str, Any], line: int) -> None:
@@ -174,7 +174,7 @@ class _Line(Fields):
         return value
 
 
-def _header(line: _Line) -> Header:
+def _header(line: _TraceLine) -> Header:
     if "hearout_trace" not in line:
         refuse(f"not a hearout trace: {_HEADER_FORM}")
     version = line.whole("hearout_trace")
@@ -191,7 +191,7 @@ def _header(line: _Line) -> Header:
     return header
 
 
-def _record(line: _Line, header: Header) -> Record:
+def _record(line: _TraceLine, header: Header) -> Record:
     kinds = ("vad", "stt", "sent", "link", "audio", "agent", "app", "end")
     kind = next((kind for kind in kinds if kind in line), None)
     if kind is None:
@@ -240,14 +240,14 @@ def _record(line: _Line, header: Header) -> Record:
     return record
 
 
-def _answer(line: _Line) -> Answer:
+def _answer(line: _TraceLine) -> Answer:
     line.word("on", "finalize")
     answer = Answer(line.seconds("after"), line.mapping("stt"), line.line)
     line.done('a record of kind "on"')
     return answer
 
 
-def _expect(line: _Line, header: Header) -> list[Expected]:
+def _expect(line: _TraceLine, header: Header) -> list[Expected]:
     entries = line.sequence("expect")
     line.done('a record of kind "expect"')
     out = []
@@ -255,13 +255,13 @@ def _expect(line: _Line, header: Header) -> list[Expected]:
         try:
             if not isinstance(entry, dict):
                 refuse(f"{shown(entry)} is not an object")
-            out.append(_expected(_Line(entry, line.line), entry, header))
+            out.append(_expected(_TraceLine(entry, line.line), entry, header))
         except ValueError as error:
             raise ValueError(f"expect, entry {position}: {error}") from None
     return out
 
 
-def _expected(entry: _Line, data: Mapping[str, Any], header: Header) -> Expected:
+def _expected(entry: _TraceLine, data: Mapping[str, Any], header: Header) -> Expected:
     kind = entry.word("type", *EVENTS) if "type" in entry else "turn_completed"
     after, before = entry.seconds("after", None), entry.seconds("before", None)
     if after is not None and before is not None and before < after:
@@ -301,10 +301,10 @@ def _known_keys(data: Mapping[str, Any], cls: Any, what: str) -> None:
             refuse(f'unknown key "{key}"; {what} has {", ".join(known)}')
 
 
-def _expect_commands(line: _Line) -> dict[str, Bounds]:
-    commands = _Line(line.mapping("expect_commands"), line.line)
+def _expect_commands(line: _TraceLine) -> dict[str, Bounds]:
+    commands = _TraceLine(line.mapping("expect_commands"), line.line)
     line.done('a record of kind "expect_commands"')
-    limits = _Line(commands.mapping("finalize"), line.line)
+    limits = _TraceLine(commands.mapping("finalize"), line.line)
     commands.done('"expect_commands"')
     bounds = Bounds(limits.whole("min", 0), limits.whole("max", None))
     limits.done('"finalize"')
@@ -313,7 +313,7 @@ def _expect_commands(line: _Line) -> dict[str, Bounds]:
     return {"finalize": bounds}
 
 
-def _forbid(line: _Line) -> list[str]:
+def _forbid(line: _TraceLine) -> list[str]:
     names = line.sequence("forbid")
     line.done('a record of kind "forbid"')
     allowed = (*EVENTS, "command")

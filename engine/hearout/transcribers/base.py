@@ -48,6 +48,9 @@ ProviderNews = Heard | ProviderFailed | StreamFinished
 class Dialect(Protocol):
     """How one provider speaks.
 
+    One serves one session at a time. Those that remember nothing of a connection may have a class attribute
+    ``shareable = True``: several sessions may have them at once.
+
     Attributes:
         name: as in ``--stt`` and in traces.
         sample_rate: Hz of the audio it is told to expect.

@@ -1,0 +1,63 @@
+"""The voice detection of a session: one gate a channel, which an application may have made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from hearout.audio import deinterleave
+from hearout.session.blame import blame
+from hearout.vad import SpeechEdge, SpeechGate
+from hearout_policies.signals import SpeechStarted, SpeechStopped, SpeechSuspected
+
+__all__ = ["VOICE", "Voice"]
+
+#: What the machine hears, by the kind of the edge.
+VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected]] = {
+    "start": SpeechStarted,
+    "stop": SpeechStopped,
+    "maybe": SpeechSuspected,
+}
+
+
+class Voice:
+    """Asks the gates; one that fails is the end of all, and is not asked again.
+
+    Args:
+        make: makes a gate from a sample rate; None: there is no voice detection.
+
+    Attributes:
+        gates: of each channel; empty without.
+        failure: what a gate raised; a note says which it was. For the caller to raise.
+    """
+
+    def __init__(self, make: Callable[[int], SpeechGate] | None, sample_rate: int, channels: int) -> None:
+        self.gates = [make(sample_rate) for _ in range(channels)] if make else []
+        self.failure: Exception | None = None
+        self._channels = channels
+
+    @property
+    def speaking(self) -> bool:
+        """On any channel."""
+        return any(gate.speaking for gate in self.gates)
+
+    def feed(self, pcm: bytes) -> Iterator[tuple[int, SpeechEdge]]:
+        """What is noticed in a block of interleaved audio, by channel."""
+        if self.gates:
+            for channel, mono in enumerate(deinterleave(pcm, self._channels)):
+                for edge in self._ask(channel, self.gates[channel].feed, mono):
+                    yield channel, edge
+
+    def flush(self) -> Iterator[tuple[int, SpeechEdge]]:
+        """No audio comes for now, or any more: what can be said of what came."""
+        for channel, gate in enumerate(self.gates):
+            for edge in self._ask(channel, gate.flush):
+                yield channel, edge
+
+    def _ask(self, channel: int, question: Callable[..., Sequence[SpeechEdge]], *audio: bytes) -> Sequence[SpeechEdge]:
+        if self.failure is None:
+            try:
+                with blame(f"the voice detection of channel {channel}"):
+                    return question(*audio)
+            except Exception as error:
+                self.failure = error
+        return ()
