@@ -13,7 +13,7 @@ from hearout.serving.listening import address_of, listen
 from hearout.serving.peer import Peer, ProtocolError
 from hearout.serving.reception import Arrival, Line, Reception, Upgrade
 from hearout.serving.server import WebSocketServer, serve_websockets
-from hearout.serving.text import one_line
+from hearout.serving.text import one_line, shown
 
 __all__ = [
     "Arrival",
@@ -32,4 +32,5 @@ __all__ = [
     "one_line",
     "own_pages_only",
     "serve_websockets",
+    "shown",
 ]

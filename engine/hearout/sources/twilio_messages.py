@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hearout.audio import AudioFormat, Decoder
-from hearout.serving import ProtocolError
+from hearout.serving import ProtocolError, shown
 from hearout.sources.alignment import Alignment, Resequencer
 
 __all__ = [
@@ -138,10 +138,10 @@ class TwilioStream:
         start = _part(item, "start")
         stated = start.get("mediaFormat")
         if not isinstance(stated, dict) or {key: stated.get(key) for key in _FORMAT} != _FORMAT:
-            raise ProtocolError(f"mediaFormat is {_short(stated)}: it must be audio/x-mulaw, 8000 Hz, 1 channel", 1003)
+            raise ProtocolError(f"mediaFormat is {shown(stated)}: it must be audio/x-mulaw, 8000 Hz, 1 channel", 1003)
         tracks = start.get("tracks")
         if not isinstance(tracks, list) or not tracks or not all(track in _ORDER for track in tracks):
-            raise ProtocolError(f"tracks is {_short(tracks)}: there are inbound and outbound")
+            raise ProtocolError(f"tracks is {shown(tracks)}: there are inbound and outbound")
         parameters = start.get("customParameters")
         self.start = Start(
             _text(start if "streamSid" in start else item, "streamSid", "start"),
@@ -159,7 +159,7 @@ class TwilioStream:
         track = media.get("track", self.start.tracks[0])
         if track not in self.start.tracks:
             raise ProtocolError(
-                f"media of track {_short(track)}: the start message named {', '.join(self.start.tracks)}"
+                f"media of track {shown(track)}: the start message named {', '.join(self.start.tracks)}"
             )
         try:
             payload = base64.b64decode(_text(media, "payload", "media"), validate=True)
@@ -197,9 +197,9 @@ def _parsed(message: str | bytes) -> dict[str, Any]:
     try:
         data = json.loads(message)
     except (ValueError, RecursionError):
-        raise ProtocolError(f"not JSON: {_short(message)}") from None
+        raise ProtocolError(f"not JSON: {shown(message)}") from None
     if not isinstance(data, dict) or not isinstance(data.get("event"), str):
-        raise ProtocolError(f"no event in {_short(message)}: is this Twilio?")
+        raise ProtocolError(f"no event in {shown(message)}: is this Twilio?")
     return data
 
 
@@ -222,11 +222,6 @@ def _number(value: Any) -> int | None:
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS:
         return int(value)
     return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**_MOST_DIGITS else None
-
-
-def _short(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _mulaw_table() -> bytes:

@@ -16,7 +16,7 @@ import trio
 from hearout.audio import AudioFormat, Decoder, Encoding, Resampler, working_rate
 from hearout.errors import HearoutError, UsageError
 from hearout.nursery import sole_error
-from hearout.serving import Authorise, Limits, Peer, ProtocolError, WebSocketServer
+from hearout.serving import Authorise, Limits, Peer, ProtocolError, WebSocketServer, one_line, shown
 from hearout.sources.peer_source import PeerSource
 
 __all__ = ["VERSION", "AudioStream", "Command", "Control", "SocketCall", "websocket_server"]
@@ -93,9 +93,9 @@ class AudioStream:
         command, channel = data.get("type"), data.get("channel")
         if command not in get_args(Command):
             known = ", ".join(("end", *get_args(Command)))
-            raise ProtocolError(f"a message of type {_short(command)}: there are {known}")
+            raise ProtocolError(f"a message of type {shown(command)}: there are {known}")
         if channel is not None and (type(channel) is not int or channel not in range(self.format.channels)):
-            raise ProtocolError(f"channel {_short(channel)}: the audio has 0 to {self.format.channels - 1}")
+            raise ProtocolError(f"channel {shown(channel)}: the audio has 0 to {self.format.channels - 1}")
         return Control(cast(Command, command), channel)
 
 
@@ -104,37 +104,32 @@ def _format(header: str | bytes) -> AudioFormat:
         raise ProtocolError('audio before the header: send {"encoding": ..., "sample_rate": ...} as text first', 1002)
     data = _parsed(header)
     if unknown := sorted(data.keys() - _HEADER - {"type"}):
-        raise ProtocolError(f"the header has {_short(unknown[0])}: it may have {', '.join(sorted(_HEADER))}")
+        raise ProtocolError(f"the header has {shown(unknown[0])}: it may have {', '.join(sorted(_HEADER))}")
     if "sample_rate" not in data:
         raise ProtocolError("the header has no sample_rate")
     numbers = {"version": VERSION, "channels": 1} | data
     for name in ("version", "sample_rate", "channels"):
         if type(numbers[name]) is not int:
-            raise ProtocolError(f"{name} is {_short(numbers[name])}: it must be a whole number")
+            raise ProtocolError(f"{name} is {shown(numbers[name])}: it must be a whole number")
     if numbers["version"] != VERSION:
         raise ProtocolError(f"version {numbers['version']} of the protocol: there is {VERSION}", 1002)
     encoding = data.get("encoding", "linear16")
     if not isinstance(encoding, str):
-        raise ProtocolError(f"encoding is {_short(encoding)}: it must be one of {', '.join(get_args(Encoding))}", 1003)
+        raise ProtocolError(f"encoding is {shown(encoding)}: it must be one of {', '.join(get_args(Encoding))}", 1003)
     try:
         return AudioFormat(cast(Encoding, encoding), numbers["sample_rate"], numbers["channels"])
     except UsageError as error:
-        raise ProtocolError(str(error), 1003) from None
+        raise ProtocolError(one_line(str(error)), 1003) from None
 
 
 def _parsed(message: str) -> dict[str, Any]:
     try:
         data = json.loads(message)
     except (ValueError, RecursionError):
-        raise ProtocolError(f"not JSON: {_short(message)}") from None
+        raise ProtocolError(f"not JSON: {shown(message)}") from None
     if not isinstance(data, dict):
-        raise ProtocolError(f"not a JSON object: {_short(message)}")
+        raise ProtocolError(f"not a JSON object: {shown(message)}")
     return data
-
-
-def _short(value: Any) -> str:
-    text = ascii(value)
-    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 class SocketCall(PeerSource[Control]):
@@ -184,7 +179,7 @@ def websocket_server(
                 await handler(SocketCall(peer, AudioStream(header)))
         except Exception as exc:
             error = sole_error(exc)
-            detail = str(error) if isinstance(error, HearoutError) else "internal error"
+            detail = one_line(str(error)) if isinstance(error, HearoutError) else "internal error"
             await peer.send(json.dumps({"type": "error", "detail": detail}))
             raise
 

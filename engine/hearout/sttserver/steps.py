@@ -12,6 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from hearout.serving import one_line
+
 __all__ = ["Ask", "Close", "Decode", "Drop", "HeardWord", "Refused", "Send", "Step", "Stream"]
 
 
@@ -82,7 +84,7 @@ class Refused(Exception):
         super().__init__(detail)
         self.status = status
         self.code = code
-        self.detail = detail
+        self.detail = one_line(detail)
 
 
 class Stream(Protocol):

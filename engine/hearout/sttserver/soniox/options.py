@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from hearout.audio import AudioFormat, Encoding
+from hearout.serving import one_line
 
 __all__ = ["SLUGS", "SonioxError", "SonioxOptions", "parse_start"]
 
@@ -33,7 +34,7 @@ class SonioxError(Exception):
     """
 
     def __init__(self, code: int, kind: str, detail: str) -> None:
-        super().__init__(detail)
+        super().__init__(one_line(detail))
         self.code = code
         self.kind = kind
 
