@@ -75,9 +75,10 @@ class AudioStream:
             return []
         return [self._control(data)]
 
-    def finish(self) -> bytes:
+    def finish(self) -> list[bytes | Control]:
         """What the resampler still held."""
-        return self._resampler.feed(self._decoder.feed(b""), last=True).tobytes()
+        samples = self._resampler.feed(self._decoder.feed(b""), last=True)
+        return [samples.tobytes()] if samples.size else []
 
     def _hear(self, message: bytes) -> list[bytes | Control]:
         f = self.format
