@@ -15,6 +15,7 @@ import trio
 
 from hearout.errors import HearoutError, SessionError, UsageError
 from hearout.reasons import reason_of, untrusted
+from hearout.serving import one_line
 from hearout.sources.address import shown
 
 __all__ = ["HttpSettings", "HttpStream", "Pauses", "open_http_stream"]
@@ -32,6 +33,7 @@ _PLAYLISTS = ("mpegurl", "scpls", "pls+xml", "dash+xml", "x-ms-asf-ref", "xspf")
 _CONTAINERS = ("audio/", "video/", "application/ogg", "application/mp4", "application/x-matroska", "application/x-ogg")
 _UNSPECIFIC = ("", "application/octet-stream", "binary/octet-stream", "application/force-download")
 _TRANSIENT = (408, 425, 429)
+_MOST_DIGITS = 18  # bytes that fit into 63 bits, as every length of a file does
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +129,7 @@ class HttpStream:
             await response.aclose()
             raise
         headers = response.headers
-        self._length = _number(headers.get("content-length")) if "content-encoding" not in headers else None
+        self._length = _number(headers.get("content-length"))
         self.broadcast = self._length is None and any(name.startswith(("icy-", "ice-")) for name in headers)
         etag = headers.get("etag", "")
         self._unchanged = etag if etag.startswith('"') else headers.get("last-modified", "")
@@ -202,7 +204,7 @@ class HttpStream:
 
     def _take(self, response: httpx.Response) -> None:
         self._response = response
-        self._body = response.aiter_bytes()
+        self._body = response.aiter_raw()
 
     async def _request(self, start: int = 0) -> httpx.Response:
         headers = dict(_HEADERS)
@@ -232,7 +234,7 @@ class HttpStream:
 
     def _redirected(self, request: httpx.Request, target: httpx.Request) -> httpx.Request:
         if target.url.scheme not in ("http", "https"):
-            raise UsageError(f"{self.name}: redirects to {target.url.scheme}:, which is not followed")
+            raise UsageError(f"{self.name}: redirects to {one_line(target.url.scheme, 80)}:, which is not followed")
         if request.url.scheme == "https" and target.url.scheme == "http":
             raise UsageError(f"{self.name}: redirects to an address without encryption, {shown(str(target.url))}")
         return target
@@ -240,9 +242,14 @@ class HttpStream:
     async def _accepted(self, response: httpx.Response) -> httpx.Response:
         status = response.status_code
         if status in (200, 206):
-            return response
+            coding = response.headers.get("content-encoding", "")
+            if all(name.strip().lower() in ("", "identity") for name in coding.split(",")):
+                return response
+            await response.aclose()
+            packs = f"the server packs the audio ({one_line(coding, 80)}), although it was asked not to"
+            raise UsageError(f"{self.name}: {packs}; check the address")
         await response.aclose()
-        said = f"{self.name}: the server answers HTTP {status} {response.reason_phrase}".rstrip()
+        said = f"{self.name}: the server answers HTTP {status} {one_line(response.reason_phrase, 80)}".rstrip()
         if status in (401, 403):
             login = "a login can be part of the address, https://USER:PASSWORD@HOST"
             raise UsageError(f"{said}; {'check user and password' if urlsplit(self._url).username else login}")
@@ -251,6 +258,7 @@ class HttpStream:
         raise SessionError(said)
 
     def _check_content(self, kind: str) -> None:
+        kind = one_line(kind, 80)
         if any(playlist in kind for playlist in _PLAYLISTS):
             raise UsageError(f"{self.name}: a playlist ({kind}), no audio: give the address of a stream that is in it")
         if kind not in _UNSPECIFIC and not kind.startswith(_CONTAINERS):
@@ -324,8 +332,10 @@ async def open_http_stream(url: str, settings: HttpSettings | None = None) -> As
     logger = logging.getLogger("httpx")
     logger.addFilter(masked)
     try:
+        # Reading all authorities takes 25 to 50 ms, in which no other session would be served.
+        context = await trio.to_thread.run_sync(ssl.create_default_context)
         try:
-            client = httpx.AsyncClient(verify=ssl.create_default_context(), timeout=timeout)
+            client = httpx.AsyncClient(verify=context, timeout=timeout)
         except (ValueError, ImportError):
             raise UsageError(
                 "the proxy in the environment cannot be used: unset HTTP_PROXY, HTTPS_PROXY and ALL_PROXY, or for "
@@ -350,4 +360,5 @@ def _cause(error: BaseException) -> BaseException:
 
 
 def _number(text: str | None) -> int | None:
-    return int(text) if text and text.isascii() and text.isdigit() else None
+    """A number of bytes; None when it says nothing of use."""
+    return int(text) if text and text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS else None
