@@ -30,4 +30,7 @@ def _printable(char: str) -> str:
 
 def shown(value: object, most: int = 40) -> str:
     """``value`` as Python writes it, for an error message: printable, and at most ``most`` characters."""
-    return printable(repr(value), most)
+    try:
+        return printable(repr(value), most)
+    except RecursionError:
+        return "[[[..."

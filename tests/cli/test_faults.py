@@ -428,7 +428,7 @@ def test_a_signal_in_a_turn_tells_it(name: str, answers: bool, tmp_path: Path) -
             assert process.stdout is not None
             process.stdin.write(bytes(2 * RATE * 2))
             process.stdin.flush()
-            events = []
+            events: list[dict[str, Any]] = []
             while not events or events[-1]["type"] != "turn_updated" or not events[-1]["text"]:
                 events.append(json.loads(process.stdout.readline()))  # which fails at the end
             process.send_signal(signal.Signals[name])

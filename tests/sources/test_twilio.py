@@ -28,14 +28,13 @@ def play(messages: list[str]) -> tuple[list[int], list[Any], TwilioStream]:
     """(samples, all events), as a socket's end would leave them."""
     stream = TwilioStream()
     pcm, events = b"", []
-    for message in messages:
-        for item in stream.receive(message):
-            if isinstance(item, bytes):
-                assert item
-                pcm += item
-            else:
-                events.append(item)
-    pcm += stream.finish()
+    items = [item for message in messages for item in stream.receive(message)] + stream.finish()
+    for item in items:
+        if isinstance(item, bytes):
+            assert item
+            pcm += item
+        else:
+            events.append(item)
     return np.frombuffer(pcm, "<i2").tolist(), events, stream
 
 
@@ -79,7 +78,7 @@ def test_a_quiet_track_does_not_hold_up_the_other() -> None:
         given += sum(len(item) // 4 for item in stream.receive(message) if isinstance(item, bytes))
         assert n * PACKET - given <= 0.06 * 8000
     back = media(1000, B, "outbound") | {"sequenceNumber": "52"}
-    pcm = b"".join(i for i in stream.receive(json.dumps(back)) if isinstance(i, bytes)) + stream.finish()
+    pcm = b"".join(i for i in stream.receive(json.dumps(back)) + stream.finish() if isinstance(i, bytes))
     at_the_end = np.frombuffer(pcm, "<i2").reshape(-1, 2)[-PACKET:]
     assert at_the_end[:, 1].tolist() == [B] * PACKET  # where its timestamp says: after all that the caller said
     assert given + len(pcm) // 4 == 51 * PACKET
@@ -173,6 +172,83 @@ def test_what_comes_too_late_is_dropped_and_counted() -> None:
     samples, _, stream = play([*messages, late])
     assert packets(samples) == [A, A, 0] + [A] * 17
     assert stream.dropped == 1
+
+
+KEYS = {"event": "dtmf", "dtmf": {"track": "inbound_track", "digit": "1"}}
+GREETING = {"event": "mark", "mark": {"name": "greeting"}}
+
+
+def events_of(stream: TwilioStream, messages: list[str]) -> list[Any]:
+    """The whole of it, with audio as the number of packets."""
+    items = [item for message in messages for item in stream.receive(message)] + stream.finish()
+    return [len(item) // (2 * PACKET) if isinstance(item, bytes) else item for item in items]
+
+
+def test_what_is_held_back_at_the_end_is_told_in_its_place() -> None:
+    """A packet never comes, and the line is gone before enough others came to give it up."""
+    messages = numbered(start(), media(0, A), media(20, B), KEYS, media(40, C), GREETING, media(60, D))
+    del messages[2]
+    assert events_of(TwilioStream(), messages)[1:] == [1, Dtmf("1"), 2, Mark("greeting"), 1]
+
+
+def test_one_that_is_held_back_and_wrong_does_not_take_the_others_along() -> None:
+    wrong = {"event": "media", "media": {"payload": "*"}}
+    messages = numbered(start(), media(0, A), media(20, B), KEYS, wrong, GREETING)
+    late = messages.pop(2)
+    assert events_of(TwilioStream(), messages)[1:] == [1, Dtmf("1"), Mark("greeting")]
+    stream = TwilioStream()
+    for message in messages:
+        stream.receive(message)
+    with pytest.raises(ProtocolError, match="base64"):
+        stream.receive(late)
+    assert [item for item in stream.finish() if not isinstance(item, bytes)] == [Dtmf("1")]
+
+
+def test_keys_before_the_start() -> None:
+    assert events_of(TwilioStream(), numbered(CONNECTED, KEYS, GREETING, start()))[:2] == [
+        Dtmf("1"),
+        Mark("greeting"),
+    ]
+
+
+@pytest.mark.parametrize("first", [1, 3, 48])
+@pytest.mark.parametrize("again", [0, 1, 2, 30, 49])
+@pytest.mark.parametrize("length", [2, 10, 50, 90, 150, 300])
+def test_numbers_that_begin_again_lose_nothing_and_are_told(
+    first: int, again: int, length: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """With timestamps that go on, as when a proxy in between is replaced."""
+
+    def messages(number: int, content: list[dict[str, Any]]) -> list[str]:
+        return [json.dumps(m | {"sequenceNumber": str(number + at)}) for at, m in enumerate(content)]
+
+    one = messages(first, [start(), *(media(20 * i, A) for i in range(length))])
+    two = messages(again, [media(20 * (length + i), B) for i in range(60)])
+    samples, _, stream = play(one + two)
+    assert packets(samples) == [A] * length + [B] * 60
+    assert stream.dropped == 0
+    lower = again <= first + length
+    assert [record.getMessage() for record in caplog.records] == [
+        f"the numbers of the messages begin again: {again} comes where {first + length + 1} was next"
+    ] * lower
+
+
+def test_one_number_for_all_of_them() -> None:
+    messages = [json.dumps(m | {"sequenceNumber": "1"}) for m in [start(), *(media(20 * i, A) for i in range(50))]]
+    samples, _, _ = play(messages)
+    assert packets(samples) == [A] * 50
+
+
+def test_what_is_dropped_is_told_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    messages = numbered(start(), *(media(20 * i, A) for i in range(20)))
+    late = messages.pop(3)
+    play([*messages, late, messages[-1], STOP_TEXT])
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 message(s) of a call came twice or too late, and were dropped"
+    ]
+
+
+STOP_TEXT = json.dumps(STOP | {"sequenceNumber": "99"})
 
 
 def test_keys_and_marks() -> None:

@@ -254,6 +254,37 @@ def test_what_was_held_back_is_audio_too(end: Any, run_virtual: Callable[..., An
     assert packets(np.frombuffer(b"".join(received), "<i2").tolist()) == [A, 0, C, D]
 
 
+KEYS = {"event": "dtmf", "streamSid": SID, "dtmf": {"track": "inbound_track", "digit": "7"}}
+
+
+@pytest.mark.parametrize("end", [hang_up, close_without_a_code, lose, talk_nonsense])
+@pytest.mark.parametrize("place", ["before the start", "in order", "held back"])
+def test_a_key_is_told_however_the_call_ends(end: Any, place: str, run_virtual: Callable[..., Any]) -> None:
+    pressed: list[tuple[str, int]] = []
+
+    async def answer(call: TwilioCall) -> None:
+        heard = 0
+        call.on_dtmf = lambda digit: pressed.append((digit, heard))
+        async for pcm in call:
+            heard += len(pcm) // 2
+
+    async def main() -> None:
+        async with calling(twilio_server(answer)) as caller:
+            if place == "before the start":
+                await caller.say(CONNECTED, *numbered(KEYS, start(), media(0, A)))
+            else:
+                messages = numbered(start(), media(0, A), media(20, B), KEYS, media(40, C))
+                if place == "held back":
+                    del messages[2]
+                await caller.say(*messages)
+            await end(caller)
+            await trio.sleep(1)
+
+    run_virtual(main)
+    # A held one has the hole before it; what fills that comes with the packet behind.
+    assert pressed == [("7", {"before the start": 0, "in order": 320, "held back": 160}[place])]
+
+
 @pytest.mark.parametrize(
     ("messages", "code", "reason", "after"),
     [

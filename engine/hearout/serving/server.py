@@ -75,8 +75,9 @@ class WebSocketServer:
             if not isinstance(error, HearoutError):
                 _log.exception("%s: %s: the handler failed", self._name, peer.upgrade.remote)
                 return 1011, "internal error"
-            _log.warning("%s: %s: %s", self._name, peer.upgrade.remote, printable(str(error), 300))
-            return (error.code if isinstance(error, ProtocolError) else 1011), str(error)
+            told = printable(str(error), 300)
+            _log.warning("%s: %s: %s", self._name, peer.upgrade.remote, told)
+            return (error.code if isinstance(error, ProtocolError) else 1011), told
         return 1000, ""
 
 

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
+from hearout.writing import printable
+
 __all__ = ["is_web_address", "without_secrets"]
+
+_MOST = 1000  # characters
 
 
 def is_web_address(source: str) -> bool:
@@ -13,10 +17,10 @@ def is_web_address(source: str) -> bool:
 
 
 def without_secrets(url: str) -> str:
-    """``url`` without what may be secret in it: user and password, the query (tokens, signatures), the fragment."""
+    """``url`` in one line, without what may be secret in it: user, password, query (tokens, signatures), fragment."""
     try:
         parts = urlsplit(url)
         host = parts.netloc.rpartition("@")[2]
     except ValueError:
-        return url.partition(":")[0] + "://..."
-    return f"{parts.scheme}://{host}{parts.path}" + ("?..." if parts.query else "")
+        return printable(url.partition(":")[0], _MOST) + "://..."
+    return printable(f"{parts.scheme}://{host}{parts.path}", _MOST) + ("?..." if parts.query else "")

@@ -18,39 +18,57 @@ T = TypeVar("T")
 class Resequencer(Generic[T]):
     """Puts numbered messages into their order.
 
-    One that is missing is waited for until `HELD` later ones are there: 0.1 s of a telephone call. A number far
-    below the last one is no late message but a new count.
+    One that is missing is waited for until `HELD` later ones are there: 0.1 s of a telephone call. A number that was
+    there already, with another message, begins a new count, and so does one below all that are remembered.
 
     Attributes:
         dropped: messages that came twice, or too late.
     """
 
     HELD = 5
-    BACK = 100
+    REMEMBERED = 100
 
     def __init__(self) -> None:
         self.dropped = 0
         self._next: int | None = None
         self._held: dict[int, T] = {}
+        self._seen: dict[int, int] = {}  # the digest of each of the last `REMEMBERED` messages
+        self._told = False
 
-    def push(self, number: int | None, item: T) -> list[T]:
-        """The messages whose turn it is now; at once those without a number."""
+    def push(self, number: int | None, item: T, digest: int) -> list[T]:
+        """The messages whose turn it is now; at once those without a number.
+
+        Args:
+            digest: the same for a message that comes twice.
+        """
         if number is None:
             return [item]
-        if self._next is None or number < self._next - self.BACK:
-            out = self.flush()
-            self._next = number + 1
-            return [*out, item]
-        if number < self._next or number in self._held:
-            self.dropped += 1
-            return []
+        if self._next is None:
+            self._next = number
+        elif number < self._next or number in self._held:
+            if number >= min(self._seen) and self._seen.get(number, digest) == digest:
+                self.dropped += 1
+                return []
+            return [*self._count_again(number), *self.push(number, item, digest)]
         self._held[number] = item
+        self._seen[number] = digest
         if len(self._held) > self.HELD:
             self._next = min(self._held)
         out = []
         while self._next in self._held:
             out.append(self._held.pop(self._next))
             self._next += 1
+        while len(self._seen) > self.REMEMBERED:
+            del self._seen[next(iter(self._seen))]
+        return out
+
+    def _count_again(self, number: int) -> list[T]:
+        if not self._told:
+            self._told = True
+            _log.warning("the numbers of the messages begin again: %d comes where %s was next", number, self._next)
+        out = self.flush()
+        self._next = None
+        self._seen.clear()
         return out
 
     def flush(self) -> list[T]:

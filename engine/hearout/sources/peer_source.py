@@ -28,8 +28,8 @@ class WireFormat(Protocol[E_co]):
             ProtocolError: it breaks the rules.
         """
 
-    def finish(self) -> bytes:
-        """Audio that was still held back, when no message will come any more or one was wrong; may be empty."""
+    def finish(self) -> Sequence[bytes | E_co]:
+        """What was still held back, when no message will come any more or one was wrong."""
 
 
 class PeerSource(Generic[E]):
@@ -46,7 +46,7 @@ class PeerSource(Generic[E]):
         self.channels = channels
         self._peer = peer
         self._wire = wire
-        self._audio: deque[bytes] = deque()
+        self._items: deque[bytes | E] = deque()
         self._error: Exception | None = None
         self._ended = False
 
@@ -54,33 +54,30 @@ class PeerSource(Generic[E]):
         return self
 
     async def __anext__(self) -> bytes:
-        while not self._audio:
+        while True:
+            while self._items:
+                item = self._items.popleft()
+                if isinstance(item, bytes):
+                    return item
+                self._notice(item)
             if self._error is not None:
                 error, self._error = self._error, None
                 raise error
             if self._ended:
                 raise StopAsyncIteration
             await self._read()
-        return self._audio.popleft()
 
     async def _read(self) -> None:
         try:
             message = await self._peer.receive()
             if message is not None:
-                self._deliver(self._wire.receive(message))
+                self._items += self._wire.receive(message)
             self._ended = message is None or self._wire.ended
         except Exception as error:
             self._error = error
             self._ended = True
-        if self._ended and (rest := self._wire.finish()):
-            self._audio.append(rest)
-
-    def _deliver(self, items: Sequence[bytes | E]) -> None:
-        for item in items:
-            if isinstance(item, bytes):
-                self._audio.append(item)
-            else:
-                self._notice(item)
+        if self._ended:
+            self._items += self._wire.finish()
 
     def _notice(self, event: E) -> None:
         """Something other than audio came."""

@@ -70,6 +70,11 @@ class TwilioCall(PeerSource[TwilioEvent]):
         """Seconds of silence put in for audio that did not come."""
         return self._stream.filled
 
+    @property
+    def dropped(self) -> int:
+        """Messages that came twice, or too late."""
+        return self._stream.dropped
+
     async def send_audio(self, mulaw: bytes) -> bool:
         """Play audio to the caller, behind what was sent before: mulaw at 8 kHz, see `to_mulaw`.
 
@@ -138,15 +143,16 @@ async def serve_twilio(
 async def _begin(peer: Peer) -> TwilioCall | None:
     """The call, once Twilio has said what it is; None when it hung up before."""
     stream = TwilioStream()
+    events: list[bytes | TwilioEvent] = []
     with trio.move_on_after(peer.limits.start):
         while True:
             message = await peer.receive()
             if message is None:
                 return None
-            events = stream.receive(message)
+            events += stream.receive(message)
             if stream.start is not None:
                 call = TwilioCall(peer, stream, stream.start)
-                call._deliver(events)
+                call._items += events  # also a key that came before the start
                 return call
             if stream.ended:
                 return None

@@ -8,7 +8,8 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,8 @@ __all__ = [
     "media_message",
     "to_mulaw",
 ]
+
+_log = logging.getLogger(__name__)
 
 SAMPLE_RATE = 8000  # Hz: Twilio has no other
 _ORDER = ("inbound", "outbound")
@@ -85,6 +88,7 @@ class TwilioStream:
         self._decoder = Decoder(AudioFormat("mulaw", SAMPLE_RATE, 1))
         self._order: Resequencer[dict[str, Any]] = Resequencer()
         self._alignment = Alignment(1, SAMPLE_RATE)
+        self._before_error: list[bytes | TwilioEvent] = []  # in the same message
 
     @property
     def filled(self) -> float:
@@ -105,33 +109,49 @@ class TwilioStream:
         data = _parsed(message)
         if self.ended:
             return []
-        out: list[bytes | TwilioEvent] = []
         if data.get("event") == "stop":  # the last one: nothing will fill the holes any more
             self.ended = True
-            ready = [*self._order.flush(), data]
-        else:
-            ready = self._order.push(_number(data.get("sequenceNumber")), data)
-        for item in ready:
-            match item.get("event"):
-                case "start":
-                    out.append(self._begin(item))
-                case "media":
-                    self._hear(_part(item, "media"))
-                case "dtmf":
-                    out.append(Dtmf(_text(_part(item, "dtmf"), "digit", "dtmf")))
-                case "mark":
-                    out.append(Mark(_text(_part(item, "mark"), "name", "mark")))
+            return self._play([*self._order.flush(), data])
+        return self._play(self._order.push(_number(data.get("sequenceNumber")), data, hash(message)))
+
+    def finish(self) -> list[bytes | TwilioEvent]:
+        """What was held back, when no message will come any more."""
+        out, self._before_error = self._before_error, []
+        for item in self._order.flush():
+            with suppress(ProtocolError):  # after an error another one says nothing new
+                out += self._play([item])
+        if audio := self._alignment.take(last=True):
+            out.append(audio)
+        if self.dropped:
+            _log.warning("%d message(s) of a call came twice or too late, and were dropped", self.dropped)
+        return out
+
+    def _play(self, items: Iterable[Mapping[str, Any]]) -> list[bytes | TwilioEvent]:
+        """Audio and events of messages in their order."""
+        out: list[bytes | TwilioEvent] = []
+        for item in items:
+            try:
+                event = self._read(item)
+            except ProtocolError:
+                self._before_error = out
+                raise
+            if event is not None:
+                out += [event] if not (audio := self._alignment.take()) else [audio, event]
         if audio := self._alignment.take():
             out.append(audio)
         return out
 
-    def finish(self) -> bytes:
-        """What was held back, when no message will come any more."""
-        with suppress(ProtocolError):  # after an error another one says nothing new
-            for item in self._order.flush():
-                if item.get("event") == "media":
-                    self._hear(_part(item, "media"))
-        return self._alignment.take(last=True)
+    def _read(self, item: Mapping[str, Any]) -> TwilioEvent | None:
+        match item.get("event"):
+            case "start":
+                return self._begin(item)
+            case "media":
+                self._hear(_part(item, "media"))
+            case "dtmf":
+                return Dtmf(_text(_part(item, "dtmf"), "digit", "dtmf"))
+            case "mark":
+                return Mark(_text(_part(item, "mark"), "name", "mark"))
+        return None
 
     def _begin(self, item: Mapping[str, Any]) -> Start:
         if self.start is not None:

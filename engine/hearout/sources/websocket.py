@@ -18,7 +18,7 @@ from hearout.errors import HearoutError, UsageError
 from hearout.nursery import sole_error
 from hearout.serving import Authorise, Limits, Peer, ProtocolError, WebSocketServer
 from hearout.sources.peer_source import PeerSource
-from hearout.writing import shown
+from hearout.writing import printable, shown
 
 __all__ = ["VERSION", "AudioStream", "Command", "Control", "SocketCall", "websocket_server"]
 
@@ -76,9 +76,10 @@ class AudioStream:
             return []
         return [self._control(data)]
 
-    def finish(self) -> bytes:
+    def finish(self) -> list[bytes | Control]:
         """What the resampler still held."""
-        return self._resampler.feed(self._decoder.feed(b""), last=True).tobytes()
+        samples = self._resampler.feed(self._decoder.feed(b""), last=True)
+        return [samples.tobytes()] if samples.size else []
 
     def _hear(self, message: bytes) -> list[bytes | Control]:
         f = self.format
@@ -120,7 +121,7 @@ def _format(header: str | bytes) -> AudioFormat:
     try:
         return AudioFormat(cast(Encoding, encoding), numbers["sample_rate"], numbers["channels"])
     except UsageError as error:
-        raise ProtocolError(str(error), 1003) from None
+        raise ProtocolError(printable(str(error), 300), 1003) from None
 
 
 def _parsed(message: str) -> dict[str, Any]:
@@ -180,7 +181,7 @@ def websocket_server(
                 await handler(SocketCall(peer, AudioStream(header)))
         except Exception as exc:
             error = sole_error(exc)
-            detail = str(error) if isinstance(error, HearoutError) else "internal error"
+            detail = printable(str(error), 300) if isinstance(error, HearoutError) else "internal error"
             await peer.send(json.dumps({"type": "error", "detail": detail}))
             raise
 

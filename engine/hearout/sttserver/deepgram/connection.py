@@ -16,6 +16,7 @@ __all__ = ["MODEL_INFO", "MODEL_UUID", "V1Connection", "to_json"]
 # Measured: the close comes 12 s after the last message, though the documentation says 10.
 _IDLE_TIMEOUT = 12.0
 _ROUNDING = 1e-6
+_MOST_ECHO = 300  # characters of a message that is sent back as wrong
 
 MODEL_UUID = "5f0c8d3e-6a51-5b0e-9d6f-2f6c1d6b7a10"  # any constant will do; clients print it
 MODEL_INFO = {"name": "pocketsphinx-en-us", "version": "5", "arch": "pocketsphinx"}
@@ -154,7 +155,7 @@ def _schema_error(text: str, description: str) -> Send:
         "type": "Error",
         "variant": "SchemaError",
         "description": description,
-        "message": text,
+        "message": text[:_MOST_ECHO],
         "code": None,
     }
     return Send(to_json(error))

@@ -101,10 +101,11 @@ class _Connection(ABC):
 
     def _configure(self, message: dict[str, Any]) -> Send:
         try:
+            keyterms = _keyterms(message.get("keyterms", self._keyterms))
             self._thresholds = changed(self._thresholds, message.get("thresholds", {}))
         except Refused as refused:
             return self._send("ConfigureFailure", code=refused.code, description=refused.detail)
-        self._keyterms = message.get("keyterms", self._keyterms)
+        self._keyterms = keyterms
         return self._send("ConfigureSuccess", thresholds=self._thresholds.as_dict(), keyterms=self._keyterms)
 
     def _close_stream(self) -> list[Step]:
@@ -133,6 +134,12 @@ class _Connection(ABC):
         message = {"type": kind, "request_id": self._request_id, "sequence_id": self._sequence, **fields}
         self._sequence += 1
         return json.dumps(message)
+
+
+def _keyterms(given: Any) -> Sequence[str]:
+    if not isinstance(given, Sequence) or isinstance(given, str) or not all(isinstance(term, str) for term in given):
+        raise Refused(400, "INVALID_KEYTERMS", "keyterms must be a list of texts")
+    return given
 
 
 @dataclass(frozen=True)
