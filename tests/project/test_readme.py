@@ -14,6 +14,7 @@ import soundfile
 from hearout import load_policy
 from hearout.cli.main import _parser
 from tests.kit.paths import ROOT
+from tests.kit.real_time import real_time
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -36,6 +37,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@real_time()
 def test_python(clone: Path, capsys: pytest.CaptureFixture[str]) -> None:
     namespace: dict[str, Any] = {}
     for line, code in blocks("python"):
