@@ -23,6 +23,7 @@ from hearout.traces.records import VoiceChange
 from hearout_policies.signals import AgentSpeech, SpeechStarted, SpeechStopped, Transcript, Word
 from tests.kit.callers import heard, transcriber
 from tests.kit.paths import ROOT
+from tests.kit.real_time import real_time
 from tests.kit.scripted import Gate, Silence
 
 SAMPLE = ROOT / "samples/barge_in.flac"
@@ -299,6 +300,7 @@ class Late:
             yield block
 
 
+@real_time()
 def test_the_sample_with_the_local_recogniser(bot: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     async def main() -> None:
         async with tw.local_server() as url:
