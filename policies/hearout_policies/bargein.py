@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from hearout_policies.marks import bare
 from hearout_policies.policy import Policy
-from hearout_policies.text import bare
 
 __all__ = ["is_backchannel", "is_interruption"]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from hearout_policies.marks import spoken
 from hearout_policies.signals import Transcript, Word
-from hearout_policies.words import Words, middle, respread, spoken
+from hearout_policies.words import Words, middle, respread
 
 __all__ = ["Closed", "Ledger", "split"]
 

@@ -31,6 +31,7 @@ from hearout_policies.events import (
 )
 from hearout_policies.finalizes import Finalizes, Request
 from hearout_policies.ledger import Closed, Ledger, split
+from hearout_policies.marks import spoken
 from hearout_policies.policy import Policy
 from hearout_policies.rules import FinalizeOnSilence, Verdict
 from hearout_policies.signals import (
@@ -53,7 +54,7 @@ from hearout_policies.signals import (
 )
 from hearout_policies.telling import completed, updated
 from hearout_policies.turn import Evidence, Turn, TurnView
-from hearout_policies.words import middle, spoken
+from hearout_policies.words import middle
 
 __all__ = ["TurnMachine"]
 

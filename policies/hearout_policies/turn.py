@@ -6,9 +6,10 @@ from dataclasses import dataclass, field, replace
 
 from hearout_policies.clock import AudioClock
 from hearout_policies.finalizes import Request
+from hearout_policies.marks import spoken
 from hearout_policies.signals import Transcript, UtteranceEnd
 from hearout_policies.text import Ending, Language, classify
-from hearout_policies.words import Words, respread, spoken
+from hearout_policies.words import Words, respread
 
 __all__ = ["Evidence", "Turn", "TurnView"]
 

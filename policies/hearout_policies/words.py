@@ -7,18 +7,16 @@ two utterances.
 
 from __future__ import annotations
 
-import re
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from hearout_policies.signals import Word
 
-__all__ = ["Words", "join", "middle", "respread", "spoken", "spread"]
+__all__ = ["Words", "join", "middle", "respread", "spread"]
 
 
 _HEAD = 0.5  # seconds by which the head of a segment may move when it is revised
-_MARKS = re.compile(r"[^\w\s]|_")
 
 
 def middle(word: Word) -> float:
@@ -44,11 +42,6 @@ def respread(words: Sequence[Word], start: float, end: float) -> tuple[Word, ...
     """The same for words that were laid out before."""
     places = spread([word.text for word in words], start, end)
     return tuple(replace(word, start=at.start, end=at.end) for word, at in zip(words, places, strict=True))
-
-
-def spoken(text: str) -> str:
-    """``text`` without case and punctuation: what remains equal when only the formatting changes."""
-    return " ".join(_MARKS.sub("", text.casefold()).split())
 
 
 class Words:
