@@ -9,7 +9,7 @@ from typing import Any
 from benchmarks.endpointing.evaluation import Candidate
 from hearout_policies import Policy
 from hearout_policies.policy import PRESETS
-from hearout_policies.rules import Endpointing, FinalizeOnSilence, Rule, Silence, UtteranceEnd
+from hearout_policies.rules import Endpointing, FinalizeOnSilence, OnUtteranceEnd, Rule, Silence
 from hearout_policies.rules.silence import Wait
 from hearout_policies.text import Ending
 
@@ -50,13 +50,13 @@ def _endpointing() -> Iterator[Candidate]:
 
 def _utterance_end() -> Iterator[Candidate]:
     for ms in (1000, 1500, 2000, 3000):
-        yield Candidate("utterance_end", f"{ms} ms", alone(UtteranceEnd()), 300, ms)
+        yield Candidate("utterance_end", f"{ms} ms", alone(OnUtteranceEnd()), 300, ms)
 
 
 def _deepgram() -> Iterator[Candidate]:
     # What Deepgram's guide recommends: speech_final, or else UtteranceEnd.
     for ms in (100, 200, 300, 500, 700, 1000, 1500, 2000):
-        yield Candidate("endpointing+utterance_end", f"{ms} ms", alone(Endpointing(), UtteranceEnd()), ms)
+        yield Candidate("endpointing+utterance_end", f"{ms} ms", alone(Endpointing(), OnUtteranceEnd()), ms)
 
 
 def _finalize() -> Iterator[Candidate]:
@@ -113,7 +113,7 @@ def _families() -> dict[str, list[Candidate]]:
         *(one for name in ("question", "stop", "plain") for one in _set("balanced", f"silence.{name}.hold", _HOLDS)),
         *_unfinished(),
         *_set("balanced", "finalize_on_silence.finalize_after", (0.0, 0.2, 0.3, 0.5, 0.8)),
-        *_set("balanced", "finalize_on_silence.finalize_timeout", (0.3, 0.6, 1.2, 1.8)),
+        *_set("balanced", "finalize_timeout", (0.3, 0.6, 1.2, 1.8)),
         *_deaf(),
         *_balanced_endpointing(),
     ]

@@ -21,16 +21,16 @@ from hearout_policies.rules import (
     NEVER,
     Endpointing,
     FinalizeOnSilence,
+    OnUtteranceEnd,
     ProviderEnd,
     Rule,
     Silence,
-    UtteranceEnd,
     Verdict,
     Wait,
 )
 from hearout_policies.signals import Word
 from hearout_policies.text import Ending
-from hearout_policies.turn import TurnView
+from hearout_policies.view import TurnView
 
 __all__ = [
     "NEVER",
@@ -40,6 +40,7 @@ __all__ = [
     "Event",
     "Finalize",
     "FinalizeOnSilence",
+    "OnUtteranceEnd",
     "Opinion",
     "Output",
     "Parameter",
@@ -57,7 +58,6 @@ __all__ = [
     "TurnStarted",
     "TurnUpdated",
     "TurnView",
-    "UtteranceEnd",
     "Verdict",
     "Wait",
     "Word",

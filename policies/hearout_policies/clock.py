@@ -7,61 +7,48 @@ the offset is larger afterwards.
 
 from __future__ import annotations
 
-__all__ = ["AudioClock"]
+import math
+
+__all__ = ["Clock"]
 
 _JITTER = 0.02  # seconds; smaller differences are scheduling and block sizes, not missing audio
-_BACKDATING = 1.0  # no VAD notices an onset later than this
-_HANGOVER = 2.0  # ... nor an end
 
 
-class AudioClock:
-    """Converts between audio time and the session clock.
+class Clock:
+    """Says what time it is, on both clocks.
 
     Attributes:
+        now: session clock; whoever owns this sets it.
         offset: session clock minus audio time, seconds.
     """
 
-    __slots__ = ("_frozen", "offset")
+    __slots__ = ("_stood", "now", "offset")
 
     def __init__(self) -> None:
+        self.now = -math.inf
         self.offset = 0.0
-        self._frozen: float | None = None
+        self._stood: float | None = None  # audio time, while that stands still
+
+    @property
+    def audio(self) -> float:
+        """How much audio has been heard by now."""
+        return self.now - self.offset if self._stood is None else self._stood
+
+    @property
+    def stalled(self) -> bool:
+        """No audio arrives."""
+        return self._stood is not None
 
     def session(self, audio: float) -> float:
         """When the sample at ``audio`` was heard."""
         return audio + self.offset
 
-    def audio(self, at: float) -> float:
-        """How much audio had been heard at ``at``."""
-        return at - self.offset if self._frozen is None else self._frozen
+    def heard(self, audio: float) -> None:
+        """By now exactly ``audio`` seconds have been heard, and audio flows."""
+        self._stood = None
+        if abs(self.now - audio - self.offset) > _JITTER:
+            self.offset = self.now - audio
 
-    @property
-    def stalled(self) -> bool:
-        """Audio time stands still."""
-        return self._frozen is not None
-
-    def stall(self, at: float, heard: float | None) -> None:
-        """No audio arrives from now on."""
-        self._frozen = self.audio(at) if heard is None else heard
-
-    def heard(self, at: float, heard: float) -> None:
-        """At ``at``, exactly ``heard`` seconds of audio had been heard."""
-        self._frozen = None
-        if abs(at - heard - self.offset) > _JITTER:
-            self.offset = at - heard
-
-    def onset(self, at: float, audio: float) -> None:
-        """An onset at ``audio`` was noticed at ``at``; how much had been heard by then is not known."""
-        self._noticed(at, audio, _BACKDATING)
-
-    def end(self, at: float, audio: float) -> None:
-        """Likewise for an end of speech, which takes a hang-over to notice."""
-        self._noticed(at, audio, _HANGOVER)
-
-    def _noticed(self, at: float, audio: float, longest: float) -> None:
-        # A record without `heard` says only that audio time had passed `audio`. Believe the old offset as long
-        # as back-dating explains the difference; beyond that audio must have been missing.
-        self._frozen = None
-        delay = at - audio - self.offset
-        if delay > longest or delay < -_JITTER:
-            self.offset = at - audio
+    def stall(self, audio: float) -> None:
+        """No audio arrives after the first ``audio`` seconds."""
+        self._stood = audio

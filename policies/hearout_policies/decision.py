@@ -1,4 +1,7 @@
-"""How verdicts become a decision: ``max(min(deadlines), max(holds))``, under a cap."""
+"""From the turn to a decision: the view that rules judge, their verdicts, and what these come to.
+
+That is ``max(min(deadlines), max(holds))``, under a cap.
+"""
 
 from __future__ import annotations
 
@@ -6,13 +9,17 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hearout_policies.events import Opinion
+from hearout_policies.clock import Clock
+from hearout_policies.events import Opinion, Timings, TurnCompleted
+from hearout_policies.finalizes import Finalizes
+from hearout_policies.policy import Policy
 from hearout_policies.rules import Verdict
-from hearout_policies.turn import TurnView
+from hearout_policies.turn import Turn
+from hearout_policies.view import TurnView
 
-__all__ = ["Decision", "combine", "forced_verdict", "opinions"]
+__all__ = ["Decision", "combine", "completed", "decide", "forced_verdict", "view_of"]
 
-_FINALIZE_WAIT = 1.2  # seconds a forced end waits for words, in a policy without finalize_on_silence
+_QUIET = 0.6  # so much audio without a word behind the newest one is silence (seconds)
 _MOST_SUSPICION = 0.3  # seconds by which suspicions may put off one end: a line that chatters must not hold a turn
 
 
@@ -24,59 +31,153 @@ class Decision:
         when: it is over then.
         reason: the rule that says so.
         evident: the first rule would have ended it then; what lies between is hold.
-        suspicion: a sound that may be speech puts the end off until ``when``.
+        ask: the transcriber is to finalise then; infinite: no need.
+        suspected: it shows by then whether a sound is speech.
+        put_off: that sound puts the end off until ``when``.
+        verdicts: what all this is made of, with the names of the rules.
+        view: what they judged.
     """
 
     when: float
     reason: str
     evident: float
-    suspicion: bool = False
+    ask: float
+    suspected: float
+    put_off: bool
+    verdicts: Sequence[tuple[str, Verdict]]
+    view: TurnView
+
+    @property
+    def opinions(self) -> tuple[Opinion, ...]:
+        """The verdicts in the form in which an event tells them; and the suspicion that put off the end, if one did."""
+        said = [Opinion(name, verdict.deadline, verdict.hold) for name, verdict in self.verdicts]
+        if self.put_off:
+            said.append(Opinion("suspicion", None, self.when))
+        return tuple(said)
+
+
+def view_of(turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ended: float | None) -> TurnView:
+    """What rules may know of ``turn`` now; ``ended``: when the audio did."""
+    words = turn.words
+    request = turn.covering(finalizes.last)
+    observed = 0.0 if words.newest_end is None else max(0.0, words.reach - words.newest_end)
+    return TurnView(
+        now=clock.now,
+        opened=turn.opened,
+        speaking=turn.speaking,
+        vad=turn.voice is not None,
+        speech_end=turn.ended_at(clock),
+        last_growth=words.grown_at,
+        last_words=words.brought_at,
+        last_result=words.final_at,
+        text=words.text,
+        words=len(words),
+        pending=len(words.pending),
+        ending=turn.ending(policy.words),
+        unfinalised=turn.unfinalised(request),
+        quiet=clock.stalled or observed >= _QUIET,
+        owed=turn.voice.owed(words.covered) if turn.voice else 0.0,
+        observed=observed,
+        endpoint=turn.endpoint_at,
+        utterance_end=turn.utterance_end_at,
+        request=request,
+        latest_request=finalizes.last,
+        link=finalizes.connected,
+        ended=ended,
+        backlog=finalizes.backlog(clock),
+        finalize_timeout=policy.finalize_timeout,
+    )
+
+
+def decide(view: TurnView, policy: Policy, *, forced: float | None, held: bool, suspected: float) -> Decision:
+    """Let all rules judge, and combine what they say.
+
+    Args:
+        forced: when the application said that it wants the end; that outranks holds and suspicions.
+        held: the application holds the turn.
+        suspected: what would be over before this may yet prove to go on.
+    """
+    cap = view.opened + policy.max_turn
+    if not (held or view.speaking):
+        cap = min(cap, max(view.last_growth, view.speech_end or view.opened) + policy.max_silence)
+    if forced is not None:
+        return combine(view, [("force_end", forced_verdict(view, forced))], cap)
+    verdicts = [(rule.name, rule.judge(view)) for rule in policy.rules]
+    return combine(view, verdicts, cap, held=held, suspected=suspected)
 
 
 def combine(
-    verdicts: Sequence[tuple[str, Verdict]], cap: float, *, held: bool, suspected: float = -math.inf
+    view: TurnView,
+    verdicts: Sequence[tuple[str, Verdict]],
+    cap: float,
+    *,
+    held: bool = False,
+    suspected: float = -math.inf,
 ) -> Decision:
     """Combine the verdicts of all rules.
 
     Args:
+        view: what they judged.
         verdicts: with the names of their rules; of equal deadlines the first one counts.
         cap: the safety net: not later than this, whatever the rules say.
-        held: the application holds the turn.
-        suspected: what would be over before this may yet prove to go on.
+        held, suspected: as for `decide`.
     """
-    evident, reason = math.inf, "safety_net"
+    evident, ask, reason = math.inf, math.inf, "safety_net"
     hold = math.inf if held else -math.inf
     for name, verdict in verdicts:
         if verdict.deadline is not None and verdict.deadline < evident:
             evident, reason = verdict.deadline, name
         if verdict.hold is not None:
             hold = max(hold, verdict.hold)
+        if verdict.finalize is not None:
+            ask = min(ask, verdict.finalize)
     due = max(evident, hold)
     when = max(due, min(suspected, due + _MOST_SUSPICION))
-    return Decision(cap, "safety_net", evident) if cap < when else Decision(when, reason, evident, when > due)
+    put_off = when > due
+    if cap < when:
+        when, reason, put_off = cap, "safety_net", False
+    return Decision(when, reason, evident, ask, suspected, put_off, verdicts, view)
 
 
-def forced_verdict(view: TurnView, forced: float, wait: float | None) -> Verdict:
-    """The application wants the end: that outranks the VAD and all holds, only words under way are waited for.
+def forced_verdict(view: TurnView, forced: float) -> Verdict:
+    """The application wants the end: only words under way are waited for.
 
     Args:
         forced: when it said so.
-        wait: seconds to wait for the answer to a Finalize; None: the usual.
     """
-    wait = _FINALIZE_WAIT if wait is None else wait
     request = view.latest_request
     if not view.unfinalised:
         return Verdict(deadline=forced)
     if request is None:
-        return Verdict(deadline=forced + wait)
+        return Verdict(deadline=forced + view.finalize_timeout)
     if request.answered is not None and request.answered >= forced:
         return Verdict(deadline=request.answered)
-    return Verdict(deadline=max(request.sent, forced) + wait + request.backlog)
+    return Verdict(deadline=max(request.sent, forced) + view.finalize_timeout + request.backlog)
 
 
-def opinions(verdicts: Sequence[tuple[str, Verdict]], decision: Decision) -> tuple[Opinion, ...]:
-    """The verdicts in the form in which an event tells them; and the suspicion that put off the end, if one did."""
-    said = [Opinion(name, verdict.deadline, verdict.hold) for name, verdict in verdicts]
-    if decision.suspicion:
-        said.append(Opinion("suspicion", None, decision.when))
-    return tuple(said)
+def completed(turn: Turn, decision: Decision, policy: Policy, end: float) -> TurnCompleted:
+    """The event that tells of the decision; speech ended at ``end``, audio time."""
+    view, started, text, request = decision.view, turn.told.started, turn.words.text, turn.request
+    noticed = turn.voice.noticed if turn.voice else turn.words.grown_at
+    return TurnCompleted(
+        started.turn,
+        started.channel,
+        view.now,
+        started.audio_start,
+        max(end, started.audio_start),
+        text,
+        tuple(turn.words.all),
+        decision.reason,
+        confirmed=turn.words.confirmed and not view.unanswered and (view.link or not view.unfinalised),
+        timings=Timings(
+            speech_end=view.speech_end,
+            noticed=None if view.speech_end is None else noticed,
+            finalize_sent=request.sent if request else None,
+            answered=request.answered if request else None,
+            decided=view.now,
+        ),
+        agent_speaking=started.agent_speaking,
+        backchannel=started.agent_speaking and policy.is_backchannel(text),
+        continues=started.continues,
+        opinions=decision.opinions,
+    )

@@ -9,11 +9,14 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from hearout_policies.clock import Clock
+from hearout_policies.signals import LinkRestored
+
 __all__ = ["Finalizes", "Request"]
 
 _MOST = 8  # requests remembered; the oldest unanswered ones are given up
-_EXACT = 0.1  # ... and by which it may differ from the audio before its Finalize when it means just that
 _SLACK = 0.35  # seconds by which an answer's span may fall short of the speech before its Finalize
+_EXACT = 0.1  # seconds by which it may go beyond the audio before its Finalize, when it means just that
 
 
 @dataclass(slots=True)
@@ -40,23 +43,50 @@ class Request:
 
 
 class Finalizes:
-    """The requests of one channel, oldest first."""
+    """The requests of one channel on its connection to the transcriber, oldest first.
 
-    __slots__ = ("_last", "_open")
+    Attributes:
+        last: the latest request on this connection, answered or not.
+        connected: the transcriber can be reached.
+    """
+
+    __slots__ = ("_open", "_replay", "connected", "last")
 
     def __init__(self) -> None:
         self._open: deque[Request] = deque(maxlen=_MOST)
-        self._last: Request | None = None
+        self._replay: LinkRestored | None = None
+        self.connected = True
+        self.last: Request | None = None
 
-    @property
-    def last(self) -> Request | None:
-        """The latest request on this connection, answered or not."""
-        return self._last
+    def lost(self) -> None:
+        """The connection is gone, and no answer will come any more."""
+        self._open.clear()
+        self.last = self._replay = None
+        self.connected = False
 
-    def send(self, request: Request) -> None:
-        """A Finalize goes out."""
-        self._open.append(request)
-        self._last = request
+    def restored(self, link: LinkRestored) -> None:
+        """A new connection is up, and is fed from the past."""
+        self._replay = link
+        self.connected = True
+
+    def backlog(self, clock: Clock) -> float:
+        """Seconds until the transcriber has worked through the audio replayed to it."""
+        if self._replay is None or self._replay.speed is None:
+            return 0.0
+        return max(0.0, (clock.audio - self._replay.audio) / self._replay.speed - (clock.now - self._replay.at))
+
+    def send(self, clock: Clock, speech_end: float | None, *, still: bool) -> Request:
+        """A Finalize goes out.
+
+        Args:
+            speech_end: audio time; None: somebody speaks.
+            still: no audio arrives.
+        """
+        audio = clock.audio
+        needs = audio if speech_end is None else min(audio, speech_end)
+        self.last = Request(clock.now, audio, needs, self.backlog(clock), still=still)
+        self._open.append(self.last)
+        return self.last
 
     def answer(self, at: float, reach: float, *, empty: bool) -> Request | None:
         """Match an answer to its request.
@@ -82,8 +112,3 @@ class Finalizes:
         if reach <= settled.audio + _EXACT and following.audio > settled.audio + _SLACK:
             return False
         return following.needs <= reach + _SLACK
-
-    def forget(self) -> None:
-        """The connection is gone, and no answer will come any more."""
-        self._open.clear()
-        self._last = None

@@ -1,25 +1,29 @@
 """Turns that are over, and the words that come late for them.
 
 Which turn a word belongs to is decided by the word's own audio time, never by its arrival: a late final amends
-the turn it was spoken in, and opens none.
+the turn it was spoken in, and opens none. What was told before is told only once: a result that is delivered twice,
+and words that a new connection repeats.
 """
 
 from __future__ import annotations
 
+import math
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from hearout_policies.marks import spoken
 from hearout_policies.signals import Transcript, Word
 from hearout_policies.words import Words, middle, respread
 
-__all__ = ["Closed", "Ledger", "split"]
+__all__ = ["Closed", "Ledger"]
 
 _KEPT = 4  # a final that is later than four turns is amended to the oldest one kept
+_RECENT = 8  # final results among which one that is delivered twice is recognised
 _GAP = 0.5  # without a VAD, a word that starts so long after the last one is new speech (seconds)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Closed:
     """A turn that is over.
 
@@ -53,14 +57,30 @@ class Closed:
         if not self.vad:
             self.limit = min(self.decided, max(self.limit, end + _GAP))
 
+    def amend(self, late: Transcript) -> Words | None:
+        """Take in a final result that came late; the words as they are now, if that is news."""
+        if self.words is None:
+            return None
+        self.words.add(late)
+        before, self.said = self.said, spoken(self.words.text)
+        return self.words if self.said != before else None
+
 
 class Ledger:
-    """The latest closed turns, oldest first."""
+    """The latest closed turns, oldest first, and what is known of the final results before now."""
 
-    __slots__ = ("_turns",)
+    __slots__ = ("_covered", "_recent", "_repeated", "_turns")
 
     def __init__(self) -> None:
         self._turns: deque[Closed] = deque(maxlen=_KEPT)
+        self._recent: deque[tuple[Word, ...]] = deque(maxlen=_RECENT)  # words of final results
+        self._covered = -math.inf  # audio time up to which there are final results
+        self._repeated = -math.inf  # ... when the connection changed: a replay may say these words again
+
+    @property
+    def last(self) -> Closed | None:
+        """The latest completed turn."""
+        return next((turn for turn in reversed(self._turns) if turn.words is not None), None)
 
     def close(
         self, number: int, words: Words | None, end: float, decided: float, *, vad: bool, cut: bool = False
@@ -76,52 +96,82 @@ class Ledger:
             last = self._turns[-1]
             last.limit = min(last.limit, (last.end + max(audio, last.end)) / 2)
 
-    def owner(self, word: Word) -> Closed | None:
+    def link_restored(self) -> None:
+        """A new connection is fed from before what results are final for."""
+        self._repeated = self._covered
+
+    def delivered(self, result: Transcript) -> bool:
+        """The same final words at the same audio times came before."""
+        if not (result.is_final and result.words and result.end > result.start):
+            return False
+        if result.words in self._recent:
+            return True
+        self._recent.append(result.words)
+        return False
+
+    def unsaid(self, result: Transcript) -> Transcript:
+        """``result`` without the words that a replay says again."""
+        words = tuple(word for word in result.words if middle(word) >= self._repeated)
+        return result if len(words) == len(result.words) else replace(result, words=words)
+
+    def cover(self, audio: float) -> None:
+        """Up to here results are final."""
+        self._covered = max(self._covered, audio)
+
+    def split(self, result: Transcript) -> tuple[list[tuple[Closed, Transcript]], Transcript | None]:
+        """Share out the words of a result.
+
+        Returns:
+            what is final of closed turns, and what belongs to the present; None when nothing does.
+        """
+        parts = self._split if result.timed or not result.words else self._split_untimed
+        past, present = parts(result)
+        late = [
+            (closed, replace(result, words=tuple(words), start=words[0].start, end=min(result.end, closed.limit)))
+            for closed, words in past
+            if result.is_final
+        ]
+        if len(present) == len(result.words) and not past:
+            return late, result
+        return late, replace(result, words=tuple(present)) if present else None
+
+    def _split(self, result: Transcript) -> tuple[list[tuple[Closed, list[Word]]], Sequence[Word]]:
+        past: list[tuple[Closed, list[Word]]] = []
+        present: list[Word] = []
+        for word in result.words:
+            owner = self._owner(word)
+            if owner is None:
+                present.append(word)
+                continue
+            if result.is_final:
+                owner.extend(word.end)
+            if past and past[-1][0] is owner:
+                past[-1][1].append(word)
+            else:
+                past.append((owner, [word]))
+        return past, present
+
+    def _split_untimed(self, result: Transcript) -> tuple[list[tuple[Closed, list[Word]]], Sequence[Word]]:
+        """The same for words that have no times of their own, which only their segment tells apart.
+
+        When the segment began in a turn that waits for its finals, and ends after it, as many words as it waits for
+        are that turn's, and the others are new. Otherwise the result is not torn apart: it goes where its last word
+        belongs.
+        """
+        words = list(result.words)
+        closed = self._unfinished(result.start)
+        if closed and closed.words and result.end > (closed.limit if closed.vad else closed.decided):
+            count = len(closed.words.pending)
+            rest = respread(words[count:], closed.limit, max(closed.limit, result.end))
+            return [(closed, words[:count])], rest
+        owner = self._owner(words[-1])
+        return ([], words) if owner is None else ([(owner, words)], [])
+
+    def _owner(self, word: Word) -> Closed | None:
         """The closed turn ``word`` was spoken in; None when it is newer than all of them."""
         return next((turn for turn in self._turns if turn.owns(word)), None)
 
-    def unfinished(self, start: float) -> Closed | None:
+    def _unfinished(self, start: float) -> Closed | None:
         """The latest closed turn that still waits for finals of a segment that starts at ``start``."""
         waiting = (t for t in reversed(self._turns) if t.words and t.words.pending and start < t.limit)
         return next(waiting, None)
-
-    @property
-    def last(self) -> Closed | None:
-        """The latest completed turn."""
-        return next((turn for turn in reversed(self._turns) if turn.words is not None), None)
-
-
-def split(result: Transcript, ledger: Ledger) -> tuple[list[tuple[Closed, list[Word]]], list[Word]]:
-    """Share out the words of a result: those of closed turns, and those of the present."""
-    if result.words and not result.timed:
-        return _split_untimed(result, ledger)
-    past: list[tuple[Closed, list[Word]]] = []
-    present: list[Word] = []
-    for word in result.words:
-        owner = ledger.owner(word)
-        if owner is None:
-            present.append(word)
-            continue
-        if result.is_final:
-            owner.extend(word.end)
-        if past and past[-1][0] is owner:
-            past[-1][1].append(word)
-        else:
-            past.append((owner, [word]))
-    return past, present
-
-
-def _split_untimed(result: Transcript, ledger: Ledger) -> tuple[list[tuple[Closed, list[Word]]], list[Word]]:
-    """The same for words that have no times of their own, which only their segment tells apart.
-
-    When the segment began in a turn that waits for its finals, and ends after it, as many words as it waits for are
-    that turn's, and the others are new. Otherwise the result is not torn apart: it goes where its last word belongs.
-    """
-    words = list(result.words)
-    closed = ledger.unfinished(result.start)
-    if closed and closed.words and result.end > (closed.limit if closed.vad else closed.decided):
-        count = len(closed.words.pending)
-        rest = respread(words[count:], closed.limit, max(closed.limit, result.end))
-        return [(closed, words[:count])], list(rest)
-    owner = ledger.owner(words[-1])
-    return ([], words) if owner is None else ([(owner, words)], [])

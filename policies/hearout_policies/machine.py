@@ -1,39 +1,41 @@
 """The turn machine: signals in, events and commands out.
 
-It holds no clock, no timer and no callback. Every signal says when it happened (``at``), and `TurnMachine.deadline`
-says when to come back if nothing happens. The same signals always give the same outputs.
+Every signal says when it happened (``at``), and `TurnMachine.deadline` says when to come back if nothing happens.
+The same signals always give the same outputs.
 
-Theory of operation. A turn is opened by speech (local VAD) or by words. While it is open each signal adds
-evidence to it, and after each signal all rules judge it afresh: when should it be over, if nothing more happens?
-The turn is over at ``max(min(deadlines), max(holds))``, or when the safety net says so. There is no other state:
-no flag that a late message could leave standing, no timer that could fire for the wrong turn.
+Theory of operation. Each of the things that carry the machine has a file of its own:
 
-Words that come late go to the turn they were spoken in (`hearout_policies.ledger`).
+- `clock.Clock` knows what time it is: on the session clock, which the signals bring, and in audio time.
+- `voice.Voice` is a stretch of speech that the local VAD hears, the current one or the latest.
+- `words.Words` are the words of one turn. They take the transcriber's results, whole.
+- `evidence.Evidence` is a provider's message that the turn is over.
+- `finalizes.Finalizes` are the requests to finalise, each of which waits for its answer.
+- `turn.Turn` is the open turn: its voice, words and evidence, and what the application was `told.Told` of it.
+- `view.TurnView` is what a rule may know of it, and `decision.Decision` is what the verdicts of all rules come to.
+- `ledger.Ledger` keeps the turns that are over, for the words that come late for them.
+
+A signal takes one way, and this file follows it from top to bottom. `TurnMachine.handle` first does what was due
+before it. Then the signal is taken in: it changes the voice, the words or the evidence, and speech or words open a
+turn. In the end all rules judge the turn afresh: when should it be over, if nothing more happens? It is over at
+``max(min(deadlines), max(holds))``, or when the safety net says so; as long as that lies ahead it is the deadline.
+
+There is no clock, timer or callback, and no flag that a late message could leave standing: what evidence is worth is
+judged when it is asked for.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections import deque
+from dataclasses import replace
 
-from hearout_policies.bargein import is_interruption
-from hearout_policies.clock import AudioClock
-from hearout_policies.decision import Decision, combine, forced_verdict
-from hearout_policies.events import (
-    Finalize,
-    Output,
-    TurnAbandoned,
-    TurnAmended,
-    TurnPredicted,
-    TurnResumed,
-    TurnStarted,
-)
-from hearout_policies.finalizes import Finalizes, Request
-from hearout_policies.ledger import Closed, Ledger, split
-from hearout_policies.marks import spoken
+from hearout_policies.clock import Clock
+from hearout_policies.decision import Decision, completed, decide, view_of
+from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended, TurnStarted
+from hearout_policies.evidence import Evidence
+from hearout_policies.finalizes import Finalizes
+from hearout_policies.ledger import Ledger
 from hearout_policies.policy import Policy
-from hearout_policies.rules import FinalizeOnSilence, Verdict
 from hearout_policies.signals import (
     AgentSpeech,
     AppCommand,
@@ -41,25 +43,21 @@ from hearout_policies.signals import (
     EndOfAudio,
     LinkLost,
     LinkRestored,
-    ProviderSpeechStarted,
     ProviderTurn,
     Signal,
     SpeechStarted,
     SpeechStopped,
     SpeechSuspected,
-    Tick,
     Transcript,
     UtteranceEnd,
-    Word,
 )
-from hearout_policies.telling import completed, updated
-from hearout_policies.turn import Evidence, Turn, TurnView
-from hearout_policies.words import middle
+from hearout_policies.told import Told
+from hearout_policies.turn import Turn
+from hearout_policies.voice import Voice
+from hearout_policies.words import Words, reach
 
 __all__ = ["TurnMachine"]
 
-_REPLAY_SPEED = 1.25  # Deepgram takes replayed audio no faster than this, times real time
-_FORCE_WAIT = 1.2  # a force_end with nothing heard yet is for words that come within this (seconds)
 _RESPEAK = 0.5  # speech that outlasts a forced end by this much makes a turn of its own (seconds)
 
 
@@ -74,23 +72,18 @@ class TurnMachine:
     def __init__(self, policy: Policy | None = None, channel: int = 0) -> None:
         self.policy = policy or Policy()
         self.channel = channel
-        self._now = -math.inf
-        self._deadline: float | None = None
-        self._clock = AudioClock()
+        self._clock = Clock()
+        self._voice: Voice | None = None  # the latest stretch of speech on the channel
         self._turn: Turn | None = None
-        self._count = 0
+        self._turns = 0  # so many so far
         self._ledger = Ledger()
         self._finalizes = Finalizes()
-        self._recent: deque[tuple[Word, ...]] = deque(maxlen=8)  # words of the latest final results
-        self._speech: tuple[float, float | None] | None = None  # latest stretch the VAD heard, audio time
-        self._agent: deque[tuple[float, bool]] = deque(maxlen=8)  # when it began and ceased to speak
+        self._agent: deque[AgentSpeech] = deque(maxlen=8)
         self._held = False
         self._forced: float | None = None  # force_end with no turn open: the answer to its Finalize may open one
         self._ended: float | None = None
-        self._link = True
-        self._replay: tuple[float, float] | None = None  # restored at (session clock), fed from (audio time)
-        self._covered = -math.inf  # audio time up to which there are final results
-        self._repeated = -math.inf  # ... when the connection changed: a replay may say these words again
+        self._deadline: float | None = None
+        self._out: list[Output] = []  # of the signal that is being handled
 
     @property
     def deadline(self) -> float | None:
@@ -106,339 +99,224 @@ class TurnMachine:
         Raises:
             ValueError: ``signal.at`` is earlier than that of the signal before, or no number.
         """
-        if not signal.at >= self._now or math.isinf(signal.at):
-            raise ValueError(f"{type(signal).__name__} at {signal.at} after a signal at {self._now}: time runs forward")
-        out: list[Output] = []
+        self._out, now = [], self._clock.now
+        if not signal.at >= now or math.isinf(signal.at):
+            raise ValueError(f"{type(signal).__name__} at {signal.at} after a signal at {now}: time runs forward")
         while self._deadline is not None and self._deadline < signal.at:
-            self._now = self._deadline
-            self._decide(out)
-        self._now = signal.at
-        self._take_in(signal, out)
-        self._decide(out)
-        return out
+            self._clock.now = self._deadline
+            self._decide()
+        self._clock.now = signal.at
+        self._take_in(signal)
+        self._decide()
+        return self._out
 
-    # -- evidence ---------------------------------------------------------------------------------------
+    # -- what comes in ---------------------------------------------------------------------------------------
 
-    def _take_in(self, signal: Signal, out: list[Output]) -> None:
+    def _take_in(self, signal: Signal) -> None:
+        turn, clock = self._turn, self._clock
         match signal:
-            case Tick():
-                pass
             case SpeechStarted():
-                self._speech_started(signal, out)
-            case SpeechStopped(audio=audio, heard=heard):
-                if heard is None:
-                    self._clock.end(self._now, audio)
-                else:
-                    self._clock.heard(self._now, heard)
-                self._speech_stopped(min(audio, self._audio_now), out)
-            case SpeechSuspected():
-                if self._turn and not self._speaking and self._ended is None:
-                    self._turn.suspected = self._now + self.policy.suspicion_hold
-            case AudioStalled(heard=heard):
-                self._clock.stall(self._now, heard)
-                self._speech_stopped(self._audio_now, out)
+                self._speech_started(signal)
+            case SpeechStopped():
+                clock.heard(signal.heard)
+                self._speech_stopped(min(signal.audio, clock.audio))
+            case SpeechSuspected() if turn and not turn.speaking and self._ended is None:
+                turn.suspected = clock.now + self.policy.suspicion_hold
+            case AudioStalled():
+                clock.stall(signal.heard)
+                self._speech_stopped(clock.audio)
             case EndOfAudio():
-                self._ended = self._now
-                self._speech_stopped(self._audio_now, out)
-                if self._turn:
-                    self._turn.suspected = -math.inf
+                self._ended = clock.now
+                self._speech_stopped(clock.audio)
+                if turn:
+                    turn.suspected = -math.inf
             case Transcript():
-                self._transcript(signal, out)
-            case UtteranceEnd():
-                if self._turn:
-                    self._turn.end_of_utterance(signal)
+                self._transcript(signal)
+            case UtteranceEnd() if turn:
+                turn.end_of_utterance(signal)
+            case ProviderTurn(kind="eager_end") if turn and turn.words:
+                self._out += turn.told.predict(clock.now, turn.words.text)
+            case ProviderTurn(kind="resumed") if turn and turn.words:
+                turn.endpoint = None
+                self._out += turn.told.resume(clock.now)
+            case ProviderTurn(kind="ended", audio=audio) if turn and turn.words:
+                turn.endpoint = Evidence(clock.now, max(audio, turn.words.newest_end or 0.0), turn.voice)
             case LinkLost():
-                self._link, self._replay = False, None
-                self._finalizes.forget()
-            case LinkRestored(audio=audio):
-                self._link, self._replay = True, (self._now, audio)
-                self._repeated = self._covered
-                if self._turn:
-                    self._turn.words.keep(audio)
-            case AgentSpeech(kind=kind):
-                self._agent.append((self._now, kind == "started"))
-            case AppCommand():
-                self._app_command(signal, out)
-            case ProviderTurn():
-                self._provider_turn(signal, out)
-            case ProviderSpeechStarted():
-                pass  # a hint at most: it fires on noise, in mid-turn, and twice
+                self._finalizes.lost()
+            case LinkRestored():
+                self._finalizes.restored(signal)
+                self._ledger.link_restored()
+                if turn:
+                    turn.words.keep(signal.audio)
+            case AgentSpeech():
+                self._agent.append(signal)
+            case AppCommand(kind="hold" | "release" as kind):
+                self._held = kind == "hold"
+            case AppCommand(kind="force_end"):
+                self._force_end(turn)
+            case AppCommand(kind="clear"):
+                self._clear()
+            # A Tick says nothing more. ProviderSpeechStarted is a hint at most: it fires on noise, and in mid-turn.
 
-    @property
-    def _audio_now(self) -> float:
-        return self._clock.audio(self._now)
-
-    @property
-    def _speaking(self) -> bool:
-        return self._speech is not None and self._speech[1] is None
-
-    def _speech_started(self, signal: SpeechStarted, out: list[Output]) -> None:
-        if self._speaking and not self._clock.stalled:
+    def _speech_started(self, signal: SpeechStarted) -> None:
+        if self._voice and self._voice.stop is None:
             return
-        if signal.heard is None:
-            self._clock.onset(self._now, signal.audio)
-        else:
-            self._clock.heard(self._now, signal.heard)
-        audio = min(signal.audio, self._audio_now)
-        self._speech = (audio, None)
+        self._clock.heard(signal.heard)
+        audio = min(signal.audio, self._clock.audio)
         self._ledger.speech_started(audio)
-        if self._turn is None:
-            self._open(audio, out)
+        turn = self._turn
+        self._voice = Voice(audio, self._clock.now, before=turn.speech(audio) if turn and turn.voice else 0.0)
+        if turn is None:
+            self._open(audio)
         else:
-            self._resume(out)
-        assert self._turn is not None
-        self._turn.speech_started(audio, self._now)
+            turn.voice, turn.suspected = self._voice, -math.inf
+            self._out += turn.told.resume(self._clock.now)
 
-    def _speech_stopped(self, audio: float, out: list[Output]) -> None:
-        if self._speech is None or self._speech[1] is not None:
+    def _speech_stopped(self, audio: float) -> None:
+        voice = self._voice
+        if voice is None or voice.stop is not None:
             return
-        start = self._speech[0]
-        audio = max(audio, start)
-        self._speech = (start, audio)
+        voice.stop, voice.noticed = max(audio, voice.start), self._clock.now
         last = self._ledger.last
-        if self._turn is None and last and last.cut and start < last.limit < audio - _RESPEAK:
+        if self._turn is None and last and last.cut and voice.start < last.limit < voice.stop - _RESPEAK:
             # A turn was ended while its user spoke on; what came after that is a turn too.
-            self._open(last.limit, out)
-            assert self._turn is not None
-            self._turn.speech_started(last.limit)
-        if self._turn and self._turn.vad:
-            self._turn.speech_stopped(audio, self._now)
+            self._open(last.limit).voice = Voice(last.limit, voice.noticed, voice.stop)
 
-    def _transcript(self, result: Transcript, out: list[Output]) -> None:
-        reach = max([result.end, *(w.end for w in result.words)])
-        if self._clock.stalled and reach > self._audio_now:
-            self._clock.end(self._now, min(reach, self._now - self._clock.offset))  # audio flows again
-        if result.is_final and result.words and result.end > result.start:
-            if result.words in self._recent:  # delivered twice: the same words at the same audio times
-                result = dataclasses.replace(result, words=())
-            else:
-                self._recent.append(result.words)
+    def _transcript(self, result: Transcript) -> None:
+        clock, ledger = self._clock, self._ledger
+        upto = reach(result.words, result.end)
+        if clock.stalled and upto > clock.audio:
+            clock.heard(min(upto, clock.now - clock.offset))  # audio flows again
+        upto = min(upto, clock.audio)
+        if ledger.delivered(result):
+            result = replace(result, words=())
         if result.finalized:
-            settled = self._finalizes.answer(self._now, min(reach, self._audio_now), empty=not result.words)
+            settled = self._finalizes.answer(clock.now, upto, empty=not result.words)
             if settled and not result.words:
                 # Nothing was left: all audio up to the request is covered, whatever span the answer claims.
-                result = dataclasses.replace(result, end=max(result.end, settled.audio))
-        if any(middle(w) < self._repeated for w in result.words):
-            words = tuple(w for w in result.words if middle(w) >= self._repeated)
-            result = dataclasses.replace(result, words=words)
-        if not result.timed and self._turn and result.words:
-            result = self._turn.lay_out(result)
+                result = replace(result, end=max(result.end, settled.audio))
+        result = ledger.unsaid(result)
+        if self._turn and self._turn.voice:
+            result = self._turn.voice.lay_out(result, self._turn.told.started.audio_start)
         if result.is_final:
-            self._covered = max(self._covered, min(reach, self._audio_now))
-        past, present = split(result, self._ledger)
-        if result.is_final:
-            for closed, late in past:
-                self._amend(closed, late, result.end, out)
-        if self._turn is None and present:
-            self._open(min(w.start for w in present), out)
-        if self._turn and (present or not result.words):
-            self._add(self._turn, dataclasses.replace(result, words=tuple(present)), out)
+            ledger.cover(upto)
+        past, present = ledger.split(result)
+        for closed, late in past:
+            if words := closed.amend(late):
+                news = words.text, tuple(words.all), words.confirmed
+                self._out.append(TurnAmended(closed.number, self.channel, clock.now, *news))
+        if self._turn is None and present and present.words:
+            self._open(min(word.start for word in present.words))
+        if self._turn and present:
+            self._add(self._turn, present)
 
-    def _add(self, turn: Turn, result: Transcript, out: list[Output]) -> None:
-        turn.add(result, self._audio_now)
-        text = turn.words.text
-        if turn.predicted is not None and text != turn.predicted:
-            self._resume(out)
-        if turn.agent_speaking and is_interruption(text, 0.0, self.policy):
-            turn.interrupts = True
-        if text != turn.shown:
-            turn.shown = text
-            out.append(updated(turn, self.policy, self.channel, self._now, self._audio_now))
+    def _add(self, turn: Turn, result: Transcript) -> None:
+        turn.add(result, self._clock.audio)
+        text, told = turn.words.text, turn.told
+        if told.predicted != text:
+            self._out += told.resume(self._clock.now)
+        told.interrupts |= told.started.agent_speaking and self.policy.is_interruption(text, 0.0)
+        if told.text != text:
+            self._update(turn)
 
-    def _amend(self, closed: Closed, words: list[Word], end: float, out: list[Output]) -> None:
-        if closed.words is None:
-            return
-        closed.words.add_final(words, words[0].start, min(end, closed.limit))
-        text = closed.words.text
-        if spoken(text) != closed.said:
-            closed.said = spoken(text)
-            everything = tuple(closed.words.all)
-            confirmed = closed.words.confirmed
-            out.append(TurnAmended(closed.number, self.channel, self._now, text, everything, confirmed))
+    def _force_end(self, turn: Turn | None) -> None:
+        if turn is None:
+            self._forced = self._clock.now
+        else:
+            turn.forced = self._clock.now
+        request = turn.covering(self._finalizes.last) if turn else None
+        under_way = request is not None and request.answered is None
+        if self._finalizes.connected and not under_way and (turn is None or turn.unfinalised(request)):
+            self._finalize(turn)
 
-    def _provider_turn(self, signal: ProviderTurn, out: list[Output]) -> None:
-        turn = self._turn
-        if turn is None or not turn.words:
-            return
-        match signal.kind:
-            case "eager_end":
-                if turn.predicted is None:
-                    turn.predicted = turn.words.text
-                    out.append(TurnPredicted(turn.number, self.channel, self._now, turn.predicted))
-            case "resumed":
-                turn.endpoint = None
-                self._resume(out)
-            case "ended":
-                turn.endpoint = Evidence(self._now, max(signal.audio, turn.newest_end or 0.0))
-            case "started":
-                pass  # its words open the turn
+    def _clear(self) -> None:
+        now, audio = self._clock.now, self._clock.audio
+        self._ledger.close(self._turns, None, audio, audio, vad=True, cut=True)
+        if self._turn:
+            self._out.append(TurnAbandoned(self._turns, self.channel, now, "cleared"))
+        self._forced = self._turn = None
 
-    def _app_command(self, command: AppCommand, out: list[Output]) -> None:
-        match command.kind:
-            case "hold":
-                self._held = True
-            case "release":
-                self._held = False
-            case "force_end":
-                if self._turn is None:
-                    self._forced = self._now
-                else:
-                    self._turn.forced = self._now
-                request = self._request
-                under_way = request is not None and request.answered is None
-                if self._link and not under_way and (not self._turn or self._turn.is_unfinalised(request)):
-                    self._finalize(out)
-            case "clear":
-                self._forced = None
-                turn, self._turn = self._turn, None
-                number = turn.number if turn else self._count
-                self._ledger.close(number, None, self._audio_now, self._audio_now, vad=True, cut=True)
-                if turn:
-                    out.append(TurnAbandoned(number, self.channel, self._now, "cleared"))
+    # -- what that makes of the turn -------------------------------------------------------------------------
 
-    # -- turns ---------------------------------------------------------------------------------------
-
-    def _open(self, audio: float, out: list[Output]) -> None:
-        self._count += 1
-        last = self._ledger.last
+    def _open(self, audio: float) -> Turn:
+        now, last = self._clock.now, self._ledger.last
+        # Words tell of their turn a second late: whether the agent spoke over it counts when it began.
+        began = min(self._clock.session(audio), now)
+        agent = next((news.kind == "started" for news in reversed(self._agent) if news.at <= began), False)
         continues = last.number if last and audio <= last.decided + self.policy.continue_within else None
-        agent_speaking = self._agent_spoke(min(self._clock.session(audio), self._now))
-        turn = Turn(self._count, audio, self._now, agent_speaking, continues, last_growth=self._now)
-        if self._speech and audio < (math.inf if self._speech[1] is None else self._speech[1]):
-            # Words came before anything else for speech that the VAD did hear.
-            turn.speech_started(self._speech[0])
-            if self._speech[1] is not None:
-                turn.speech_stopped(self._speech[1], self._now)
-        if self._forced is not None and self._now <= self._forced + (self._force_wait or _FORCE_WAIT):
+        self._turns += 1
+        started = TurnStarted(self._turns, self.channel, now, audio, agent, continues)
+        turn = self._turn = Turn(Told(started), Words(now))
+        voice = self._voice
+        if voice and (voice.stop is None or audio < voice.stop):
+            turn.voice = self._voice = Voice(voice.start, now, voice.stop)
+        if self._forced is not None and now <= self._forced + self.policy.finalize_timeout:
             turn.forced = self._forced
         self._forced = None
-        self._turn = turn
-        out.append(TurnStarted(turn.number, self.channel, self._now, audio, agent_speaking, continues))
+        self._out.append(started)
+        return turn
 
-    def _agent_spoke(self, at: float) -> bool:
-        """The agent was speaking then. Words tell of their turn a second late: what counts is when it began."""
-        return next((speaking for since, speaking in reversed(self._agent) if since <= at), False)
+    def _update(self, turn: Turn) -> None:
+        text, speech = turn.words.text, turn.speech(self._clock.audio)
+        backchannel = turn.told.started.agent_speaking and self.policy.is_backchannel(text)
+        self._out.append(turn.told.update(self._clock.now, text, speech, backchannel=backchannel))
 
-    def _resume(self, out: list[Output]) -> None:
-        turn = self._turn
-        if turn and turn.predicted is not None:
-            turn.predicted = None
-            out.append(TurnResumed(turn.number, self.channel, self._now))
-
-    def _finalize(self, out: list[Output]) -> None:
-        audio = self._audio_now
-        turn = self._turn
-        needs = turn.speech_end if turn else None
+    def _finalize(self, turn: Turn | None) -> None:
         still = self._clock.stalled or self._ended is not None
-        needs = audio if needs is None else min(audio, needs)
-        request = Request(self._now, audio, needs, self._backlog(), still=still)
-        self._finalizes.send(request)
+        request = self._finalizes.send(self._clock, turn.speech_end if turn else None, still=still)
         if turn:
-            turn.finalize, turn.news = request, False
-        out.append(Finalize(self.channel, self._now))
+            turn.request = request
+        self._out.append(Finalize(self.channel, self._clock.now))
 
-    def _backlog(self) -> float:
-        """Seconds until the transcriber has worked through the audio replayed to it."""
-        if self._replay is None:
-            return 0.0
-        restored, start = self._replay
-        return max(0.0, (self._audio_now - start) / _REPLAY_SPEED - (self._now - restored))
+    # -- what is decided -------------------------------------------------------------------------------------
 
-    @property
-    def _request(self) -> Request | None:
-        """The last Finalize, if it covers all speech of the open turn."""
-        return self._turn.request(self._finalizes.last) if self._turn else None
-
-    # -- decisions ---------------------------------------------------------------------------------------
-
-    def _decide(self, out: list[Output]) -> None:
+    def _decide(self) -> None:
         """Do what is due now, and find the next deadline."""
         self._deadline = None
-        turn = self._turn
+        turn, now = self._turn, self._clock.now
         if turn is None:
             return
-        view, verdicts = self._judge(turn)
-        ask = min((v.finalize for _, v in verdicts if v.finalize is not None), default=None)
-        if ask is not None and ask <= self._now:
-            self._finalize(out)
-            view, verdicts = self._judge(turn)
-            ask = None
-        forced = turn.forced is not None
-        suspected = -math.inf if forced else turn.suspected
-        decision = combine(verdicts, self._cap(turn), held=self._held and not forced, suspected=suspected)
-        if decision.when <= self._now:
-            self._end(turn, view, decision, verdicts, out)
+        decision = self._judge(turn)
+        if decision.ask <= now:
+            self._finalize(turn)
+            decision = self._judge(turn)
+        if decision.when <= now:
+            self._end(turn, decision)
             return
-        if suspected <= self._now:
-            self._predict(turn, view, decision.evident, out)
-        interruption = self._interrupt(turn, out)
-        pending = (decision.when, decision.evident, suspected, ask, interruption)
-        self._deadline = min(at for at in pending if at is not None and at > self._now)
+        evident = max(decision.evident, decision.suspected) <= now and not (decision.view.unfinalised or self._held)
+        if evident and turn.words and self.policy.predicts(decision.view.ending):
+            self._out += turn.told.predict(now, turn.words.text)
+        pending = (decision.when, decision.evident, decision.suspected, decision.ask, self._interrupt(turn))
+        self._deadline = min(at for at in pending if at > now)
 
-    def _judge(self, turn: Turn) -> tuple[TurnView, list[tuple[str, Verdict]]]:
-        view = turn.view(
-            self._now,
-            self._clock,
-            self.policy.words,
-            latest=self._finalizes.last,
-            link=self._link,
-            ended=self._ended,
-            backlog=self._backlog(),
-        )
-        if turn.forced is not None:
-            return view, [("force_end", forced_verdict(view, turn.forced, self._force_wait))]
-        return view, [(rule.name, rule.judge(view)) for rule in self.policy.rules]
+    def _judge(self, turn: Turn) -> Decision:
+        view = view_of(turn, self._clock, self._finalizes, self.policy, self._ended)
+        return decide(view, self.policy, forced=turn.forced, held=self._held, suspected=turn.suspected)
 
-    @property
-    def _force_wait(self) -> float | None:
-        rule = next((rule for rule in self.policy.rules if isinstance(rule, FinalizeOnSilence)), None)
-        return rule.finalize_timeout if rule else None
-
-    def _cap(self, turn: Turn) -> float:
-        """The safety net."""
-        longest = turn.opened + self.policy.max_turn
-        if self._held or turn.speaking:
-            return longest
-        last_sign = max(turn.last_growth, turn.ended_at(self._clock) or turn.opened)
-        return min(longest, last_sign + self.policy.max_silence)
-
-    def _predict(self, turn: Turn, view: TurnView, evident: float, out: list[Output]) -> None:
-        """Tell the application once that only a hold is left."""
-        if turn.predicted is not None or evident > self._now or view.unfinalised or view.speaking or self._held:
-            return
-        if turn.words and self.policy.predicts(view.ending):
-            turn.predicted = turn.words.text
-            out.append(TurnPredicted(turn.number, self.channel, self._now, turn.predicted))
-
-    def _interrupt(self, turn: Turn, out: list[Output]) -> float | None:
+    def _interrupt(self, turn: Turn) -> float:
         """Tell once that the turn cuts into the agent's speech; when it will, if its user just speaks on."""
-        if turn.interrupts or not turn.agent_speaking:
-            return None
+        told, voice, lasted = turn.told, turn.voice, self.policy.interrupt_after
+        if told.interrupts or not told.started.agent_speaking or voice is None or voice.stop is not None:
+            return math.inf
         # Counted from this stretch of speech: coughs do not add up.
-        due = max(turn.opened, turn.onset_noticed) + self.policy.interrupt_after
-        if not turn.speaking or due > self._now:
-            return due if turn.speaking else None
-        if is_interruption(turn.words.text, self.policy.interrupt_after, self.policy):
-            turn.interrupts = True
-            out.append(updated(turn, self.policy, self.channel, self._now, self._audio_now))
-        return None
+        due = max(turn.opened, voice.noticed) + lasted
+        if due <= self._clock.now and self.policy.is_interruption(turn.words.text, lasted):
+            told.interrupts = True
+            self._update(turn)
+        return due
 
-    def _end(
-        self, turn: Turn, view: TurnView, decision: Decision, verdicts: list[tuple[str, Verdict]], out: list[Output]
-    ) -> None:
+    def _end(self, turn: Turn, decision: Decision) -> None:
+        now, audio = self._clock.now, self._clock.audio
         self._turn = None
-        self._deadline = None
         if not turn.words:
-            out.append(TurnAbandoned(turn.number, self.channel, self._now, "no_words" if turn.heard_out else "unheard"))
+            reason = "no_words" if turn.heard_out else "unheard"
+            self._out.append(TurnAbandoned(self._turns, self.channel, now, reason))
             return
-        end = self._audio_now if turn.speech_end is None else turn.speech_end
-        if turn.predicted is not None and turn.predicted != turn.words.text:
-            out.append(TurnResumed(turn.number, self.channel, self._now))
-        told = completed(turn, view, decision, verdicts, self.policy, self.channel, self._now, end, link=self._link)
-        out.append(told)
-        request = turn.finalize
-        until = self._audio_now
-        if turn.forced is not None and request and request.sent >= turn.forced:
-            until = request.audio  # what is said after the command is not meant
-        cut = decision.reason in ("force_end", "safety_net")
-        self._ledger.close(turn.number, turn.words, min(end, until), until, vad=turn.vad, cut=cut)
+        if turn.told.predicted != turn.words.text:
+            self._out += turn.told.resume(now)
+        end = audio if turn.speech_end is None else turn.speech_end
+        self._out.append(completed(turn, decision, self.policy, end))
+        if turn.forced is not None and turn.request and turn.request.sent >= turn.forced:
+            audio = turn.request.audio  # what is said after the command is not meant
+        vad, cut = turn.voice is not None, decision.reason in ("force_end", "safety_net")
+        self._ledger.close(self._turns, turn.words, min(end, audio), audio, vad=vad, cut=cut)

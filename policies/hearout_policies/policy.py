@@ -13,7 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hearout_policies.rules import Endpointing, FinalizeOnSilence, ProviderEnd, Rule, Silence, UtteranceEnd
+from hearout_policies.marks import bare
+from hearout_policies.rules import Endpointing, FinalizeOnSilence, OnUtteranceEnd, ProviderEnd, Rule, Silence
 from hearout_policies.rules.base import param
 from hearout_policies.text import ENDING_ODDS, Ending, Language, language, languages
 
@@ -33,7 +34,7 @@ class Parameter:
 
 
 def _all_rules() -> tuple[Rule, ...]:
-    return (Endpointing(), UtteranceEnd(), FinalizeOnSilence(), Silence())
+    return (Endpointing(), OnUtteranceEnd(), FinalizeOnSilence(), Silence())
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,9 @@ class Policy:
     backchannels: frozenset[str] | None = None
     max_silence: float = param(5.0, 0.5, 600.0, "safety net: no turn stays open longer after the last sign of speech")
     max_turn: float = param(120.0, 1.0, 3600.0, "safety net: no turn is longer; hold music and monologues end here")
+    finalize_timeout: float = param(
+        1.2, 0.1, 10.0, "for words that are due; Deepgram's finals come 0.25 s after Finalize, 0.33 s at worst (p99)"
+    )
     continue_within: float = param(
         1.0, 0.0, 10.0, "after a completion, a turn that starts so soon is marked as continuing it"
     )
@@ -94,6 +98,24 @@ class Policy:
     def known_backchannels(self) -> frozenset[str]:
         """The list in force."""
         return self.words.backchannels if self.backchannels is None else self.backchannels
+
+    def is_backchannel(self, text: str) -> bool:
+        """A few words, all of which only say "I am listening"."""
+        words = [bare(token) for token in text.split()]
+        known = self.known_backchannels
+        few = 0 < len(words) <= self.backchannel_words
+        return few and (" ".join(words) in known or all(word in known for word in words))
+
+    def is_interruption(self, text: str, lasted: float) -> bool:
+        """Over the agent's speech: enough words, or speech for long enough, that are not a backchannel.
+
+        Args:
+            text: so far; empty when the transcriber has said nothing yet.
+            lasted: seconds of speech the VAD has heard.
+        """
+        if self.is_backchannel(text):
+            return False
+        return (bool(text) and len(text.split()) >= self.interrupt_words) or lasted >= self.interrupt_after
 
     def predicts(self, ending: Ending) -> bool:
         """Whether an end after such a text is worth predicting."""
@@ -224,7 +246,7 @@ def _dictation() -> Policy:
 
 def _provider() -> Policy:
     # No hold and no silence of ours: Flux, Soniox or Deepgram decides, with its own options.
-    return Policy(name="provider", rules=(ProviderEnd(), UtteranceEnd()), max_silence=8.0, suspicion_hold=0.0)
+    return Policy(name="provider", rules=(ProviderEnd(), OnUtteranceEnd()), max_silence=8.0, suspicion_hold=0.0)
 
 
 def _push_to_talk() -> Policy:

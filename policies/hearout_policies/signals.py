@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
+    "REPLAY_SPEED",
     "AgentSpeech",
     "AppCommand",
     "AudioStalled",
@@ -29,6 +30,9 @@ __all__ = [
     "UtteranceEnd",
     "Word",
 ]
+
+#: Times real time; Deepgram takes audio of the past no faster.
+REPLAY_SPEED = 1.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +58,12 @@ class SpeechStarted:
 
     Attributes:
         audio: where the speech began, back-dated to the real onset.
-        heard: how much audio had been heard when this was noticed; None when not known.
+        heard: how much audio had been heard when this was noticed.
     """
 
     at: float
     audio: float
-    heard: float | None = None
+    heard: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,12 +72,12 @@ class SpeechStopped:
 
     Attributes:
         audio: where the speech ended, back-dated to the real end (hang-over and tail taken off).
-        heard: how much audio had been heard when this was noticed; None when not known.
+        heard: how much audio had been heard when this was noticed.
     """
 
     at: float
     audio: float
-    heard: float | None = None
+    heard: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +88,12 @@ class SpeechSuspected:
 
     Attributes:
         audio: where the sound began.
-        heard: how much audio had been heard when this was noticed; None when not known.
+        heard: how much audio had been heard when this was noticed.
     """
 
     at: float
     audio: float
-    heard: float | None = None
+    heard: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +162,12 @@ class LinkRestored:
 
     Attributes:
         audio: audio time from which it is fed; everything before this is covered by final results.
+        speed: how much faster than real time it is fed what has been heard since then; None: as fast as it takes it.
     """
 
     at: float
     audio: float
+    speed: float | None = REPLAY_SPEED
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,11 +175,11 @@ class AudioStalled:
     """No audio arrives any more (mute, discontinuous transmission). Counts as silence until speech starts.
 
     Attributes:
-        heard: how much audio had been heard by then; None when not known.
+        heard: how much audio had been heard by then.
     """
 
     at: float
-    heard: float | None = None
+    heard: float
 
 
 @dataclass(frozen=True, slots=True)

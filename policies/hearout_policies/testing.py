@@ -284,11 +284,11 @@ def _signals(steps: list[tuple[str, float, float, int, bool, bool, int]]) -> lis
         audio = max(0.0, round(at - lag, 3))
         match kind:
             case "start":
-                signals.append(SpeechStarted(at, audio, heard=at if flag else None))
+                signals.append(SpeechStarted(at, audio, at if flag else audio))
             case "stop":
-                signals.append(SpeechStopped(at, audio, heard=at if flag else None))
+                signals.append(SpeechStopped(at, audio, at if flag else audio))
             case "maybe":
-                signals.append(SpeechSuspected(at, audio, heard=at if flag else None))
+                signals.append(SpeechSuspected(at, audio, at if flag else audio))
             case "interim" | "final":
                 words = []
                 for i in range(count):
@@ -312,7 +312,7 @@ def _signals(steps: list[tuple[str, float, float, int, bool, bool, int]]) -> lis
                 signals.append(LinkLost(at) if link else LinkRestored(at, audio))
                 link = not link
             case "stall":
-                signals.append(AudioStalled(at, heard=audio if flag else None))
+                signals.append(AudioStalled(at, audio if flag else at))
             case "agent":
                 signals.append(AgentSpeech(at, "started" if flag else "stopped"))
             case "app":

@@ -7,14 +7,15 @@ two utterances.
 
 from __future__ import annotations
 
+import math
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from hearout_policies.signals import Word
+from hearout_policies.marks import spoken
+from hearout_policies.signals import Transcript, Word
 
-__all__ = ["Words", "join", "middle", "respread", "spread"]
-
+__all__ = ["Words", "join", "middle", "reach", "respread", "spread"]
 
 _HEAD = 0.5  # seconds by which the head of a segment may move when it is revised
 
@@ -22,6 +23,11 @@ _HEAD = 0.5  # seconds by which the head of a segment may move when it is revise
 def middle(word: Word) -> float:
     """The audio time that decides where a word belongs."""
     return (word.start + word.end) / 2
+
+
+def reach(words: Iterable[Word], end: float) -> float:
+    """Audio time up to which a result speaks whose span ends at ``end``: its words may end later."""
+    return max([end, *(word.end for word in words)])
 
 
 def join(words: Iterable[Word]) -> str:
@@ -47,53 +53,95 @@ def respread(words: Sequence[Word], start: float, end: float) -> tuple[Word, ...
 class Words:
     """Collects the results of one turn.
 
+    Args:
+        since: session clock at which the turn began.
+
     Attributes:
         finals: final words, in audio order.
         pending: interim words that no final result has covered yet, in audio order.
         kept: interim words that no final result ever will cover: their audio went down with a connection.
+        text: so far.
+        newest_end: audio time at which the newest word ends; None without words.
+        newest_from: the newest word ends no earlier than this. It is the same where word times are known; where they
+            are not, words are laid out over the span of their result, and the newest may end early in it.
         covered: audio time up to which results are final.
+        reach: audio time up to which the transcriber has listened.
+        grown_at: session clock of the last change of the words; ``since`` when there was none.
+        brought_at: likewise, or when a final result last brought words: then the next interim is a while off.
+        final_at: when the last final result came; None before the first.
     """
 
-    __slots__ = ("_newest_end", "_text", "covered", "finals", "kept", "pending")
+    __slots__ = (
+        *("brought_at", "covered", "final_at", "finals", "grown_at", "kept"),
+        *("newest_end", "newest_from", "pending", "reach", "text"),
+    )
 
-    def __init__(self) -> None:
+    def __init__(self, since: float = 0.0) -> None:
         self.finals: list[Word] = []
         self.pending: list[Word] = []
         self.kept: list[Word] = []
-        self.covered = float("-inf")
-        self._text: str | None = ""  # None: to be put together anew; likewise the end
-        self._newest_end: float | None = None
+        self.text = ""
+        self.newest_end: float | None = None
+        self.newest_from = self.covered = self.reach = -math.inf
+        self.grown_at = self.brought_at = since
+        self.final_at: float | None = None
 
-    def add_final(self, words: Sequence[Word], start: float, end: float) -> None:
-        """Final ``words`` of a result with this span: they take the place of the interim there."""
-        for word in words:
+    def add(self, result: Transcript, heard: float = math.inf) -> None:
+        """Take in a result whose words all belong here.
+
+        Args:
+            heard: audio heard by now; a transcriber that claims to have heard more is not believed.
+        """
+        end = min(result.end, heard)
+        if not result.is_final:
+            self._set_interim(result, end)
+        elif result.words or not result.finalized:
+            self._add_final(result, end)
+        else:
+            # An empty answer to a Finalize: the transcriber owes nothing more. If interim words are still
+            # pending it has dropped them, but a user was heard to say them: they stay, unconfirmed.
+            self.covered = max(self.covered, end)
+        self.reach = max(self.reach, end)
+        if result.is_final:
+            self.final_at = result.at
+        if result.words:
+            self.newest_from = max(self.newest_from, result.words[-1].end if result.timed else result.start)
+        text, words = self.text, self.all
+        self.text = join(words)
+        self.newest_end = min(max(word.end for word in words), heard) if words else None
+        if self.text != text and spoken(self.text) != spoken(text):
+            self.grown_at = self.brought_at = result.at
+        elif result.is_final and result.words:
+            self.brought_at = result.at
+
+    def _add_final(self, result: Transcript, end: float) -> None:
+        """Final words take the place of the interim words in their span."""
+        for word in result.words:
             insort(self.finals, word, key=lambda w: w.start)
-        reach = max([end, *(w.end for w in words)])
-        self.covered = max(self.covered, reach)
-        self.pending = self._outside(start, reach)
-        self._text = None
+        end = reach(result.words, end)
+        self.covered = max(self.covered, end)
+        self.pending = self._outside(result.start, end)
 
-    def set_interim(self, words: Sequence[Word], start: float, end: float) -> None:
-        """Interim ``words`` of a result with this span; what lies outside of it stays pending.
+    def _set_interim(self, result: Transcript, end: float) -> None:
+        """Interim words take the place of those in their span; what lies outside of it stays pending.
 
         Words that final results cover already are stale (an interim overtaken by its final) and left out.
         """
-        reach = max([end, *(w.end for w in words)])
-        kept = self._outside(start, reach)
-        self.pending = sorted([w for w in words if middle(w) >= self.covered] + kept, key=lambda w: w.start)
-        self._text = None
+        outside = self._outside(result.start, reach(result.words, end))
+        words = [w for w in result.words if middle(w) >= self.covered]
+        self.pending = sorted(words + outside, key=lambda w: w.start)
 
     def _outside(self, start: float, end: float) -> list[Word]:
         """The pending words that a result with this span says nothing about."""
         if start <= self.covered + _HEAD:
-            start = float("-inf")  # the segment next to the finals: all that is pending began in it
+            start = -math.inf  # the segment next to the finals: all that is pending began in it
         return [w for w in self.pending if middle(w) < start - _HEAD or middle(w) >= end]
 
     def keep(self, before: float) -> None:
         """Nobody will ever finalise the audio before ``before`` that is not final yet: keep its words as they are."""
         self.kept += [w for w in self.pending if middle(w) < before]
         self.pending = [w for w in self.pending if middle(w) >= before]
-        self._text = None
+        self.text = join(self.all)
 
     @property
     def all(self) -> list[Word]:
@@ -105,25 +153,6 @@ class Words:
     def confirmed(self) -> bool:
         """All words are final."""
         return not (self.pending or self.kept)
-
-    @property
-    def text(self) -> str:
-        """The text so far."""
-        if self._text is None:
-            self._renew()
-        assert self._text is not None
-        return self._text
-
-    @property
-    def newest_end(self) -> float | None:
-        """Audio time at which the newest word ends; None without words."""
-        if self._text is None:
-            self._renew()
-        return self._newest_end
-
-    def _renew(self) -> None:
-        self._text = join(self.all)
-        self._newest_end = max((w.end for w in self.all), default=None)
 
     def __len__(self) -> int:
         return len(self.finals) + len(self.kept) + len(self.pending)

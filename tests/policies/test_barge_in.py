@@ -56,7 +56,9 @@ def talk(bot: ModuleType, capsys: pytest.CaptureFixture[str]) -> Callable[..., L
     def hold(*spoken: tuple[float, float] | dict[str, Any], **options: Any) -> Lines:
         spans = [(0.5, 1.5), *(item for item in spoken if isinstance(item, tuple))]
         results = [heard(1.7, QUESTION, 0.5, 1.5), *(item for item in spoken if isinstance(item, dict))]
-        edges = [(VoiceChange(a + 0.1, "start", a), VoiceChange(b + 0.2, "stop", b)) for a, b in spans]
+        edges = [
+            (VoiceChange(a + 0.1, "start", a, a + 0.1), VoiceChange(b + 0.2, "stop", b, b + 0.2)) for a, b in spans
+        ]
 
         async def main() -> None:
             async with trio.open_nursery() as nursery:
@@ -215,10 +217,10 @@ def test_updates_carry_what_is_needed_to_decide() -> None:
     outputs: list[tw.Event | tw.Finalize] = []
     for signal in (
         AgentSpeech(0.1, "started"),
-        SpeechStarted(3.1, 3.0),
+        SpeechStarted(3.1, 3.0, 3.1),
         Transcript(3.4, (Word("okay", 3.0, 3.3),), 0.0, 3.3, is_final=False),
-        SpeechStopped(3.6, 3.4),
-        SpeechStarted(3.8, 3.7),
+        SpeechStopped(3.6, 3.4, 3.6),
+        SpeechStarted(3.8, 3.7, 3.8),
         Transcript(4.4, (Word("okay", 3.0, 3.3), Word("so", 3.7, 4.2)), 0.0, 4.3, is_final=False),
     ):
         outputs += machine.handle(signal)

@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
 from hearout.traces.reader import read_trace
-from hearout.traces.records import LinkChange, Received, Record, Trace, VoiceChange
+from hearout.traces.records import AudioStall, LinkChange, Received, Record, Trace, VoiceChange
 from hearout.traces.replayer import Replayed, check, recorded_policy, replay
 from hearout_policies.testing import Promises
 from tests.kit.paths import CASES
@@ -76,6 +76,8 @@ def moved(records: Sequence[Record], shifts_ms: Sequence[int]) -> tuple[Record, 
         elif isinstance(record, LinkChange) and record.audio is not None:
             offset = record.audio
         now = max(now, at)
+        if isinstance(record, (VoiceChange, AudioStall)) and record.heard == record.t:
+            record = dataclasses.replace(record, heard=now)  # by hand: audio time is the session clock
         out.append(dataclasses.replace(record, t=now))
     return tuple(out)
 

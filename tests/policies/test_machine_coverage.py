@@ -21,10 +21,10 @@ def state(machine: TurnMachine) -> str:
         return "idle"
     if turn.speaking:
         return "voice with words" if turn.words else "voice"
-    if not turn.vad:
+    if turn.voice is None:
         return "words only"
-    request = machine._request
-    if not turn.is_unfinalised(request):
+    request = turn.covering(machine._finalizes.last)
+    if not turn.unfinalised(request):
         return "settled"
     return "asked" if request is not None and request.answered is None else "silent"
 
@@ -44,7 +44,7 @@ def test_every_signal_in_every_state() -> None:
     for seed in range(1500):
         watched = Promises(Policy())
         for signal in random_signals(random.Random(seed), 80):
-            before = state(watched.machine), LINKS[not watched.machine._link]
+            before = state(watched.machine), LINKS[not watched.machine._finalizes.connected]
             seen[(*before, kind(signal))] += 1
             kinds.add(kind(signal))
             watched.handle(signal)

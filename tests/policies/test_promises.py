@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import subprocess
 import sys
-from collections.abc import Sequence
 
 import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from hearout_policies import PRESETS, Output, Policy, ProviderEnd, Rule, TurnMachine, TurnView, Verdict, preset
+from hearout_policies import PRESETS, Policy, ProviderEnd, Rule, TurnMachine, TurnView, Verdict, preset
 from hearout_policies.signals import (
     AgentSpeech,
     AppCommand,
@@ -70,31 +70,32 @@ def test_the_safety_net_outranks_a_rule_that_holds_for_ever() -> None:
 
 
 def test_the_kit_notices_lost_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    add_final = Words.add_final
+    add = Words.add
 
-    def lossy(self: Words, words: Sequence[Word], start: float, end: float) -> None:
-        add_final(self, words[:-1] if len(words) > 1 else words, start, end)
+    def lossy(self: Words, result: Transcript, heard: float = math.inf) -> None:
+        words = result.words
+        add(self, dataclasses.replace(result, words=words[:-1] if len(words) > 1 else words), heard)
 
-    monkeypatch.setattr(Words, "add_final", lossy)
+    monkeypatch.setattr(Words, "add", lossy)
     with pytest.raises(AssertionError, match="was received 1 times, and told 0 times"):
         check_policy(Policy(), max_examples=500)
 
 
 def test_the_kit_notices_doubled_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    add_final = Words.add_final
+    add = Words.add
 
-    def doubling(self: Words, words: Sequence[Word], start: float, end: float) -> None:
-        add_final(self, [*words, *words], start, end)
+    def doubling(self: Words, result: Transcript, heard: float = math.inf) -> None:
+        add(self, dataclasses.replace(result, words=result.words * 2), heard)
 
-    monkeypatch.setattr(Words, "add_final", doubling)
+    monkeypatch.setattr(Words, "add", doubling)
     with pytest.raises(AssertionError, match="received 1 times, and told 2 times"):
         check_policy(Policy(), max_examples=500)
 
 
 def test_the_kit_notices_a_turn_that_stays_open() -> None:
     watched = Promises(dataclasses.replace(Policy(), rules=(), max_silence=5.0))
-    watched.handle(SpeechStarted(0.5, 0.4))
-    watched.handle(SpeechStopped(1.2, 1.0))
+    watched.handle(SpeechStarted(0.5, 0.4, 0.5))
+    watched.handle(SpeechStopped(1.2, 1.0, 1.2))
     watched.policy = dataclasses.replace(watched.policy, max_silence=1.0)  # promise more than the machine keeps
     with pytest.raises(AssertionError, match="may last beyond"):
         watched.handle(Tick(1.5))
@@ -103,13 +104,13 @@ def test_the_kit_notices_a_turn_that_stays_open() -> None:
 def test_the_kit_notices_a_suspicion_that_is_taken_for_speech(monkeypatch: pytest.MonkeyPatch) -> None:
     take_in = TurnMachine._take_in
 
-    def rash(self: TurnMachine, signal: Signal, out: list[Output]) -> None:
-        sure = SpeechStarted(signal.at, signal.audio) if isinstance(signal, SpeechSuspected) else signal
-        take_in(self, sure, out)
+    def rash(self: TurnMachine, signal: Signal) -> None:
+        suspected = isinstance(signal, SpeechSuspected)
+        take_in(self, SpeechStarted(signal.at, signal.audio, signal.heard) if suspected else signal)
 
     monkeypatch.setattr(TurnMachine, "_take_in", rash)
     with pytest.raises(AssertionError, match="a suspicion does what the mere time would not"):
-        Promises(Policy()).handle(SpeechSuspected(1.0, 0.9))
+        Promises(Policy()).handle(SpeechSuspected(1.0, 0.9, 1.0))
 
 
 class Conversation(RuleBasedStateMachine):
@@ -181,7 +182,7 @@ class Conversation(RuleBasedStateMachine):
 
     @rule()
     def audio_stalls(self) -> None:
-        self.watched.handle(AudioStalled(self.at))
+        self.watched.handle(AudioStalled(self.at, self.at))
 
     @rule(kind=st.sampled_from(["started", "stopped"]))
     def agent(self, kind: str) -> None:

@@ -61,8 +61,8 @@ def test_every_kind_of_record() -> None:
     assert trace.header == Header("deepgram", 2, True, {"base": "fast"}, "by hand")
     assert trace.records == (
         VoiceChange(0.5, "start", 0.4, channel=1, heard=0.48),
-        VoiceChange(1.0, "stop", 1.0),  # audio time is the session clock's unless said otherwise
-        VoiceChange(1.0, "maybe", 0.96),
+        VoiceChange(1.0, "stop", 1.0, heard=1.0),  # audio time is the session clock's unless said otherwise
+        VoiceChange(1.0, "maybe", 0.96, heard=1.0),
         Received(1.5, {"type": "Results"}),
         Sent(1.5, {"type": "Finalize"}),
         LinkChange(5.0, "lost"),

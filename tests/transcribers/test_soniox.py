@@ -236,8 +236,7 @@ def test_the_latest_transcript_in_five_steps(times: bool) -> None:
         for news in dialect.decode(json.dumps(message if times else untimed(message)), 9.0, 0.0):
             assert isinstance(news, Heard)
             assert isinstance(news.signal, Transcript)
-            result = news.signal
-            (words.add_final if result.is_final else words.set_interim)(result.words, result.start, result.end)
+            words.add(news.signal)
             seen.append(words.text.replace(" ", ""))
         # It changes at once, not by way of something that was never said.
         assert set(seen) == {latest}
@@ -317,9 +316,9 @@ def test_an_empty_snapshot_erases_what_was_not_final() -> None:
         frame([], 0.0, 1.5),
     )
     words = Words()
-    words.set_interim(before.words, before.start, before.end)
+    words.add(before)
     assert words.text == "Hm so"
-    words.set_interim(after.words, after.start, after.end)
+    words.add(after)
     assert words.text == ""
 
 
@@ -452,7 +451,7 @@ def test_a_marker_erases_the_snapshot_before_it() -> None:
         frame(said(("To", 0.2, 0.4), (" tease", 0.4, 1.1), final=False), 0.0, 1.2),
         frame([*said(("Two", 0.2, 0.4), (" teas", 0.4, 0.9)), END, *said(("And", 1.5, 1.6), final=False)], 0.95, 1.7),
     ):
-        (words.add_final if result.is_final else words.set_interim)(result.words, result.start, result.end)
+        words.add(result)
         assert words.text in ("To tease", "Two teas", "Two teas And")
     assert words.text == "Two teas And"
 
@@ -465,7 +464,7 @@ def test_a_punctuation_mark_that_takes_no_time_is_told_once() -> None:
         frame([*said((" no", 0.5, 0.8)), *said((".", 0.8, 0.8), final=False)], 0.8, 0.9),
         frame([*said((".", 0.8, 0.8)), END], 0.8, 1.0),
     ):
-        (words.add_final if result.is_final else words.set_interim)(result.words, result.start, result.end)
+        words.add(result)
         if words.text not in seen:
             seen.append(words.text)
     assert seen == ["Tea", "Tea, no", "Tea, no."]

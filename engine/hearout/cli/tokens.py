@@ -48,16 +48,9 @@ class TokenListing:
             return  # the link warns of it
         for item in news:
             if isinstance(item, Heard) and isinstance(item.signal, Transcript):
-                self._add(item.channel, item.signal)
+                self._words[item.channel].add(item.signal)
         for channel in sorted({item.channel for item in news if isinstance(item, Heard)}):
             self._print(channel)
-
-    def _add(self, channel: int, result: Transcript) -> None:
-        words = self._words[channel]
-        if result.is_final:
-            words.add_final(result.words, result.start, result.end)
-        else:
-            words.set_interim(result.words, result.start, result.end)
 
     def _print(self, channel: int) -> None:
         words = self._words[channel]

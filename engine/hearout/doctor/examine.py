@@ -31,7 +31,7 @@ from hearout.session.session import webrtc_gate
 from hearout.sources import FileSource
 from hearout.transcribers.base import WireMessage
 from hearout.transcribers.deepgram import Deepgram
-from hearout_policies.rules import FinalizeOnSilence
+from hearout_policies.policy import Policy
 
 __all__ = ["Recording", "examine", "read_recording"]
 
@@ -177,7 +177,7 @@ class _Patient:
         async with self._connected() as connection:
             await self._play(connection, self._recording.cut)
             took, answer = await self._finalized(connection, 5.0)
-            timeout = FinalizeOnSilence().finalize_timeout
+            timeout = Policy().finalize_timeout
             if answer is None:
                 self._report(differs("Finalize", "no result with from_finalize within 5 s"))
             else:

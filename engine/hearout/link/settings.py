@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from hearout.transcribers.base import WireMessage
-from hearout_policies.signals import Signal
+from hearout_policies.signals import REPLAY_SPEED, Signal
 
 __all__ = ["LinkOwner", "LinkSettings", "LinkStats", "silence_of", "silence_record"]
 
@@ -36,7 +36,7 @@ class LinkSettings:
 
     message: float = 0.1
     keep: float = 60.0
-    replay_speed: float | None = 1.25
+    replay_speed: float | None = REPLAY_SPEED
     handshake: float = 5.0
     first_budget: float = 10.0
     budget: float = 60.0

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from hearout.traces.records import LinkChange, Trace
 from hearout.traces.replayer import Replayed
 from hearout_policies import events, signals
-from hearout_policies.clock import AudioClock
+from hearout_policies.clock import Clock
 from hearout_policies.marks import bare
 
 __all__ = ["Lanes", "Mark", "Span", "Timeline", "TurnSpan", "arrange"]
@@ -110,7 +110,7 @@ class _Collector:
     def __init__(self, stop: float) -> None:
         self.lanes = Lanes()
         self._stop = stop
-        self._clock = AudioClock()
+        self._clock = Clock()
         self._offsets = [(float("-inf"), 0.0)]  # from this audio time on, the session clock is this much ahead
         self._speaking: float | None = None
         self._stalled: float | None = None
@@ -121,7 +121,9 @@ class _Collector:
         """When the sample at ``audio`` was heard, also for words that come in after a stall moved the clock."""
         return audio + next(offset for since, offset in reversed(self._offsets) if since <= audio)
 
-    def _note_offset(self, since: float) -> None:
+    def _note_offset(self, at: float, since: float, heard: float) -> None:
+        self._clock.now = at
+        self._clock.heard(heard)
         if self._clock.offset != self._offsets[-1][1]:
             self._offsets.append((since, self._clock.offset))
 
@@ -129,15 +131,13 @@ class _Collector:
         lanes = self.lanes
         match signal:
             case signals.SpeechStarted(at=at, audio=audio, heard=heard):
-                self._clock.onset(at, audio) if heard is None else self._clock.heard(at, heard)
-                self._note_offset(audio)
+                self._note_offset(at, audio, heard)
                 self._speaking = self._session(audio)
                 if self._stalled is not None:
                     lanes.stalls.append(Span(self._stalled, self._speaking))
                     self._stalled = None
             case signals.SpeechStopped(at=at, audio=audio, heard=heard):
-                self._clock.end(at, audio) if heard is None else self._clock.heard(at, heard)
-                self._note_offset(audio)
+                self._note_offset(at, audio, heard)
                 self._end_speech(self._session(audio), at)
             case signals.AudioStalled(at=at):
                 self._end_speech(at, at)

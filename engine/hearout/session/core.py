@@ -37,6 +37,7 @@ from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnComplet
 from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
+    REPLAY_SPEED,
     AgentSpeech,
     AppCommand,
     AudioStalled,
@@ -94,9 +95,9 @@ class SessionCore:
         connect: Connector,
     ) -> None:
         channels = range(source.channels)
-        if not realtime and link is None:
-            # Nothing is live: the audio waits for the transcriber, also after a loss.
-            link = LinkSettings(replay_speed=None)
+        if link is None:
+            # Where nothing is live the audio waits for the transcriber, also after a loss.
+            link = LinkSettings() if realtime else LinkSettings(replay_speed=None)
         self.gates = [vad(source.sample_rate) for _ in channels] if vad else []
         self.link = Link(transcriber, source.sample_rate, self, settings=link, connect=connect)
         self._source = source
@@ -111,6 +112,7 @@ class SessionCore:
         self._block_bytes = round(_BLOCK * source.sample_rate) * self._frame_bytes
         self._stalled = False
         self._ended = False
+        self._replay_speed = link.replay_speed
         self._connected = True
         self._down_since = 0.0
         self._open_turns: set[int] = set()  # channels
@@ -374,9 +376,10 @@ class SessionCore:
     def link_restored(self, audio: float) -> None:
         at = self.now()
         self._connected = True
-        self._record(t=at, link="restored", audio=audio)
+        speed = self._replay_speed
+        self._record(t=at, link="restored", audio=audio, **({} if speed == REPLAY_SPEED else {"speed": speed}))
         self._emit(LinkUp(at, audio, round(at - self._down_since, 6)))
-        self.dispatch(None, LinkRestored(at, audio))
+        self.dispatch(None, LinkRestored(at, audio, speed))
 
     def audio_lost(self, start: float, end: float) -> None:
         self._emit(AudioLost(self.now(), start, end))

@@ -19,8 +19,10 @@ Line 1 is the header, then records in order of ``t`` (session clock, seconds; au
     {"forbid": ["turn_amended"]}
 
 Optional keys which live sessions write, because their replay is not exact without them: ``heard`` on ``vad``
-and ``stalled`` records (seconds of audio heard when that was noticed), and ``channel`` on ``stalled``,
-``agent`` and ``app`` records (absent: all channels). Blank lines are skipped; there are no comments.
+and ``stalled`` records (seconds of audio heard when that was noticed; absent: ``t``), ``speed`` on ``restored``
+records (times real time at which the new connection is fed what it missed, null: as fast as it takes it; absent:
+1.25), and ``channel`` on ``stalled``, ``agent`` and ``app`` records (absent: all channels). Blank lines are skipped;
+there are no comments.
 
 A trace holds no audio and no keys. With ``redact`` it holds no words either.
 """
@@ -32,6 +34,7 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
+from types import NoneType
 from typing import Any, NoReturn, cast
 
 from hearout.errors import UsageError
@@ -54,6 +57,7 @@ from hearout.traces.records import (
     VoiceChange,
 )
 from hearout_policies import events
+from hearout_policies.signals import REPLAY_SPEED
 
 __all__ = [
     "AgentChange",
@@ -221,6 +225,13 @@ class _Fields:
             _refuse(f'"{key}" must be a number of seconds, 0 or more, not {value}')
         return float(value) if value is not default else value
 
+    def speed(self, key: str, default: float) -> float | None:
+        wanted = "a number above 0, or null: no limit"
+        value = self._take(key, default, wanted, (int, float, NoneType))
+        if value is not None and not (math.isfinite(value) and value > 0):
+            _refuse(f'"{key}" must be {wanted}, not {value}')
+        return None if value is None else float(value)
+
     def whole(self, key: str, default: Any = ..., least: int = 0) -> Any:
         value = self._take(key, default, f"a whole number, {least} or more", (int,))
         if value is not default and value < least:
@@ -293,8 +304,8 @@ def _record(line: _Fields, header: Header) -> Record:
                 t,
                 line.word("vad", "start", "stop", "maybe"),
                 line.seconds("audio", t),
+                line.seconds("heard", t),
                 line.channel(header, 0),
-                line.seconds("heard", None),
                 line.line,
             )
         case "stt":
@@ -303,11 +314,13 @@ def _record(line: _Fields, header: Header) -> Record:
             record = Sent(t, line.mapping("sent"), line.line)
         case "link":
             state = line.word("link", "lost", "restored")
-            audio = line.seconds("audio", t) if state == "restored" else None
-            record = LinkChange(t, state, audio, line.line)
+            if state == "restored":
+                record = LinkChange(t, state, line.seconds("audio", t), line.speed("speed", REPLAY_SPEED), line.line)
+            else:
+                record = LinkChange(t, state, line=line.line)
         case "audio":
             line.word("audio", "stalled")
-            record = AudioStall(t, line.seconds("heard", None), line.channel(header, None), line.line)
+            record = AudioStall(t, line.seconds("heard", t), line.channel(header, None), line.line)
         case "agent":
             kind_ = line.word("agent", "started", "stopped")
             record = AgentChange(t, kind_, line.channel(header, None), line.line)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hearout_policies.signals import REPLAY_SPEED
+
 __all__ = [
     "VERSION",
     "AgentChange",
@@ -57,13 +59,16 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class VoiceChange:
-    """The local VAD noticed at ``t`` that speech began or ended at ``audio``, or that it may have begun ("maybe")."""
+    """The local VAD noticed at ``t`` that speech began or ended at ``audio``, or that it may have begun ("maybe").
+
+    By then the first ``heard`` seconds of audio had been heard.
+    """
 
     t: float
     kind: Literal["start", "stop", "maybe"]
     audio: float
+    heard: float
     channel: int = 0
-    heard: float | None = None
     line: int = field(default=0, compare=False)
 
 
@@ -87,20 +92,21 @@ class Sent:
 
 @dataclass(frozen=True, slots=True)
 class LinkChange:
-    """The connection was lost, or is up again and fed from ``audio`` on (None when lost)."""
+    """The connection was lost, or is up again and fed from ``audio`` on (None when lost), at ``speed``."""
 
     t: float
     state: Literal["lost", "restored"]
     audio: float | None = None
+    speed: float | None = REPLAY_SPEED
     line: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
 class AudioStall:
-    """No audio arrives any more. ``channel`` None: on all channels."""
+    """No audio arrives any more, after the first ``heard`` seconds. ``channel`` None: on all channels."""
 
     t: float
-    heard: float | None = None
+    heard: float
     channel: int | None = None
     line: int = field(default=0, compare=False)
 

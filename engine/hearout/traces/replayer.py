@@ -154,7 +154,7 @@ class _Replay:
                 self._dialect.opening()
                 self._coverage.restart(self._offset)
                 self._clock.restart()
-                self._tell(None, signals.LinkRestored(at, self._offset))
+                self._tell(None, signals.LinkRestored(at, self._offset, item.speed))
             case AudioStall():
                 self._tell(item.channel, signals.AudioStalled(at, item.heard))
             case AgentChange():

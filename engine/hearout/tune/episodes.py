@@ -138,7 +138,8 @@ def _slice(heard: Recording, before: float, since: float, border: float, until: 
             break
         if speaking is not None and not out:
             # Noise holds the VAD open since before this turn.
-            out.append(signals.SpeechStarted(since, max(before, speaking)))
+            start = max(before, speaking)
+            out.append(signals.SpeechStarted(since, start, since - (heard.session(start) - start)))
         match s:
             case Transcript(words=words):
                 kept = tuple(word for word in words if before <= middle(word) < border)

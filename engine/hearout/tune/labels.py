@@ -117,7 +117,7 @@ def _answered(asked: Sequence[float], heard: Sequence[Signal]) -> list[tuple[flo
 def _offsets(heard: Sequence[Signal]) -> list[tuple[float, float]]:
     out = []
     for s in heard:
-        if isinstance(s, (signals.SpeechStarted, signals.SpeechStopped)) and s.heard is not None:
+        if isinstance(s, (signals.SpeechStarted, signals.SpeechStopped)):
             out.append((s.audio, s.at - s.heard))
     return [(-math.inf, out[0][1] if out else 0.0), *sorted(out)]
 

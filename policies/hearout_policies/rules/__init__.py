@@ -5,16 +5,16 @@ from hearout_policies.rules.endpointing import Endpointing
 from hearout_policies.rules.finalize_on_silence import FinalizeOnSilence
 from hearout_policies.rules.provider_end import ProviderEnd
 from hearout_policies.rules.silence import Silence, Wait
-from hearout_policies.rules.utterance_end import UtteranceEnd
+from hearout_policies.rules.utterance_end import OnUtteranceEnd
 
 __all__ = [
     "NEVER",
     "Endpointing",
     "FinalizeOnSilence",
+    "OnUtteranceEnd",
     "ProviderEnd",
     "Rule",
     "Silence",
-    "UtteranceEnd",
     "Verdict",
     "Wait",
 ]

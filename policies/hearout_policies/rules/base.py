@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
-from hearout_policies.turn import TurnView
+from hearout_policies.view import TurnView
 
 __all__ = ["NEVER", "Rule", "Verdict", "param"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hearout_policies.finalizes import Request
 from hearout_policies.rules.base import NEVER, Verdict, param
-from hearout_policies.turn import TurnView
+from hearout_policies.view import TurnView
 
 __all__ = ["FinalizeOnSilence"]
 
@@ -21,9 +21,6 @@ class FinalizeOnSilence:
 
     finalize_after: float = param(
         0.2, 0.0, 3.0, "into the silence; earlier, Soniox documents worse words, and breaths would do"
-    )
-    finalize_timeout: float = param(
-        1.2, 0.1, 10.0, "for words that are due; Deepgram's finals come 0.25 s after Finalize, 0.33 s at worst (p99)"
     )
     quiet_timeout: float = param(
         0.6, 0.1, 10.0, "when all known words are final: Deepgram need not answer if there was hardly any audio"
@@ -68,14 +65,14 @@ class FinalizeOnSilence:
             return Verdict(deadline=due, hold=due)
         if turn.pending and turn.last_growth > request.answered:
             # Words after the answer to the Finalize that should have brought them: their final is on its way.
-            due = turn.last_growth + self.finalize_timeout
+            due = turn.last_growth + turn.finalize_timeout
             return Verdict(deadline=due, hold=due)
         return Verdict(deadline=max(request.answered, self._silence(turn)))
 
     def _due(self, turn: TurnView, request: Request) -> float:
         """When the answer should have come."""
         if turn.pending or not turn.words or turn.owed > self.short_sound:
-            return request.sent + self.finalize_timeout
+            return request.sent + turn.finalize_timeout
         # The final of a segment that was under way makes the known words final, but is no answer: it may be one yet.
         return max(request.sent, turn.last_words) + (self.short_timeout if turn.vad else self.quiet_timeout)
 
@@ -102,4 +99,4 @@ class FinalizeOnSilence:
         ask = max(turn.speech_end + self.finalize_after, self._silence(turn))
         if turn.ended is not None:
             ask = turn.now
-        return Verdict(finalize=ask, hold=max(ask, turn.now) + self.finalize_timeout)
+        return Verdict(finalize=ask, hold=max(ask, turn.now) + turn.finalize_timeout)

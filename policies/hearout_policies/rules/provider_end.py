@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hearout_policies.rules.base import NEVER, Verdict, param
-from hearout_policies.turn import TurnView
+from hearout_policies.view import TurnView
 
 __all__ = ["ProviderEnd"]
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from hearout_policies.rules.base import NEVER, Verdict, param
 from hearout_policies.text import ENDING_ODDS, Ending
-from hearout_policies.turn import TurnView
+from hearout_policies.view import TurnView
 
 __all__ = ["Silence", "Wait"]
 

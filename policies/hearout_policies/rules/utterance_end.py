@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hearout_policies.rules.base import NEVER, Verdict, param
-from hearout_policies.turn import TurnView
+from hearout_policies.view import TurnView
 
-__all__ = ["UtteranceEnd"]
+__all__ = ["OnUtteranceEnd"]
 
 
 @dataclass(frozen=True, slots=True)
-class UtteranceEnd:
+class OnUtteranceEnd:
     """An utterance end that reaches the newest word closes the turn.
 
     It measures gaps between words, not silence: a drawn-out "uhm" is such a gap. So while the local VAD hears

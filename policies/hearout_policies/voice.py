@@ -1,0 +1,47 @@
+"""What the local VAD hears: one stretch of speech."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from hearout_policies.signals import Transcript
+from hearout_policies.words import respread
+
+__all__ = ["Voice"]
+
+
+@dataclass(slots=True, eq=False)
+class Voice:
+    """The current, or latest, stretch of speech on a channel.
+
+    Attributes:
+        start: audio time of its onset.
+        noticed: session clock: when its onset was known; once it has stopped, when that was known.
+        stop: audio time of its end; None while it goes on.
+        before: seconds of speech before it, in the same turn.
+    """
+
+    start: float
+    noticed: float
+    stop: float | None = None
+    before: float = 0.0
+
+    @property
+    def known(self) -> float:
+        """Audio time up to which it is known to reach."""
+        return self.start if self.stop is None else self.stop
+
+    def lasted(self, audio: float) -> float:
+        """Seconds of speech in this turn up to ``audio``, pauses left out."""
+        return self.before + max(0.0, (audio if self.stop is None else self.stop) - self.start)
+
+    def owed(self, covered: float) -> float:
+        """Seconds of this stretch that no final result covers, as they reach up to ``covered``; 0 while it goes on."""
+        return 0.0 if self.stop is None else max(0.0, self.stop - max(covered, self.start))
+
+    def lay_out(self, result: Transcript, since: float) -> Transcript:
+        """Lay words without times over the part of their span, from ``since`` on, in which there was speech."""
+        if result.timed or not result.words:
+            return result
+        start, end = max(result.start, since), result.end if self.stop is None else min(result.end, self.stop)
+        return result if end <= start else replace(result, words=respread(result.words, start, end))
