@@ -123,7 +123,10 @@ class TurnPredicted:
 
 @dataclass(frozen=True, slots=True)
 class TurnResumed:
-    """The prediction was wrong: the user goes on, or the text changed. Take the reply back."""
+    """The prediction was wrong: the user goes on, or said other words. Take the reply back.
+
+    It stands while only the form of its text changes: case, punctuation.
+    """
 
     type: ClassVar[str] = "turn_resumed"
     turn: int

@@ -35,6 +35,7 @@ from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended
 from hearout_policies.evidence import Evidence
 from hearout_policies.finalizes import Finalizes
 from hearout_policies.ledger import Ledger
+from hearout_policies.marks import has_word
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
     AgentSpeech,
@@ -205,15 +206,16 @@ class TurnMachine:
             if words := closed.amend(late):
                 news = words.text, tuple(words.all), words.confirmed
                 self._out.append(TurnAmended(closed.number, self.channel, clock.now, *news))
-        if self._turn is None and present and present.words:
-            self._open(min(word.start for word in present.words))
+        starts = [word.start for word in present.words if has_word(word.text)] if present else []
+        if self._turn is None and starts:
+            self._open(min(starts))
         if self._turn and present:
             self._add(self._turn, present)
 
     def _add(self, turn: Turn, result: Transcript) -> None:
         turn.add(result, self._clock.audio)
         text, told = turn.words.text, turn.told
-        if told.predicted != text:
+        if not told.predicts(text):
             self._out += told.resume(self._clock.now)
         told.interrupts |= told.started.agent_speaking and self.policy.is_interruption(text, 0.0)
         if told.text != text:
@@ -312,7 +314,7 @@ class TurnMachine:
             reason = "no_words" if turn.heard_out else "unheard"
             self._out.append(TurnAbandoned(self._turns, self.channel, now, reason))
             return
-        if turn.told.predicted != turn.words.text:
+        if not turn.told.predicts(turn.words.text):
             self._out += turn.told.resume(now)
         end = audio if turn.speech_end is None else turn.speech_end
         self._out.append(completed(turn, decision, self.policy, end))

@@ -20,6 +20,7 @@ __all__ = [
     "end_marks",
     "has_word",
     "is_blankless",
+    "phrase",
     "pieces",
     "spoken",
 ]
@@ -96,6 +97,17 @@ def bare(token: str) -> str:
     while start < end and _is_mark(text[end - 1]):
         end -= 1
     return text[start:end]
+
+
+def phrase(text: str) -> str:
+    """The words of ``text``, each `bare`, with a blank between two where their script has blanks."""
+    said, blank = "", False
+    for piece in pieces(text):
+        if has_word(word := bare(piece)):
+            apart = not is_blankless(piece)
+            said += f" {word}" if said and (apart or blank) else word
+            blank = apart
+    return said
 
 
 def end_marks(text: str) -> str:

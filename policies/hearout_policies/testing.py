@@ -30,6 +30,7 @@ from hearout_policies.events import (
     TurnUpdated,
 )
 from hearout_policies.machine import TurnMachine
+from hearout_policies.marks import has_word, spoken
 from hearout_policies.policy import Policy
 from hearout_policies.rules import Rule
 from hearout_policies.signals import (
@@ -106,6 +107,7 @@ class Promises:
         assert after is None or after > signal.at, f"deadline {after} is not after {signal.at}"
         if due is None or due > signal.at:
             self._check_stale(signal, outputs)
+        self._check_marks(signal, outputs)
         self._check_liveness()
         return outputs
 
@@ -142,7 +144,7 @@ class Promises:
                 if signal.end > signal.start:
                     self._delivered.add(words)
                 said_before = max(self._cleared, self._repeated)
-                fresh = [w for w in words if middle(w) >= said_before]
+                fresh = [w for w in words if middle(w) >= said_before and has_word(w.text)]
                 # Words that have no times of their own may be laid out anew, and are known by their text alone.
                 self._final_words.update(fresh if signal.timed else [Word(w.text, -1, -1) for w in fresh])
             case LinkRestored():
@@ -191,8 +193,9 @@ class Promises:
             case TurnCompleted():
                 assert self._open == output.turn, "completed a turn that is not open"
                 assert output.text == join(output.words)
-                assert output.text, "a completed turn has words"
-                assert self._predicted in (None, output.text), "completed other words than predicted"
+                assert has_word(output.text), "a completed turn has words"
+                predicted = output.text if self._predicted is None else self._predicted
+                assert spoken(predicted) == spoken(output.text), "completed other words than predicted"
                 assert list(output.words) == sorted(output.words, key=lambda w: w.start) or not output.confirmed
                 self._open = None
                 self._texts[output.turn] = output.words
@@ -217,6 +220,12 @@ class Promises:
             started = {o.turn for o in outputs if isinstance(o, TurnStarted)}
             done = [o for o in outputs if isinstance(o, TurnCompleted) and o.turn not in started]
             assert not done or not self._speaking, f"{type(signal).__name__} ended a turn while its user speaks"
+
+    def _check_marks(self, signal: Signal, outputs: Iterable[Output]) -> None:
+        """Marks alone open nothing."""
+        if isinstance(signal, Transcript) and not any(has_word(word.text) for word in signal.words):
+            kinds = {type(output) for output in outputs}
+            assert TurnStarted not in kinds or TurnCompleted in kinds, "a result without a word opened a turn"
 
     def _check_liveness(self) -> None:
         if self._open is None:
@@ -294,7 +303,8 @@ def _signals(steps: list[tuple[str, float, float, int, bool, bool, int]]) -> lis
                 for i in range(count):
                     number += 1
                     begin = max(0.0, round(audio - 0.3 * (count - i), 3))
-                    words.append(Word(f"w{number}", begin, begin + 0.25))
+                    text = "." if choice == 2 or (choice == 3 and other and i == count - 1) else f"w{number}"
+                    words.append(Word(text, begin, begin + 0.25, spaced=text != "."))
                 span = (max(0.0, audio - 0.3 * count - 0.2), audio + (0.2 if other else 0.0))
                 result = Transcript(at, tuple(words), *span, kind == "final", flag and kind == "final", choice == 1)
                 signals.append(result)

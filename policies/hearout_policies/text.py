@@ -114,6 +114,9 @@ def classify(text: str, lang: Language) -> Ending:
     last, marks = words[-1], end_marks(tail)
     if not QUESTIONS.isdisjoint(marks) or (marks.endswith((";", "\u037e")) and _is_greek(last)):
         return Ending.QUESTION
+    said = " ".join(words)
+    if said in lang.denials:
+        return Ending.STOP
     if last in lang.fillers:
         return Ending.FILLER
     if marks.endswith(_DASHES + _ELLIPSES):
@@ -124,8 +127,7 @@ def classify(text: str, lang: Language) -> Ending:
         return Ending.COMMA
     if marks.endswith(tuple(STOPS)):
         return Ending.STOP
-    said = " ".join(words)
-    if said in lang.whole or said in lang.denials:
+    if said in lang.whole:
         return Ending.STOP
     if last in lang.conjunctions:
         return Ending.CONJUNCTION

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hearout_policies.events import Output, TurnPredicted, TurnResumed, TurnStarted, TurnUpdated
+from hearout_policies.marks import spoken
 
 __all__ = ["Told"]
 
@@ -37,6 +38,10 @@ class Told:
             return []
         self.predicted = text
         return [TurnPredicted(self.started.turn, self.started.channel, at, text)]
+
+    def predicts(self, text: str) -> bool:
+        """The prediction holds for ``text``: the same words are said."""
+        return self.predicted is not None and spoken(self.predicted) == spoken(text)
 
     def resume(self, at: float) -> list[Output]:
         """Take a prediction back, if one stands."""

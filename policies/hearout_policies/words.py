@@ -2,7 +2,7 @@
 
 Conservation of words lives here. A final word stays for ever; an interim word stays until a result that covers
 its audio replaces it. Words are told apart by their audio times, never by their text: two equal sentences are
-two utterances.
+two utterances. Marks alone are no words: they stand in the text, and count for nothing.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
-from hearout_policies.marks import spoken
+from hearout_policies.marks import has_word, spoken
 from hearout_policies.signals import Transcript, Word
 
 __all__ = ["Words", "join", "middle", "reach", "respread", "spread"]
@@ -72,7 +72,7 @@ class Words:
     """
 
     __slots__ = (
-        *("brought_at", "covered", "final_at", "finals", "grown_at", "kept"),
+        *("_count", "brought_at", "covered", "final_at", "finals", "grown_at", "kept"),
         *("newest_end", "newest_from", "pending", "reach", "text"),
     )
 
@@ -81,6 +81,7 @@ class Words:
         self.pending: list[Word] = []
         self.kept: list[Word] = []
         self.text = ""
+        self._count = 0
         self.newest_end: float | None = None
         self.newest_from = self.covered = self.reach = -math.inf
         self.grown_at = self.brought_at = since
@@ -93,6 +94,7 @@ class Words:
             heard: audio heard by now; a transcriber that claims to have heard more is not believed.
         """
         end = min(result.end, heard)
+        newest = next((word for word in reversed(result.words) if has_word(word.text)), None)
         if not result.is_final:
             self._set_interim(result, end)
         elif result.words or not result.finalized:
@@ -104,14 +106,16 @@ class Words:
         self.reach = max(self.reach, end)
         if result.is_final:
             self.final_at = result.at
-        if result.words:
-            self.newest_from = max(self.newest_from, result.words[-1].end if result.timed else result.start)
+        if newest:
+            self.newest_from = max(self.newest_from, newest.end if result.timed else result.start)
         text, words = self.text, self.all
-        self.text = join(words)
-        self.newest_end = min(max(word.end for word in words), heard) if words else None
+        ends = [word.end for word in words if has_word(word.text)]
+        self._count = len(ends)
+        self.text = join(words) if ends else ""
+        self.newest_end = min(max(ends), heard) if ends else None
         if self.text != text and spoken(self.text) != spoken(text):
             self.grown_at = self.brought_at = result.at
-        elif result.is_final and result.words:
+        elif result.is_final and newest:
             self.brought_at = result.at
 
     def _add_final(self, result: Transcript, end: float) -> None:
@@ -155,4 +159,4 @@ class Words:
         return not (self.pending or self.kept)
 
     def __len__(self) -> int:
-        return len(self.finals) + len(self.kept) + len(self.pending)
+        return self._count

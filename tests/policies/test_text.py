@@ -140,6 +140,7 @@ EN = language("en")
         # Sounds that are answers.
         ("mm-mm", Ending.STOP),
         ("nuh-uh", Ending.STOP),
+        ("Uh uh.", Ending.STOP),
     ],
 )
 def test_ending(text: str, ending: Ending) -> None:
