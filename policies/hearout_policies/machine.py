@@ -135,6 +135,8 @@ class TurnMachine:
                 self._transcript(signal)
             case UtteranceEnd() if turn:
                 turn.end_of_utterance(signal)
+            case ProviderTurn(kind="started") if turn:
+                turn.told_whole = True
             case ProviderTurn(kind="eager_end") if turn and turn.words:
                 self._out += turn.told.predict(clock.now, turn.words.text)
             case ProviderTurn(kind="resumed") if turn and turn.words:

@@ -39,6 +39,7 @@ class Turn:
         endpoint: the provider's latest end of speech.
         utterance_end: the provider's latest gap between words.
         request: the latest Finalize sent in this turn.
+        told_whole: the provider detects turns itself, and tells each as a whole: what it leaves out was not said.
         forced: session clock: the application wants the end.
         suspected: session clock: by then it shows whether a sound is speech.
         classified: the text whose end was judged last, and what it is.
@@ -50,6 +51,7 @@ class Turn:
     endpoint: Evidence | None = None
     utterance_end: Evidence | None = None
     request: Request | None = None
+    told_whole: bool = False
     forced: float | None = None
     suspected: float = -math.inf
     classified: tuple[str, Ending] = ("", Ending.NOTHING)
@@ -61,7 +63,7 @@ class Turn:
 
     def add(self, result: Transcript, heard: float) -> None:
         """Take in a result whose words all belong to this turn; ``heard``: audio heard by now."""
-        self.words.add(result, heard)
+        self.words.add(result, heard, firm=self.heard_said and not self.told_whole)
         # On the answer to a Finalize Deepgram's flag is true, false or absent, by model: the answer is evidence enough.
         if result.endpoint and not result.finalized and (self.words or self.voice):
             end = min(result.end, heard)
@@ -115,6 +117,14 @@ class Turn:
         return min(at, self.last_sign)  # it did not end after the last that was heard of it, whatever the times say
 
     @property
+    def heard_said(self) -> bool:
+        """The VAD heard the words being said: they end where its voice did, or a Finalize is out for them."""
+        if self.voice is None:
+            return False
+        asked = self.request is not None and self.request.answered is None
+        return asked or (self.voice.stop is not None and self.speech_end == self.voice.stop)
+
+    @property
     def heard_out(self) -> bool:
         """The transcriber has heard all of the voice, or has answered the Finalize that asked it to."""
         if self.request and self.request.answered is not None:
@@ -143,7 +153,7 @@ class Turn:
 
     def unfinalised(self, request: Request | None) -> bool:
         """The transcriber may still owe words; ``request``: the Finalize that covers all speech."""
-        if self.words.pending or self.speaking:
+        if self.words.pending or self.speaking or (self.words.kept and request and request.answered is None):
             return True
         if self.endpoint_at is not None:
             return False

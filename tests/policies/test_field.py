@@ -8,9 +8,11 @@ from hearout_policies import (
     Output,
     TurnAbandoned,
     TurnAmended,
+    TurnCompleted,
     TurnPredicted,
     TurnResumed,
     TurnUpdated,
+    preset,
 )
 from hearout_policies.signals import (
     AgentSpeech,
@@ -19,11 +21,62 @@ from hearout_policies.signals import (
     Word,
 )
 from hearout_policies.words import Words
-from tests.policies.test_machine import final, interim, of, one, run, starts, stops
+from tests.policies.test_machine import final, interim, of, one, run, said, starts, stops
 
 
 def empty(at: float, start: float, end: float, *, sf: bool = False, ff: bool = False) -> Transcript:
     return Transcript(at, (), start, end, True, endpoint=sf, finalized=ff)
+
+
+# -- interim words, and a final result without them ----------------------------------------------------------------
+
+
+def test_an_empty_final_takes_back_no_words_that_a_finalize_is_out_for() -> None:
+    turn = one(run(starts(0.6), interim(1.4, "yes please", 0.5, 1.3), stops(1.6), empty(1.9, 0.0, 1.8)))
+    assert (turn.text, turn.confirmed) == ("yes please", False)
+
+
+def test_an_empty_snapshot_does_not_either() -> None:
+    nothing = Transcript(1.9, (), 0.0, 1.8, is_final=False)
+    turn = one(run(starts(0.6), interim(1.4, "yes please", 0.5, 1.3), stops(1.6), nothing, empty(1.9, 0.0, 1.8)))
+    assert (turn.text, turn.confirmed) == ("yes please", False)
+
+
+def test_the_answer_may_still_bring_them() -> None:
+    answer = final(2.2, "Yes, please.", 0.5, 1.3, upto=1.9, ff=True)
+    outputs = run(starts(0.6), interim(1.4, "yes please", 0.5, 1.3), stops(1.6), empty(1.9, 0.0, 1.8), answer)
+    assert (one(outputs).text, one(outputs).confirmed) == ("Yes, please.", True)
+
+
+def test_words_without_a_voice_may_be_taken_back() -> None:
+    outputs = run(interim(1.4, "thank you", 0.5, 1.3), empty(1.9, 0.0, 1.8))
+    assert of(TurnCompleted, outputs) == []
+    assert len(of(TurnAbandoned, outputs)) == 1
+
+
+def test_so_may_words_in_noise_that_nobody_has_asked_for() -> None:
+    outputs = run(starts(0.6), interim(1.4, "thank you", 0.5, 1.3), empty(1.9, 0.0, 1.8), stops(3.0))
+    assert of(TurnCompleted, outputs) == []
+
+
+def test_an_empty_final_takes_back_no_words_that_the_voice_detection_has_heard_out() -> None:
+    turn = [starts(0.6), interim(1.4, "yes please", 0.5, 1.3), stops(1.6)]
+    assert one(run(*turn, empty(1.9, 0.0, 1.8), policy=preset("provider"))).text == "yes please"
+    ghost = [final(1.7, "Yes.", 0.5, 1.3, upto=1.6), interim(2.6, "you", 2.2, 2.4), empty(2.8, 1.6, 2.7)]
+    assert one(run(*turn, *ghost, policy=preset("provider"))).text == "Yes."  # no voice was heard to say "you"
+
+
+def test_flux_may_take_back_a_turn() -> None:
+    started = interim(1.0, "okay", 0.5, 0.9), ProviderTurn(1.0, "started", 0.9)
+    ended = Transcript(1.9, (), 0.0, 1.8, True, endpoint=True), ProviderTurn(1.9, "ended", 1.8)
+    outputs = run(starts(0.6), *started, stops(1.1), *ended)
+    assert of(TurnCompleted, outputs) == []
+
+
+def test_an_empty_answer_keeps_the_words_when_the_user_goes_on() -> None:
+    later = [starts(1.8), interim(2.6, "tomorrow", 1.7, 2.5), stops(2.8), final(2.9, "tomorrow", 1.7, 2.5, upto=2.8)]
+    outputs = run(starts(0.6), interim(1.4, "call me", 0.5, 1.3), stops(1.5), empty(1.75, 0.0, 1.5, ff=True), *later)
+    assert (one(outputs).text, one(outputs).confirmed) == ("call me tomorrow", False)
 
 
 # -- a prediction stands while the same words are said -------------------------------------------------------------
@@ -67,6 +120,71 @@ def test_a_sign_a_point_or_a_vowel_amends(told: str, late: str) -> None:
 def test_a_full_stop_does_not() -> None:
     outputs = run(starts(0.6), interim(1.4, "pay $15.50", 0.5, 1.3), stops(1.6), final(5.0, "Pay $15.50.", 0.5, 1.3))
     assert of(TurnAmended, outputs) == []
+
+
+# -- a final result that says the same audio again -----------------------------------------------------------------
+
+
+def collected(*results: Transcript) -> str:
+    words = Words()
+    for result in results:
+        words.add(result)
+    return words.text
+
+
+def test_a_final_for_the_same_audio_takes_the_place_of_the_first() -> None:
+    first = final(2.0, "where is my parcel", 0.5, 1.9)
+    assert collected(first, final(2.1, "Where is my parcel?", 0.5, 1.9)) == "Where is my parcel?"
+    assert collected(first, final(2.1, "Where is my parcel?", 0.58, 1.86, upto=1.9)) == "Where is my parcel?"
+    assert collected(first, final(2.1, "Where's my parcel?", 0.5, 1.9)) == "Where's my parcel?"
+
+
+def test_it_may_say_the_audio_of_several_again_or_of_the_last() -> None:
+    parts = final(1.0, "so where", 0.0, 0.8), final(2.0, "is it", 1.0, 1.8)
+    assert collected(*parts, final(2.1, "So, where is it?", 0.0, 1.8)) == "So, where is it?"
+    assert collected(*parts, final(2.1, "Is it?", 1.0, 1.8)) == "so where Is it?"
+
+
+def test_equal_sentences_at_other_times_are_two() -> None:
+    assert collected(final(1.0, "no thanks", 0.0, 0.8), final(2.0, "No thanks.", 0.9, 1.8)) == "no thanks No thanks."
+
+
+def test_neighbours_whose_times_overlap_stay_both() -> None:
+    short = Transcript(1.0, (Word("my", 0.9, 1.02),), 0.0, 1.0, is_final=True)
+    assert collected(short, Transcript(1.5, (Word("name", 0.95, 1.3),), 1.0, 1.4, is_final=True)) == "my name"
+
+
+def test_a_tail_whose_span_reaches_back_adds_to_what_was_said() -> None:
+    tail = Transcript(2.1, said("parcel", 1.5, 1.9), 0.0, 1.9, is_final=True)
+    assert collected(final(2.0, "where is my", 0.5, 1.4), tail) == "where is my parcel"
+
+
+def shifted(by: float) -> str:
+    """Two words of half a second each, and two others behind them by so much."""
+    other = Transcript(2.1, said("c d", by, 1.0 + by), 0.0, 1.5, is_final=True)
+    return collected(final(2.0, "a b", 0.0, 1.0), other)
+
+
+def test_the_same_audio_is_more_than_half_of_it() -> None:
+    assert shifted(0.2) == "c d"
+    assert shifted(0.3) == "a c b d"
+
+
+def overlapped(count: int) -> list[str]:
+    """A result of three words, and one that has the audio of the first ``count``."""
+    words = tuple(Word(f"x{i}", i * 0.5, (i + 1) * 0.5) for i in range(count))
+    return collected(final(2.0, "a b c", 0.0, 1.5), Transcript(2.1, words, 0.0, 1.5, is_final=True)).split()
+
+
+def test_a_result_says_another_again_that_has_most_of_its_audio() -> None:
+    assert overlapped(2) == ["x0", "x1"]
+    assert sorted(overlapped(1)) == ["a", "b", "c", "x0"]
+
+
+def test_said_again_after_the_end_it_amends_by_what_is_new() -> None:
+    turn = [starts(0.6), stops(1.6), final(1.7, "i paid ten", 0.5, 1.3, upto=1.6)]
+    assert of(TurnAmended, run(*turn, final(4.0, "I paid ten.", 0.5, 1.3))) == []
+    assert [a.text for a in of(TurnAmended, run(*turn, final(4.0, "I paid $10.", 0.5, 1.3)))] == ["I paid $10."]
 
 
 # -- marks are no words --------------------------------------------------------------------------------------------
