@@ -130,22 +130,24 @@ class Words:
     def _add_final(self, result: Transcript, end: float) -> None:
         """Final words take the place of the interim words in their span, and of final ones that they say again."""
         end = reach(result.words, end)
-        for old in self._again(result, end):
+        said = [word for word in result.words if has_word(word.text)]
+        for old in self._again(said, result.start, end):
             self.finals.remove(old)
-        self.kept = [old for old in self.kept if not any(is_same_audio(old, word) for word in result.words)]
+        self.kept = [old for old in self.kept if not any(is_same_audio(old, word) for word in said)]
         for word in result.words:
             insort(self.finals, word, key=lambda w: w.start)
         self.covered = max(self.covered, end)
         self.pending = self._outside(result.start, end)
 
-    def _again(self, result: Transcript, end: float) -> list[Word]:
-        """The final words that ``result`` says again: all in its span, when its words have the audio of most of them.
+    def _again(self, said: list[Word], start: float, end: float) -> list[Word]:
+        """The final words that ``said`` says again: all in its span, when it has the audio of most of them.
 
         A transcriber may send a turn once more, formatted. What follows closely has other audio, whatever its span.
         """
-        within = [old for old in self.finals if result.start <= middle(old) < end]
-        again = [old for old in within if any(is_same_audio(old, word) for word in result.words)]
-        return within if 2 * len(again) > len(within) else []
+        within = [old for old in self.finals if start <= middle(old) < end]
+        words = [old for old in within if has_word(old.text)]
+        again = [old for old in words if any(is_same_audio(old, word) for word in said)]
+        return within if 2 * len(again) > len(words) else []
 
     def _set_interim(self, result: Transcript, end: float) -> None:
         """Interim words take the place of those in their span; what lies outside of it stays pending.
