@@ -89,12 +89,15 @@ def view_of(turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ende
     )
 
 
-def decide(view: TurnView, policy: Policy, *, forced: float | None, held: bool, suspected: float) -> Decision:
+def decide(
+    view: TurnView, policy: Policy, *, forced: float | None, held: bool, hold: float, suspected: float
+) -> Decision:
     """Let all rules judge, and combine what they say.
 
     Args:
         forced: when the application said that it wants the end; that outranks holds and suspicions.
         held: the application holds the turn.
+        hold: not before this either.
         suspected: what would be over before this may yet prove to go on.
     """
     cap = view.opened + policy.max_turn
@@ -103,7 +106,7 @@ def decide(view: TurnView, policy: Policy, *, forced: float | None, held: bool, 
     if forced is not None:
         return combine(view, [("force_end", forced_verdict(view, forced))], cap)
     verdicts = [(rule.name, rule.judge(view)) for rule in policy.rules]
-    return combine(view, verdicts, cap, held=held, suspected=suspected)
+    return combine(view, verdicts, cap, hold=math.inf if held else hold, suspected=suspected)
 
 
 def combine(
@@ -111,7 +114,7 @@ def combine(
     verdicts: Sequence[tuple[str, Verdict]],
     cap: float,
     *,
-    held: bool = False,
+    hold: float = -math.inf,
     suspected: float = -math.inf,
 ) -> Decision:
     """Combine the verdicts of all rules.
@@ -120,10 +123,9 @@ def combine(
         view: what they judged.
         verdicts: with the names of their rules; of equal deadlines the first one counts.
         cap: the safety net: not later than this, whatever the rules say.
-        held, suspected: as for `decide`.
+        hold, suspected: as for `decide`.
     """
     evident, ask, reason = math.inf, math.inf, "safety_net"
-    hold = math.inf if held else -math.inf
     for name, verdict in verdicts:
         if verdict.deadline is not None and verdict.deadline < evident:
             evident, reason = verdict.deadline, name
@@ -155,9 +157,9 @@ def forced_verdict(view: TurnView, forced: float) -> Verdict:
     return Verdict(deadline=max(request.sent, forced) + view.finalize_timeout + request.backlog)
 
 
-def completed(turn: Turn, decision: Decision, policy: Policy, end: float) -> TurnCompleted:
+def completed(turn: Turn, decision: Decision, end: float, *, backchannel: bool) -> TurnCompleted:
     """The event that tells of the decision; speech ended at ``end``, audio time."""
-    view, started, text, request = decision.view, turn.told.started, turn.words.text, turn.request
+    view, started, request = decision.view, turn.told.started, turn.request
     noticed = turn.voice.noticed if turn.voice else turn.words.grown_at
     return TurnCompleted(
         started.turn,
@@ -165,7 +167,7 @@ def completed(turn: Turn, decision: Decision, policy: Policy, end: float) -> Tur
         view.now,
         started.audio_start,
         max(end, started.audio_start),
-        text,
+        turn.words.text,
         tuple(turn.words.all),
         decision.reason,
         confirmed=turn.words.confirmed and not view.unanswered and (view.link or not view.unfinalised),
@@ -177,7 +179,7 @@ def completed(turn: Turn, decision: Decision, policy: Policy, end: float) -> Tur
             decided=view.now,
         ),
         agent_speaking=started.agent_speaking,
-        backchannel=started.agent_speaking and policy.is_backchannel(text),
+        backchannel=backchannel,
         continues=started.continues,
         opinions=decision.opinions,
     )

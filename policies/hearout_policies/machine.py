@@ -151,8 +151,10 @@ class TurnMachine:
                 self._ledger.link_restored()
                 if turn:
                     turn.words.keep(signal.audio)
-            case AgentSpeech():
+            case AgentSpeech(kind=kind):
                 self._agent.append(signal)
+                if kind == "stopped" and turn and not turn.told.interrupts and turn.told.agent_ended is None:
+                    turn.told.agent_ended = clock.now
             case AppCommand(kind="hold" | "release" as kind):
                 self._held = kind == "hold"
             case AppCommand(kind="force_end"):
@@ -235,7 +237,7 @@ class TurnMachine:
 
     def _clear(self) -> None:
         now, audio = self._clock.now, self._clock.audio
-        self._ledger.close(self._turns, None, audio, audio, vad=True, cut=True)
+        self._ledger.close(self._turns, None, audio, audio, now, vad=True, cut=True)
         if self._turn:
             self._out.append(TurnAbandoned(self._turns, self.channel, now, "cleared"))
         self._forced = self._turn = None
@@ -247,10 +249,13 @@ class TurnMachine:
         # Words tell of their turn a second late: whether the agent spoke over it counts when it began.
         began = min(self._clock.session(audio), now)
         agent = next((news.kind == "started" for news in reversed(self._agent) if news.at <= began), False)
-        continues = last.number if last and audio <= last.decided + self.policy.continue_within else None
+        agent_ended = next((news.at for news in self._agent if news.kind == "stopped" and news.at > began), None)
+        answered = last and any(news.kind == "started" and last.at < news.at <= began for news in self._agent)
+        soon = last and not answered and began <= last.at + self.policy.continue_within
+        continues = last.number if last and soon else None
         self._turns += 1
         started = TurnStarted(self._turns, self.channel, now, audio, agent, continues)
-        turn = self._turn = Turn(Told(started), Words(now))
+        turn = self._turn = Turn(Told(started, agent_ended=agent_ended), Words(now))
         voice = self._voice
         if voice and (voice.stop is None or audio < voice.stop):
             turn.voice = self._voice = Voice(voice.start, now, voice.stop)
@@ -261,9 +266,13 @@ class TurnMachine:
         return turn
 
     def _update(self, turn: Turn) -> None:
-        text, speech = turn.words.text, turn.speech(self._clock.audio)
-        backchannel = turn.told.started.agent_speaking and self.policy.is_backchannel(text)
+        text, speech, backchannel = turn.words.text, turn.speech(self._clock.audio), self._is_backchannel(turn)
         self._out.append(turn.told.update(self._clock.now, text, speech, backchannel=backchannel))
+
+    def _is_backchannel(self, turn: Turn) -> bool:
+        """It only says "I am listening", and the agent has more to say."""
+        over = turn.told.started.agent_speaking and self.policy.is_backchannel(turn.words.text)
+        return over and not turn.outlasts_agent(self._clock)
 
     def _finalize(self, turn: Turn | None) -> None:
         still = self._clock.stalled or self._ended is not None
@@ -295,7 +304,11 @@ class TurnMachine:
 
     def _judge(self, turn: Turn) -> Decision:
         view = view_of(turn, self._clock, self._finalizes, self.policy, self._ended)
-        return decide(view, self.policy, forced=turn.forced, held=self._held, suspected=turn.suspected)
+        told, hold = turn.told, -math.inf
+        if told.agent_ended is None and not told.interrupts and self._is_backchannel(turn):
+            hold = turn.may_answer_until(self._clock)
+        suspected = turn.suspected
+        return decide(view, self.policy, forced=turn.forced, held=self._held, hold=hold, suspected=suspected)
 
     def _interrupt(self, turn: Turn) -> float:
         """Tell once that the turn cuts into the agent's speech; when it will, if its user just speaks on."""
@@ -319,8 +332,8 @@ class TurnMachine:
         if not turn.told.predicts(turn.words.text):
             self._out += turn.told.resume(now)
         end = audio if turn.speech_end is None else turn.speech_end
-        self._out.append(completed(turn, decision, self.policy, end))
+        self._out.append(completed(turn, decision, end, backchannel=self._is_backchannel(turn)))
         if turn.forced is not None and turn.request and turn.request.sent >= turn.forced:
             audio = turn.request.audio  # what is said after the command is not meant
         vad, cut = turn.voice is not None, decision.reason in ("force_end", "safety_net")
-        self._ledger.close(self._turns, turn.words, min(end, audio), audio, vad=vad, cut=cut)
+        self._ledger.close(self._turns, turn.words, min(end, audio), audio, now, vad=vad, cut=cut)

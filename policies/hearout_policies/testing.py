@@ -217,8 +217,8 @@ class Promises:
 
     def _check_stale(self, signal: Signal, outputs: Iterable[Output]) -> None:
         """A message about audio before the current speech completes nothing by itself."""
-        stale = isinstance(signal, (ProviderSpeechStarted, AgentSpeech)) or (
-            isinstance(signal, SpeechStarted)
+        stale = isinstance(signal, (ProviderSpeechStarted, SpeechStarted)) or (
+            (isinstance(signal, AgentSpeech) and signal.kind == "started")  # its end tells a "yes" from an "uh-huh"
             or (isinstance(signal, Transcript) and not signal.is_final and not signal.endpoint and not signal.finalized)
         )
         if stale and self.policy.rules:

@@ -19,12 +19,15 @@ class Told:
         text: the latest.
         predicted: the text last predicted, while that stands.
         interrupts: it cuts into the agent's speech, and is more than a backchannel.
+        agent_ended: session clock: the agent, which spoke when the turn began, came to its end; None: it did not yet,
+            or was halted for this turn.
     """
 
     started: TurnStarted
     text: str = ""
     predicted: str | None = None
     interrupts: bool = False
+    agent_ended: float | None = None
 
     def update(self, at: float, text: str, speech: float, *, backchannel: bool) -> TurnUpdated:
         """The words so far, and whether they interrupt."""

@@ -25,6 +25,9 @@ _END_SLACK = 0.1
 _ENDPOINT_SLACK = 0.35
 _UNHEARD_WORDS = 0.2  # words may outlast the VAD's end of speech by this much before they count
 _WORD_DELAY = 1.5  # without a VAD: a word is shown at most this long after it was spoken, else the clocks disagree
+# Who answers begins up to 0.2 s before the other has finished, in three of four overlaps (Levinson & Torreira 2015);
+# and a telephone's mark tells of the agent's end 0.35 s late (reported from the field).
+_ANSWERS = 0.2 + 0.35
 _PAUSE = 0.3  # without a VAD: so much audio between the newest word and a Finalize was a pause
 
 
@@ -86,6 +89,18 @@ class Turn:
     def speaking(self) -> bool:
         """The local VAD hears speech."""
         return self.voice is not None and self.voice.stop is None
+
+    def outlasts_agent(self, clock: Clock) -> bool:
+        """It was said over the agent's last words, or goes on behind them: an answer to them."""
+        agent = self.told.agent_ended
+        if agent is None:
+            return False
+        ended = self.ended_at(clock)
+        return ended is None or agent < ended or agent <= self.may_answer_until(clock)
+
+    def may_answer_until(self, clock: Clock) -> float:
+        """Session clock: when the agent comes to its end by then, this is an answer to it."""
+        return clock.session(self.told.started.audio_start) + _ANSWERS
 
     def speech(self, audio: float) -> float:
         """Seconds of speech in this turn up to ``audio``, pauses left out."""

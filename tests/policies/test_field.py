@@ -6,17 +6,24 @@ import pytest
 
 from hearout_policies import (
     Output,
+    Policy,
     TurnAbandoned,
     TurnAmended,
     TurnCompleted,
     TurnPredicted,
     TurnResumed,
+    TurnStarted,
     TurnUpdated,
     preset,
 )
 from hearout_policies.signals import (
     AgentSpeech,
+    AppCommand,
+    AudioStalled,
     ProviderTurn,
+    Signal,
+    SpeechStarted,
+    SpeechStopped,
     Transcript,
     Word,
 )
@@ -26,6 +33,65 @@ from tests.policies.test_machine import final, interim, of, one, run, said, star
 
 def empty(at: float, start: float, end: float, *, sf: bool = False, ff: bool = False) -> Transcript:
     return Transcript(at, (), start, end, True, endpoint=sf, finalized=ff)
+
+
+# -- an answer to the agent's last words is no backchannel ---------------------------------------------------------
+
+
+def over_the_agent(
+    *more: Signal, agent_ends: float | None, begins: float = 5.0, ends: float = 5.3, policy: Policy | None = None
+) -> list[Output]:
+    """The agent speaks from 1.0 on, the caller says "yes"; ``more`` comes as well."""
+    signals: list[Signal] = [
+        AgentSpeech(1.0, "started"),
+        SpeechStarted(begins + 0.1, begins, begins + 0.1),
+        SpeechStopped(ends + 0.2, ends, ends + 0.2),
+        final(ends + 0.3, "Yes.", begins, ends, upto=ends + 0.2, sf=True),
+        *more,
+    ]
+    if agent_ends is not None:
+        signals.append(AgentSpeech(agent_ends, "stopped"))
+    return run(*sorted(signals, key=lambda signal: signal.at), policy=policy)
+
+
+@pytest.mark.parametrize("after", [0.05, 0.2, 0.35, 0.5])
+def test_what_begins_just_before_the_agent_ends_is_an_answer(after: float) -> None:
+    turn = one(over_the_agent(agent_ends=5.0 + after))
+    assert (turn.agent_speaking, turn.backchannel) == (True, False)
+
+
+@pytest.mark.parametrize("after", [0.6, 1.0, 9.0])
+def test_what_begins_and_ends_well_before_that_is_a_backchannel(after: float) -> None:
+    assert one(over_the_agent(agent_ends=5.0 + after)).backchannel
+
+
+def test_what_outlasts_the_agent_is_an_answer_however_early_it_began() -> None:
+    assert not one(over_the_agent(begins=4.0, ends=5.3, agent_ends=5.2, policy=Policy(interrupt_after=2.0))).backchannel
+    assert one(over_the_agent(begins=4.0, ends=5.3, agent_ends=5.6, policy=Policy(interrupt_after=2.0))).backchannel
+
+
+def test_what_the_agent_was_halted_for_may_be_a_backchannel() -> None:
+    outputs = over_the_agent(begins=4.0, ends=5.3, agent_ends=4.85)
+    assert next(u.at for u in of(TurnUpdated, outputs) if u.interrupts) == pytest.approx(4.8)
+    assert one(outputs).backchannel
+
+
+def test_whether_it_was_an_answer_is_waited_for() -> None:
+    at_once = preset("provider")
+    assert one(over_the_agent(agent_ends=None, policy=at_once)).at == pytest.approx(5.6)  # ended at 5.6 anyway
+    early = [AgentSpeech(1.0, "started"), SpeechStarted(5.1, 5.0, 5.1), SpeechStopped(5.25, 5.1, 5.25)]
+    yes = final(5.3, "Yes.", 5.0, 5.1, upto=5.2, sf=True)
+    assert one(run(*early, yes, policy=at_once)).at == pytest.approx(5.55)
+    turn = one(run(*early, yes, AgentSpeech(5.45, "stopped"), policy=at_once))
+    assert (turn.at, turn.backchannel) == (5.45, False)
+    forced = one(run(*early, yes, AppCommand(5.3, "force_end")))
+    assert (forced.at, forced.backchannel) == (5.3, True)
+
+
+def test_words_that_come_after_the_agents_end_may_be_an_answer_to_it() -> None:
+    agent = AgentSpeech(1.0, "started"), AgentSpeech(5.2, "stopped")
+    assert not one(run(*agent, final(5.9, "Yes.", 5.0, 5.3, upto=5.8, sf=True))).backchannel
+    assert one(run(*agent, final(5.9, "Yes.", 4.2, 4.5, upto=5.8, sf=True))).backchannel
 
 
 # -- interim words, and a final result without them ----------------------------------------------------------------
@@ -108,6 +174,31 @@ def test_other_words_take_it_back(then: str) -> None:
     assert one(outputs).text == then
 
 
+# -- what continues a turn -----------------------------------------------------------------------------------------
+
+
+def goes_on(at: float, *between: Signal, heard: float | None = None) -> int | None:
+    """Number of the turn that one at ``at`` continues, after one that was completed at 2.0."""
+    heard = at if heard is None else heard
+    first = [starts(0.6), stops(1.6), final(1.7, "Book it.", 0.5, 1.3, upto=1.6)]
+    outputs = run(*first, *between, SpeechStarted(at, heard - 0.1, heard))
+    assert of(TurnCompleted, outputs)[0].at == pytest.approx(1.9)
+    return of(TurnStarted, outputs)[1].continues
+
+
+def test_a_turn_continues_the_last_one_within_a_second_as_the_caller_counts() -> None:
+    assert goes_on(2.9) == 1
+    assert goes_on(3.2) is None
+    assert goes_on(9.0, AudioStalled(2.5, 2.5), heard=2.6) is None
+    assert goes_on(2.9, AudioStalled(2.5, 2.5), heard=2.6) == 1
+
+
+def test_no_turn_continues_one_that_the_agent_has_answered() -> None:
+    assert goes_on(2.8, AgentSpeech(2.2, "started"), AgentSpeech(2.5, "stopped")) is None
+    assert goes_on(2.8, AgentSpeech(2.2, "started")) is None
+    assert goes_on(2.8, AgentSpeech(2.75, "started")) == 1  # it began after the caller did
+
+
 # -- a late final that changes a value -----------------------------------------------------------------------------
 
 
@@ -179,6 +270,14 @@ def overlapped(count: int) -> list[str]:
 def test_a_result_says_another_again_that_has_most_of_its_audio() -> None:
     assert overlapped(2) == ["x0", "x1"]
     assert sorted(overlapped(1)) == ["a", "b", "c", "x0"]
+
+
+def test_marks_say_nothing_again() -> None:
+    mark = Transcript(2.1, (Word(".", 0.5, 0.9, spaced=False),), 0.5, 0.9, is_final=True)
+    assert collected(final(2.0, "fine", 0.5, 0.9), mark) == "fine."
+    marks = Transcript(2.2, (Word("!", 0.0, 0.4), Word("?", 0.5, 0.9)), 0.0, 0.9, is_final=True)
+    other = Transcript(2.4, (Word("no", 0.0, 0.4), Word("yes", 0.55, 0.9)), 0.0, 0.9, is_final=True)
+    assert "late" in collected(marks, final(2.3, "late", 0.35, 0.6), other)  # marks have no audio of their own
 
 
 def test_said_again_after_the_end_it_amends_by_what_is_new() -> None:
