@@ -8,7 +8,7 @@ import pytest
 
 from hearout.traces.reader import read_trace
 from hearout.traces.replayer import check, replay
-from hearout_policies import PRESETS, Endpointing, Policy, ProviderEnd, Silence, load_policy, preset
+from hearout_policies import PRESETS, Ending, Endpointing, Policy, ProviderEnd, Silence, load_policy, preset
 from tests.kit.paths import CASES
 
 
@@ -174,3 +174,32 @@ def test_the_provider_has_more_time_than_it_takes_by_its_own_defaults() -> None:
     assert rule.silence > 3.0, "the longest max_endpoint_delay_ms of Soniox"
     assert rule.silence + rule.patience > 5.0, "eot_timeout_ms of Flux"
     assert preset("provider").max_silence > rule.silence + rule.patience
+
+
+def test_what_is_a_backchannel() -> None:
+    policy = Policy().replace({"backchannels": "mhm, go on", "backchannel_words": 2})
+    assert [policy.is_backchannel(text) for text in ("mhm", "Mhm!", "mhm mhm", "go on", "Go on.")] == [True] * 5
+    assert [policy.is_backchannel(text) for text in ("", "mhm mhm mhm", "go", "mhm but", "on go")] == [False] * 5
+
+
+def test_what_is_an_interruption() -> None:
+    policy = Policy().replace({"interrupt_words": 2, "interrupt_after": 0.7})
+    assert not policy.is_interruption("stop", 0.0)
+    assert policy.is_interruption("stop it", 0.0)
+    assert not policy.is_interruption("", 0.69)
+    assert policy.is_interruption("", 0.7)
+    assert not policy.is_interruption("mhm yeah", 9.0)
+
+
+def test_which_ends_are_predicted() -> None:
+    policy = Policy().replace({"predict_above": 0.42})
+    assert policy.predicts(Ending.STOP)
+    assert policy.predicts(Ending.PLAIN)
+    assert not policy.predicts(Ending.CONJUNCTION)
+    assert not Policy().replace({"predict_above": 1.0}).predicts(Ending.QUESTION)
+
+
+def test_the_wait_for_an_answer_is_one_number() -> None:
+    keys = [p.key for p in Policy().parameters() if "finalize_timeout" in p.key]
+    assert keys == ["finalize_timeout"]
+    assert Policy().finalize_timeout == 1.2

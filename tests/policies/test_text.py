@@ -166,3 +166,10 @@ def test_word_lists_are_lower_case_and_bare() -> None:
 def test_an_unknown_language_is_refused_by_name() -> None:
     with pytest.raises(ValueError, match="no word lists for language 'xx'; there are: en"):
         language("xx")
+
+
+def test_no_more_of_a_text_is_read_than_its_last_sixteen_words() -> None:
+    """A list of letters is one when it has a sign that is no word by itself, as "b"; "a" may be one."""
+    english = language("en")
+    assert classify("so b" + " a" * 15, english) is Ending.DIGITS
+    assert classify("so b" + " a" * 16, english) is not Ending.DIGITS

@@ -1,0 +1,373 @@
+"""The turn machine at the borders of turns, connections and mutes: literal signals in, literal outputs out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hearout_policies import (
+    Finalize,
+    Policy,
+    TurnAbandoned,
+    TurnAmended,
+    TurnCompleted,
+    TurnMachine,
+    TurnPredicted,
+    TurnResumed,
+    TurnStarted,
+    TurnUpdated,
+    preset,
+)
+from hearout_policies.signals import (
+    AgentSpeech,
+    AppCommand,
+    AudioStalled,
+    EndOfAudio,
+    LinkLost,
+    LinkRestored,
+    ProviderTurn,
+    Signal,
+    SpeechStarted,
+    SpeechStopped,
+    SpeechSuspected,
+    Tick,
+    Transcript,
+    UtteranceEnd,
+    Word,
+)
+from tests.kit.turns import final, interim, of, one, run, said, starts, stops
+
+# A forced end
+
+
+def forced_in_mid_speech() -> list[Signal]:
+    """The turn ends at 2.25, and is about the audio before 2.0."""
+    return [
+        starts(0.6),
+        interim(1.5, "can you", 0.5, 1.4),
+        AppCommand(2.0, "force_end"),
+        final(2.25, "can you", 0.5, 1.4, upto=2.0, ff=True),
+    ]
+
+
+@pytest.mark.parametrize(("stop", "turns"), [(2.4, [0.5]), (2.6, [0.5, 2.0])])
+def test_who_speaks_on_after_a_forced_end_begins_a_turn(stop: float, turns: list[float]) -> None:
+    """When it lasts for more than 0.5 s: whoever pressed the key may have spoken the last word out."""
+    outputs = run(*forced_in_mid_speech(), SpeechStopped(stop + 0.2, stop, stop + 0.2))
+    assert [o.audio_start for o in of(TurnStarted, outputs)] == turns
+
+
+def test_the_seconds_of_speech_begin_with_the_turn() -> None:
+    outputs = run(*forced_in_mid_speech(), SpeechStopped(3.2, 3.0, 3.2), interim(3.3, "check that", 2.1, 2.9))
+    assert of(TurnUpdated, outputs)[-1].speech == pytest.approx(1.0)
+
+
+def test_words_after_a_forced_end_belong_to_what_follows() -> None:
+    outputs = run(*forced_in_mid_speech(), final(3.0, "check that", 2.1, 2.8, sf=True), stops(3.3))
+    assert [c.text for c in of(TurnCompleted, outputs)] == ["can you", "check that"]
+    assert not of(TurnAmended, outputs)
+
+
+def test_words_before_a_forced_end_belong_to_it() -> None:
+    outputs = run(*forced_in_mid_speech(), final(3.0, "now", 1.6, 1.9))
+    assert [o.text for o in of(TurnAmended, outputs)] == ["can you now"]
+
+
+@pytest.mark.parametrize(("wait", "at", "reason"), [(1.2, 2.15, True), (1.2, 2.25, False), (3.0, 3.9, True)])
+def test_a_forced_end_with_nothing_heard_is_for_words_that_come_in_time(wait: float, at: float, reason: bool) -> None:
+    policy = Policy().replace({"finalize_timeout": wait})
+    turn = one(run(AppCommand(1.0, "force_end"), final(at, "yes", 0.4, 0.8, upto=1.0, ff=True), policy=policy))
+    assert (turn.reason == "force_end") is reason
+
+
+def test_a_forced_end_waits_as_long_as_the_policy_says() -> None:
+    for wait in (0.5, 2.0):
+        policy = replace(Policy(), rules=()).replace({"finalize_timeout": wait})
+        turn = one(run(starts(0.6), interim(1.5, "can", 0.5, 1.4), AppCommand(2.0, "force_end"), policy=policy))
+        assert (turn.at, turn.confirmed, turn.reason) == (2.0 + wait, False, "force_end")
+
+
+def test_a_forced_end_asks_once() -> None:
+    signals = [starts(0.6), interim(1.5, "can you", 0.5, 1.4), stops(1.6)]
+    outputs = run(*signals, Tick(1.7), AppCommand(1.8, "force_end"))
+    assert [o.at for o in of(Finalize, outputs)] == [pytest.approx(1.6)]
+    settled = final(1.8, "can you", 0.5, 1.4, upto=1.7, sf=True)
+    assert one(run(*signals, settled, AppCommand(1.85, "force_end"))).at == 1.85
+
+
+def test_a_forced_end_asks_nobody_who_is_not_there() -> None:
+    outputs = run(starts(0.6), interim(1.5, "can you", 0.5, 1.4), LinkLost(1.6), AppCommand(1.8, "force_end"))
+    assert not of(Finalize, outputs)
+    assert run(LinkLost(1.0), AppCommand(1.1, "force_end")) == []
+
+
+def test_clear_forgets_a_forced_end() -> None:
+    outputs = run(AppCommand(0.1, "force_end"), AppCommand(0.2, "clear"), starts(0.6), interim(1.0, "yes", 0.5, 0.9))
+    assert one(outputs).reason != "force_end"
+
+
+def test_clear_drops_the_words_of_what_was_said_before_it_and_no_others() -> None:
+    outputs = run(
+        starts(0.6),
+        AppCommand(1.6, "clear"),
+        final(2.0, "never mind", 0.5, 1.5),
+        stops(2.1),
+        final(3.0, "but this", 2.2, 2.8, sf=True),
+    )
+    assert [c.text for c in of(TurnCompleted, outputs)] == ["but this"]
+
+
+# Turns that follow each other
+
+
+@pytest.mark.parametrize(("onset", "continues"), [(3.55, 1), (3.65, None)])
+def test_a_turn_that_starts_within_a_second_continues_the_last_one(onset: float, continues: int | None) -> None:
+    first = [starts(0.6), stops(2.2), final(2.45, "book a table", 0.5, 2.0, upto=2.3, ff=True), Tick(2.7)]
+    outputs = run(*first, SpeechStarted(onset + 0.1, onset, onset + 0.1))
+    assert [o.continues for o in of(TurnStarted, outputs)] == [None, continues]
+
+
+def test_words_for_speech_that_the_vad_heard_before_take_it_along() -> None:
+    """The turn was abandoned before its words came."""
+    outputs = run(starts(0.6), stops(1.2), Tick(3.0), final(3.5, "yes", 0.6, 0.9))
+    assert one(outputs).timings.speech_end == 1.0
+    assert one(outputs).timings.noticed == 3.5
+    outputs = run(starts(0.6), stops(1.2), Tick(3.0), final(3.5, "yes", 1.1, 1.4))
+    assert one(outputs).timings.speech_end == pytest.approx(2.0), "behind it they are words alone"
+
+
+def test_speech_that_goes_on_is_not_started_again() -> None:
+    outputs = run(starts(0.6), starts(1.0), interim(1.5, "yes", 0.5, 1.4))
+    assert of(TurnUpdated, outputs)[0].speech == pytest.approx(1.0)
+
+
+def test_a_stop_before_its_start_stops_there() -> None:
+    outputs = run(starts(0.6), interim(0.7, "yes", 0.5, 0.65), SpeechStopped(0.9, 0.3, 0.9))
+    assert one(outputs).audio_end == 0.5
+
+
+def test_no_onset_lies_behind_what_was_heard() -> None:
+    assert of(TurnStarted, run(SpeechStarted(0.6, 9.0, 0.6)))[0].audio_start == 0.6
+    assert one(run(starts(0.6), interim(1.5, "yes", 0.5, 1.4), SpeechStopped(1.8, 9.0, 1.8))).audio_end == 1.8
+
+
+def test_pauses_do_not_count_as_speech() -> None:
+    outputs = run(starts(0.6), stops(1.2), starts(1.6), stops(2.0), interim(2.1, "yes and", 0.5, 1.75))
+    assert of(TurnUpdated, outputs)[0].speech == pytest.approx((1.0 - 0.5) + (1.8 - 1.5))
+
+
+# Stale news
+
+
+def test_an_endpoint_before_newer_words_does_not_end_the_turn() -> None:
+    """The words were known as interim when it came, and become final later, as they are."""
+    outputs = run(
+        starts(0.6),
+        interim(2.0, "my card is four two", 0.5, 1.9),
+        final(2.1, "my card is", 0.5, 1.2, sf=True),
+        final(2.2, "four two", 1.25, 1.9),
+        stops(2.5),
+        policy=Policy().replace({"silence.digits.hold": 0.1}),
+    )
+    turn = one(outputs)
+    assert (turn.reason, turn.at) == ("finalize_on_silence", pytest.approx(2.5 + 0.9))
+
+
+def test_an_utterance_end_before_newer_words_does_not_end_the_turn() -> None:
+    outputs = run(
+        final(1.5, "call me", 0.5, 1.3),
+        UtteranceEnd(2.4, 1.3),
+        policy=preset("patient"),
+    )
+    assert one(outputs).reason == "utterance_end"
+    outputs = run(
+        final(1.5, "call me", 0.5, 1.3),
+        UtteranceEnd(2.2, 1.3),
+        interim(2.25, "back", 1.8, 2.1),
+        policy=preset("patient"),
+    )
+    assert one(outputs).reason == "finalize_on_silence"
+
+
+def test_a_provider_s_own_end_is_overtaken_by_words() -> None:
+    policy = preset("provider")
+    words = [starts(0.6), final(1.5, "hello", 0.5, 1.4)]
+    assert one(run(*words, ProviderTurn(1.6, "ended", 1.5), policy=policy)).at == 1.6
+    turn = one(run(*words, ProviderTurn(1.6, "ended", 0.3), policy=policy))
+    assert (turn.at, turn.reason) == (1.6, "provider_end"), "it means the words that it has sent"
+
+
+def test_a_provider_s_own_turns_without_words_are_nothing() -> None:
+    kinds = ("started", "eager_end", "resumed", "ended")
+    outputs = run(starts(0.6), *(ProviderTurn(1.0 + n, kind, 0.9) for n, kind in enumerate(kinds)))  # type: ignore[arg-type]
+    assert not of(TurnPredicted, outputs)
+    assert of(TurnAbandoned, outputs)
+
+
+def test_a_provider_s_prediction_is_taken_back_with_its_endpoint() -> None:
+    outputs = run(
+        interim(1.2, "hello", 0.5, 1.0),
+        final(1.4, "hello", 0.5, 1.0, sf=True),
+        ProviderTurn(1.4, "eager_end", 1.0),
+        ProviderTurn(1.45, "resumed", 1.1),
+    )
+    assert [o.at for o in of(TurnPredicted, outputs)][:1] == [1.4]
+    assert [o.at for o in of(TurnResumed, outputs)][:1] == [1.45]
+    assert one(outputs).reason != "endpointing"
+
+
+# Connections
+
+
+def replayed(speed: float | None) -> TurnCompleted:
+    """3.3 s were lost, and the user is silent as the connection is back; nobody answers."""
+    return one(
+        run(
+            starts(0.6),
+            interim(1.5, "help me", 0.5, 1.4),
+            LinkLost(1.6),
+            LinkRestored(3.8, audio=0.5, speed=speed),
+            interim(3.9, "help me", 0.5, 1.4),
+            SpeechStopped(4.0, 3.8, 4.0),
+        )
+    )
+
+
+def test_an_answer_is_waited_for_as_long_as_the_replay_takes() -> None:
+    assert replayed(None).at == pytest.approx(4.0 + 1.2)
+    assert replayed(4.0).at == pytest.approx(4.0 + 1.2 + (3.5 / 4 - 0.2))
+    assert replayed(1.25).at == pytest.approx(4.0 + 1.2 + (3.5 / 1.25 - 0.2))
+
+
+def test_a_new_connection_may_say_again_what_was_final() -> None:
+    outputs = run(
+        starts(0.6),
+        final(1.5, "I would", 0.5, 1.2, upto=1.3),
+        LinkLost(1.8),
+        LinkRestored(2.0, audio=0.2),
+        final(2.9, "I would like", 0.5, 1.7, upto=2.0),
+        Tick(2.95),
+    )
+    assert one(outputs).text == "I would like"
+
+
+def test_an_answer_of_the_connection_before_answers_nothing() -> None:
+    outputs = run(
+        starts(0.6),
+        interim(1.5, "help", 0.5, 1.4),
+        stops(1.6),
+        LinkLost(1.7),
+        LinkRestored(1.75, audio=0.0, speed=None),
+        Tick(1.8),
+        interim(2.0, "help", 0.5, 1.4),
+        final(2.2, "help", 0.5, 1.4, upto=1.8, ff=True),
+    )
+    assert [o.at for o in of(Finalize, outputs)] == [pytest.approx(1.6), pytest.approx(1.75)]
+    assert one(outputs).timings.answered == 2.2
+
+
+# Mutes
+
+
+def test_words_end_a_mute_where_no_voice_does() -> None:
+    """Audio time stood at 2.0 from 2.3 on, for ten seconds; the words are 0.4 s late."""
+    outputs = run(
+        interim(1.5, "hello", 0.5, 1.2),
+        AudioStalled(2.3, heard=2.0),
+        Tick(9.0),
+        Transcript(13.0, said("me again", 2.1, 2.6), 2.0, 2.6, True, endpoint=True),
+    )
+    again = of(TurnCompleted, outputs)[-1]
+    assert (again.text, again.timings.speech_end) == ("me again", pytest.approx(13.0))
+
+
+def test_words_from_before_a_mute_do_not_end_it() -> None:
+    machine = TurnMachine()
+    for signal in (interim(1.5, "hello", 0.5, 1.2), AudioStalled(2.3, heard=2.0), final(2.5, "hello", 0.5, 1.2)):
+        machine.handle(signal)
+    machine.handle(Tick(9.0))
+    outputs = machine.handle(SpeechStarted(9.5, 2.1, heard=2.2))
+    assert of(TurnStarted, outputs)[0].audio_start == 2.1
+
+
+def test_a_mute_stops_a_voice_where_audio_ceased() -> None:
+    outputs = run(starts(0.6), interim(1.2, "yeah", 0.5, 1.0), AudioStalled(2.6, heard=1.6))
+    assert one(outputs).audio_end == 1.6
+
+
+def test_while_no_audio_comes_a_finalize_covers_the_last_word() -> None:
+    outputs = run(interim(1.3, "yeah", 0.5, 1.2), AudioStalled(1.5, heard=1.2))
+    assert [o.at for o in of(Finalize, outputs)] == [1.5]
+    assert one(outputs).at == pytest.approx(1.5 + 1.2)
+
+
+def test_after_the_audio_a_finalize_covers_the_last_word() -> None:
+    outputs = run(interim(1.3, "yeah", 0.5, 1.29), EndOfAudio(1.3))
+    assert [o.at for o in of(Finalize, outputs)] == [1.3]
+
+
+# Over the agent's speech
+
+
+def test_what_counts_is_who_spoke_when_the_turn_began() -> None:
+    def over_agent(*agent: Signal) -> bool:
+        return of(TurnStarted, run(*agent, final(3.0, "yes", 1.0, 1.4)))[0].agent_speaking
+
+    assert not over_agent()
+    assert over_agent(AgentSpeech(1.0, "started"))
+    assert over_agent(AgentSpeech(0.5, "started"), AgentSpeech(1.2, "stopped"))
+    assert not over_agent(AgentSpeech(0.5, "started"), AgentSpeech(0.9, "stopped"))
+    assert not over_agent(AgentSpeech(1.1, "started"))
+
+
+def test_the_last_eight_changes_are_remembered() -> None:
+    def over_agent(changes: int) -> bool:
+        later = [AgentSpeech(2.0 + n / 10, "stopped" if n % 2 else "started") for n in range(changes)]
+        return of(TurnStarted, run(AgentSpeech(0.5, "started"), *later, final(4.0, "yes", 1.0, 1.4)))[0].agent_speaking
+
+    assert over_agent(7)
+    assert not over_agent(8)
+
+
+def test_a_backchannel_is_no_interruption_however_long() -> None:
+    outputs = run(AgentSpeech(0.1, "started"), starts(0.6), interim(0.9, "mhm", 0.5, 0.8), stops(2.5))
+    assert [u.interrupts for u in of(TurnUpdated, outputs)] == [False]
+
+
+def test_a_voice_that_is_noticed_late_interrupts_from_then_on() -> None:
+    machine = TurnMachine()
+    machine.handle(AgentSpeech(0.1, "started"))
+    machine.handle(interim(1.0, "yeah", 0.5, 0.9))
+    machine.handle(SpeechStarted(1.2, 1.1, 1.2))
+    assert machine.deadline == pytest.approx(1.9)
+
+
+# Suspicions
+
+
+def test_a_suspicion_holds_for_as_long_as_the_policy_says() -> None:
+    signals = [starts(0.6), stops(2.2), final(2.45, "book a table", 0.5, 2.0, upto=2.3, ff=True)]
+    policy = Policy().replace({"suspicion_hold": 0.25})
+    assert one(run(*signals, SpeechSuspected(2.5, 2.45, 2.5), policy=policy)).at == pytest.approx(2.75)
+
+
+# Words
+
+
+def test_words_without_times_are_laid_out_over_the_voice() -> None:
+    outputs = run(starts(0.6), stops(1.7), replace(final(2.0, "yes please", 0.0, 1.9), timed=False, endpoint=True))
+    assert one(outputs).words == (Word("yes", 0.5, 1.0), Word("please", 1.0, 1.5))
+
+
+def test_a_result_that_is_delivered_twice_is_told_once() -> None:
+    result = final(1.5, "call me", 0.5, 1.3)
+    outputs = run(starts(0.6), result, replace(result, at=1.6), stops(1.8))
+    assert one(outputs).text == "call me"
+    assert len(of(TurnUpdated, outputs)) == 1
+
+
+def test_an_empty_answer_covers_all_audio_before_its_finalize() -> None:
+    """Whatever span it claims."""
+    turn = one(run(starts(0.6), final(1.5, "call me", 0.5, 1.3), stops(2.0), final(2.3, "", 1.3, 1.4, ff=True)))
+    assert (turn.confirmed, turn.at) == (True, pytest.approx(2.4))
