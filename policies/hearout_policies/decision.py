@@ -90,7 +90,13 @@ def view_of(turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ende
 
 
 def decide(
-    view: TurnView, policy: Policy, *, forced: float | None, held: bool, hold: float, suspected: float
+    view: TurnView,
+    policy: Policy,
+    *,
+    forced: float | None,
+    held: bool,
+    hold: float = -math.inf,
+    suspected: float,
 ) -> Decision:
     """Let all rules judge, and combine what they say.
 
@@ -106,7 +112,7 @@ def decide(
     if forced is not None:
         return combine(view, [("force_end", forced_verdict(view, forced))], cap)
     verdicts = [(rule.name, rule.judge(view)) for rule in policy.rules]
-    return combine(view, verdicts, cap, hold=math.inf if held else hold, suspected=suspected)
+    return combine(view, verdicts, cap, held=held, hold=hold, suspected=suspected)
 
 
 def combine(
@@ -114,6 +120,7 @@ def combine(
     verdicts: Sequence[tuple[str, Verdict]],
     cap: float,
     *,
+    held: bool = False,
     hold: float = -math.inf,
     suspected: float = -math.inf,
 ) -> Decision:
@@ -123,9 +130,10 @@ def combine(
         view: what they judged.
         verdicts: with the names of their rules; of equal deadlines the first one counts.
         cap: the safety net: not later than this, whatever the rules say.
-        hold, suspected: as for `decide`.
+        held, hold, suspected: as for `decide`.
     """
     evident, ask, reason = math.inf, math.inf, "safety_net"
+    hold = math.inf if held else hold
     for name, verdict in verdicts:
         if verdict.deadline is not None and verdict.deadline < evident:
             evident, reason = verdict.deadline, name
@@ -157,7 +165,7 @@ def forced_verdict(view: TurnView, forced: float) -> Verdict:
     return Verdict(deadline=max(request.sent, forced) + view.finalize_timeout + request.backlog)
 
 
-def completed(turn: Turn, decision: Decision, end: float, *, backchannel: bool) -> TurnCompleted:
+def completed(turn: Turn, decision: Decision, end: float, *, backchannel: bool = False) -> TurnCompleted:
     """The event that tells of the decision; speech ended at ``end``, audio time."""
     view, started, request = decision.view, turn.told.started, turn.request
     noticed = turn.voice.noticed if turn.voice else turn.words.grown_at

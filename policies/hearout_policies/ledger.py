@@ -33,7 +33,6 @@ class Closed:
         end: audio time at which its speech ended.
         limit: audio time up to which words belong to it.
         decided: audio time heard when it was decided.
-        at: session clock: when that was.
         vad: the local VAD heard it; then its silence up to `decided` is known.
         cut: it was ended while its user may have spoken on (force_end, safety net).
         said: the text last told to the application, without case and punctuation.
@@ -44,7 +43,6 @@ class Closed:
     end: float
     limit: float
     decided: float
-    at: float
     vad: bool
     cut: bool
     said: str
@@ -85,12 +83,12 @@ class Ledger:
         return next((turn for turn in reversed(self._turns) if turn.words is not None), None)
 
     def close(
-        self, number: int, words: Words | None, end: float, decided: float, at: float, *, vad: bool, cut: bool = False
+        self, number: int, words: Words | None, end: float, decided: float, *, vad: bool, cut: bool = False
     ) -> None:
         """A turn is over."""
         limit = decided if vad else min(decided, end + _GAP)
         said = spoken(words.text) if words else ""
-        self._turns.append(Closed(number, words, end, limit, decided, at, vad, cut, said))
+        self._turns.append(Closed(number, words, end, limit, decided, vad, cut, said))
 
     def speech_started(self, audio: float) -> None:
         """New speech: the border to the turn before lies half-way in the silence."""

@@ -31,7 +31,7 @@ from dataclasses import replace
 
 from hearout_policies.clock import Clock
 from hearout_policies.decision import Decision, completed, decide, view_of
-from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended, TurnStarted
+from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended, TurnCompleted, TurnStarted
 from hearout_policies.evidence import Evidence
 from hearout_policies.finalizes import Finalizes
 from hearout_policies.ledger import Ledger
@@ -77,6 +77,7 @@ class TurnMachine:
         self._voice: Voice | None = None  # the latest stretch of speech on the channel
         self._turn: Turn | None = None
         self._turns = 0  # so many so far
+        self._completed: TurnCompleted | None = None  # the latest that was
         self._ledger = Ledger()
         self._finalizes = Finalizes()
         self._agent: deque[AgentSpeech] = deque(maxlen=8)
@@ -237,7 +238,7 @@ class TurnMachine:
 
     def _clear(self) -> None:
         now, audio = self._clock.now, self._clock.audio
-        self._ledger.close(self._turns, None, audio, audio, now, vad=True, cut=True)
+        self._ledger.close(self._turns, None, audio, audio, vad=True, cut=True)
         if self._turn:
             self._out.append(TurnAbandoned(self._turns, self.channel, now, "cleared"))
         self._forced = self._turn = None
@@ -245,14 +246,14 @@ class TurnMachine:
     # -- what that makes of the turn -------------------------------------------------------------------------
 
     def _open(self, audio: float) -> Turn:
-        now, last = self._clock.now, self._ledger.last
+        now, last = self._clock.now, self._completed
         # Words tell of their turn a second late: whether the agent spoke over it counts when it began.
         began = min(self._clock.session(audio), now)
         agent = next((news.kind == "started" for news in reversed(self._agent) if news.at <= began), False)
         agent_ended = next((news.at for news in self._agent if news.kind == "stopped" and news.at > began), None)
         answered = last and any(news.kind == "started" and last.at < news.at <= began for news in self._agent)
         soon = last and not answered and began <= last.at + self.policy.continue_within
-        continues = last.number if last and soon else None
+        continues = last.turn if last and soon else None
         self._turns += 1
         started = TurnStarted(self._turns, self.channel, now, audio, agent, continues)
         turn = self._turn = Turn(Told(started, agent_ended=agent_ended), Words(now))
@@ -332,8 +333,9 @@ class TurnMachine:
         if not turn.told.predicts(turn.words.text):
             self._out += turn.told.resume(now)
         end = audio if turn.speech_end is None else turn.speech_end
-        self._out.append(completed(turn, decision, end, backchannel=self._is_backchannel(turn)))
+        self._completed = completed(turn, decision, end, backchannel=self._is_backchannel(turn))
+        self._out.append(self._completed)
         if turn.forced is not None and turn.request and turn.request.sent >= turn.forced:
             audio = turn.request.audio  # what is said after the command is not meant
         vad, cut = turn.voice is not None, decision.reason in ("force_end", "safety_net")
-        self._ledger.close(self._turns, turn.words, min(end, audio), audio, now, vad=vad, cut=cut)
+        self._ledger.close(self._turns, turn.words, min(end, audio), audio, vad=vad, cut=cut)
