@@ -34,6 +34,7 @@ class Decision:
         ask: the transcriber is to finalise then; infinite: no need.
         suspected: it shows by then whether a sound is speech.
         put_off: that sound puts the end off until ``when``.
+        border: the turn ends where the provider saw its end.
         verdicts: what all this is made of, with the names of the rules.
         view: what they judged.
     """
@@ -44,6 +45,7 @@ class Decision:
     ask: float
     suspected: float
     put_off: bool
+    border: bool
     verdicts: Sequence[tuple[str, Verdict]]
     view: TurnView
 
@@ -79,6 +81,7 @@ def view_of(turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ende
         owed=turn.voice.owed(words.covered) if turn.voice else 0.0,
         observed=observed,
         endpoint=turn.endpoint_at,
+        border=turn.border_at,
         utterance_end=turn.utterance_end_at,
         request=request,
         latest_request=finalizes.last,
@@ -132,11 +135,11 @@ def combine(
         cap: the safety net: not later than this, whatever the rules say.
         held, hold, suspected: as for `decide`.
     """
-    evident, ask, reason = math.inf, math.inf, "safety_net"
+    evident, ask, reason, border = math.inf, math.inf, "safety_net", False
     hold = math.inf if held else hold
     for name, verdict in verdicts:
         if verdict.deadline is not None and verdict.deadline < evident:
-            evident, reason = verdict.deadline, name
+            evident, reason, border = verdict.deadline, name, verdict.border
         if verdict.hold is not None:
             hold = max(hold, verdict.hold)
         if verdict.finalize is not None:
@@ -145,8 +148,8 @@ def combine(
     when = max(due, min(suspected, due + _MOST_SUSPICION))
     put_off = when > due
     if cap < when:
-        when, reason, put_off = cap, "safety_net", False
-    return Decision(when, reason, evident, ask, suspected, put_off, verdicts, view)
+        when, reason, put_off, border = cap, "safety_net", False, False
+    return Decision(when, reason, evident, ask, suspected, put_off, border, verdicts, view)
 
 
 def forced_verdict(view: TurnView, forced: float) -> Verdict:

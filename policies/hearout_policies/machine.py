@@ -141,10 +141,11 @@ class TurnMachine:
             case ProviderTurn(kind="eager_end") if turn and turn.words:
                 self._out += turn.told.predict(clock.now, turn.words.text)
             case ProviderTurn(kind="resumed") if turn and turn.words:
-                turn.endpoint = None
+                turn.endpoint = turn.border = None
                 self._out += turn.told.resume(clock.now)
             case ProviderTurn(kind="ended", audio=audio) if turn and turn.words:
-                turn.endpoint = Evidence(clock.now, max(audio, turn.words.newest_end or 0.0), turn.voice)
+                turn.border = Evidence(clock.now, max(audio, turn.words.newest_end or 0.0), turn.voice)
+                turn.endpoint = turn.border
             case LinkLost():
                 self._finalizes.lost()
             case LinkRestored():
@@ -333,9 +334,21 @@ class TurnMachine:
         if not turn.told.predicts(turn.words.text):
             self._out += turn.told.resume(now)
         end = audio if turn.speech_end is None else turn.speech_end
+        if decision.border and turn.border:
+            audio = min(audio, turn.border.reach)
+            end = min(end, audio)
         self._completed = completed(turn, decision, end, backchannel=self._is_backchannel(turn))
         self._out.append(self._completed)
         if turn.forced is not None and turn.request and turn.request.sent >= turn.forced:
             audio = turn.request.audio  # what is said after the command is not meant
         vad, cut = turn.voice is not None, decision.reason in ("force_end", "safety_net")
         self._ledger.close(self._turns, turn.words, min(end, audio), audio, vad=vad, cut=cut)
+        if decision.border and turn.voice and turn.speaking:
+            self._speak_on(turn.voice, audio)
+
+    def _speak_on(self, voice: Voice, border: float) -> None:
+        """What is heard behind a border is the next turn's, whose voice may have begun before the border was known."""
+        self._voice = Voice(max(voice.start, border), self._clock.now)
+        if voice.start >= border:
+            self._open(voice.start)
+            self._decide()

@@ -39,7 +39,8 @@ class Turn:
         told: what the application knows of it.
         words: said so far.
         voice: the stretch of speech that the VAD heard last in it; None: it heard none, there are only words.
-        endpoint: the provider's latest end of speech.
+        border: the provider's latest end of speech.
+        endpoint: likewise, unless it is about speech before the latest stretch.
         utterance_end: the provider's latest gap between words.
         request: the latest Finalize sent in this turn.
         told_whole: the provider detects turns itself, and tells each as a whole: what it leaves out was not said.
@@ -51,6 +52,7 @@ class Turn:
     told: Told
     words: Words
     voice: Voice | None = None
+    border: Evidence | None = None
     endpoint: Evidence | None = None
     utterance_end: Evidence | None = None
     request: Request | None = None
@@ -70,8 +72,9 @@ class Turn:
         # On the answer to a Finalize Deepgram's flag is true, false or absent, by model: the answer is evidence enough.
         if result.endpoint and not result.finalized and (self.words or self.voice):
             end = min(result.end, heard)
+            self.border = Evidence(result.at, reach(result.words, end), self.voice)
             if self.voice is None or end >= self.voice.start:
-                self.endpoint = Evidence(result.at, reach(result.words, end), self.voice)
+                self.endpoint = self.border
 
     def end_of_utterance(self, signal: UtteranceEnd) -> None:
         """Keep an utterance end unless it is stale: about the time before the newest word, or the speech."""
@@ -159,6 +162,14 @@ class Turn:
             return None
         stop = self.voice.stop if self.voice else None
         return self.endpoint.at if stop is None or stop <= self.endpoint.reach + _ENDPOINT_SLACK else None
+
+    @property
+    def border_at(self) -> float | None:
+        """When an endpoint came that covers all words, whatever speech was heard since."""
+        border = self.border
+        if border is None or not self.words or self.words.pending or not border.stands(self.words, border.voice):
+            return None
+        return border.at
 
     @property
     def utterance_end_at(self) -> float | None:

@@ -55,6 +55,13 @@ def test_an_answer_may_be_waited_for() -> None:
     assert decide(view, Policy(), forced=2.0, held=False, hold=9.0, suspected=-math.inf).when == 2.0
 
 
+def test_the_rule_that_decides_knows_the_border() -> None:
+    border, other = ("a", Verdict(2.0, border=True)), ("b", Verdict(1.9))
+    assert combine(VIEW, [border], 9.0).border
+    assert not combine(VIEW, [border, other], 9.0).border
+    assert not combine(VIEW, [border], 1.0).border, "the safety net knows none"
+
+
 def test_the_first_that_asks() -> None:
     assert combine(VIEW, [("a", Verdict(finalize=3.0)), ("b", Verdict(finalize=2.0))], 9.0).ask == 2.0
     assert combine(VIEW, [("a", Verdict(3.0))], 9.0).ask == math.inf

@@ -314,3 +314,47 @@ def test_a_mark_in_place_of_the_words_leaves_none() -> None:
     words.add(interim(1.0, "thanks.", 0.0, 0.8))
     words.add(final(1.2, ".", 0.0, 0.8))
     assert (words.text, len(words), words.newest_end) == ("", 0, None)
+
+
+# -- the provider's border -----------------------------------------------------------------------------------------
+
+
+def next_turn_is_heard(policy: Policy) -> list[Output]:
+    """The end of "tea please" at 1.2 comes at 2.0, when the voice of the next turn has begun at 1.6."""
+    return run(
+        starts(0.6),
+        interim(1.2, "tea please", 0.5, 1.1),
+        stops(1.4),
+        SpeechStarted(1.7, 1.6, 1.7),
+        final(2.0, "tea please", 0.5, 1.1, upto=1.5, sf=True),
+        interim(2.0, "with", 1.62, 1.9),
+        interim(2.6, "with milk", 1.62, 2.4),
+        stops(2.7),
+        final(3.0, "with milk", 1.62, 2.4, upto=2.8, sf=True),
+        policy=policy,
+    )
+
+
+def test_where_the_provider_leads_its_border_parts_two_turns() -> None:
+    outputs = next_turn_is_heard(preset("provider"))
+    assert [(c.text, c.at, c.reason) for c in of(TurnCompleted, outputs)] == [
+        ("tea please", 2.0, "provider_end"),
+        ("with milk", 3.0, "provider_end"),
+    ]
+    assert [s.audio_start for s in of(TurnStarted, outputs)] == [0.5, 1.6]
+    assert of(TurnAmended, outputs) == []
+    assert of(TurnCompleted, outputs)[0].audio_end == pytest.approx(1.5)
+
+
+def test_elsewhere_who_goes_on_before_the_end_is_known_makes_one_turn() -> None:
+    assert one(next_turn_is_heard(preset("balanced"))).text == "tea please with milk"
+
+
+def test_no_border_is_known_while_words_behind_it_wait() -> None:
+    outputs = run(
+        starts(0.6),
+        interim(1.4, "tea please with", 0.5, 1.4),
+        final(1.5, "tea", 0.5, 0.8, upto=0.9, sf=True),
+        policy=preset("provider"),
+    )
+    assert of(TurnCompleted, outputs)[0].at > 4.0
