@@ -239,7 +239,7 @@ class TurnMachine:
 
     def _clear(self) -> None:
         now, audio = self._clock.now, self._clock.audio
-        self._ledger.close(self._turns, None, audio, audio, vad=True, cut=True)
+        self._ledger.close(self._turns, None, audio, audio, vad=True)
         if self._turn:
             self._out.append(TurnAbandoned(self._turns, self.channel, now, "cleared"))
         self._forced = self._turn = None

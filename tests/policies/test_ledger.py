@@ -77,6 +77,15 @@ def test_words_that_follow_closely_belong_to_it_too() -> None:
     assert owner(ledger, 4.05) is None
 
 
+def test_a_word_that_belongs_to_it_moves_the_border_to_new_speech() -> None:
+    ledger = Ledger()
+    heard(ledger)
+    assert owner(ledger, 2.2, 2.6) == 1
+    ledger.speech_started(3.0)
+    assert owner(ledger, 2.7) == 1, "before the middle of 2.6 and 3.0"
+    assert owner(ledger, 2.85) is None
+
+
 def test_an_interim_word_moves_no_limit() -> None:
     ledger = Ledger()
     unheard(ledger)
@@ -231,6 +240,15 @@ def test_a_result_that_ends_in_the_turn_is_not_torn_apart() -> None:
     ledger.close(1, words(interim(2.0, "call me", 1.0, 2.0)), 2.0, 3.0, vad=True)
     ((closed, late),), present = ledger.split(untimed("Call me now", 1.0, 2.8))
     assert (closed.number, len(late.words), present) == (1, 3, None)
+
+
+@pytest.mark.parametrize(("end", "torn"), [(2.8, False), (3.2, True)])
+def test_without_a_vad_a_result_is_torn_apart_behind_the_decision(end: float, torn: bool) -> None:
+    ledger = Ledger()
+    ledger.close(1, words(interim(2.0, "call me", 1.0, 2.0)), 2.0, 3.0, vad=False)
+    ((_, late),), present = ledger.split(untimed("Call me now", 1.0, end))
+    assert [w.text for w in late.words] == (["Call", "me"] if torn else ["Call", "me", "now"])
+    assert (present is not None) is torn
 
 
 def test_a_result_that_begins_after_the_turn_is_the_present_s() -> None:

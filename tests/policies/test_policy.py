@@ -83,6 +83,56 @@ def test_the_backchannels_can_be_chosen() -> None:
     assert Policy.from_dict(policy.to_dict()) == policy
 
 
+def test_the_numbers_of_the_presets() -> None:
+    """What differs from `balanced`, which `hearout policies` prints."""
+    usual = {p.key: p.value for p in Policy().parameters()}
+    changed = {
+        name: {p.key: p.value for p in preset(name).parameters() if usual.get(p.key) != p.value} for name in PRESETS
+    }
+    waits = {
+        f"silence.{ending}": wait
+        for ending, wait in (
+            ("question", (0.5, 2.6)),
+            ("stop", (1.0, 2.6)),
+            ("plain", (1.0, 2.6)),
+            ("nothing", (0.7, 2.6)),
+            ("digits", (1.7, 3.1)),
+            ("comma", (1.9, 3.3)),
+            ("function_word", (1.8, 3.2)),
+            ("conjunction", (1.7, 3.1)),
+            ("cut_off", (1.7, 3.1)),
+            ("filler", (2.0, 3.4)),
+        )
+    }
+    patient: dict[str, float] = {"max_silence": 8.0}
+    for key, (hold, deadline) in waits.items():
+        patient |= {f"{key}.hold": hold, f"{key}.deadline": deadline}
+    assert changed.pop("patient") == {key: pytest.approx(value) for key, value in patient.items()}
+    own = {"provider_end.silence": 3.5, "provider_end.patience": 2.5, "provider_end.wordless": 2.0}
+    assert changed == {
+        "balanced": {},
+        "fast": {"silence.scale": 0.6, "predict_above": 0.2},
+        "dictation": {"silence.scale": 3.5, "max_silence": 15.0, "max_turn": 1800.0, "predict_above": 1.0},
+        "provider": {"max_silence": 8.0, "suspicion_hold": 0.0} | own,
+        "push_to_talk": {"max_silence": 60.0, "max_turn": 600.0},
+    }
+    assert [[rule.name for rule in preset(name).rules] for name in ("provider", "push_to_talk")] == [
+        ["provider_end", "utterance_end"],
+        [],
+    ]
+
+
+def test_a_policy_of_another_name_is_told_as_what_it_changes() -> None:
+    policy = Policy(name="mine", max_turn=60.0)
+    assert policy.to_dict() == {"base": "balanced", "max_turn": 60.0}
+    assert policy.replace({"backchannels": "mhm"}).to_dict()["backchannels"] == ["mhm"]
+
+
+def test_units_are_told() -> None:
+    units = {p.key: p.unit for p in Policy().parameters()}
+    assert (units["max_turn"], units["silence.scale"], units["interrupt_words"]) == ("s", "", "words")
+
+
 @pytest.mark.parametrize("rule", Policy().rules)
 def test_a_wait_is_no_longer_than_its_deadline(rule: object) -> None:
     if isinstance(rule, Silence):

@@ -115,6 +115,13 @@ def test_an_utterance_end_is_overtaken_by_words_and_by_speech() -> None:
     assert turn.utterance_end_at is None
 
 
+def test_an_utterance_end_counts_for_the_words_before_it_that_come_after_it() -> None:
+    turn = opened(call_me(end=1.9))
+    turn.end_of_utterance(UtteranceEnd(3.0, 2.3))
+    turn.add(final(3.1, "now", 2.0, 2.3), heard=3.1)
+    assert turn.utterance_end_at == 3.0
+
+
 def test_a_stale_utterance_end_takes_nothing_back() -> None:
     turn = opened(call_me())
     turn.end_of_utterance(UtteranceEnd(3.0, 1.9))

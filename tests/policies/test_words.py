@@ -163,6 +163,14 @@ def test_words_that_went_down_with_a_connection_are_kept_unconfirmed() -> None:
     assert (words.text, [w.text for w in words.all]) == ("nought one two", ["nought", "one", "two"])
 
 
+def test_what_was_kept_before_stays_kept() -> None:
+    words = Words()
+    words.add(interim(2.0, "one two", 0.0, 2.0))
+    words.keep(1.0)
+    words.keep(2.0)
+    assert [w.text for w in words.kept] == ["one", "two"]
+
+
 def test_keeping_puts_words_in_audio_order() -> None:
     words = Words()
     words.add(interim(2.0, "one two", 0.0, 2.0))
@@ -181,6 +189,7 @@ def test_parts_of_words_are_joined() -> None:
 
 def test_words_are_laid_out_evenly() -> None:
     assert spread(["a", "b"], 1.0, 2.0) == (Word("a", 1.0, 1.5), Word("b", 1.5, 2.0))
+    assert spread(["a"], 1.0, 2.0) == (Word("a", 1.0, 2.0),)
     assert spread([], 1.0, 2.0) == ()
     pieces = Word("a", 0.0, 0.1), Word("b", 0.1, 0.2, spaced=False)
     assert respread(pieces, 2.0, 4.0) == (Word("a", 2.0, 3.0), Word("b", 3.0, 4.0, spaced=False))
