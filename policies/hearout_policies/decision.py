@@ -34,6 +34,7 @@ class Decision:
         ask: the transcriber is to finalise then; infinite: no need.
         suspected: it shows by then whether a sound is speech.
         put_off: that sound puts the end off until ``when``.
+        border: the turn ends where the provider saw its end.
         verdicts: what all this is made of, with the names of the rules.
         view: what they judged.
     """
@@ -44,6 +45,7 @@ class Decision:
     ask: float
     suspected: float
     put_off: bool
+    border: bool
     verdicts: Sequence[tuple[str, Verdict]]
     view: TurnView
 
@@ -79,6 +81,7 @@ def view_of(turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ende
         owed=turn.voice.owed(words.covered) if turn.voice else 0.0,
         observed=observed,
         endpoint=turn.endpoint_at,
+        border=turn.border_at,
         utterance_end=turn.utterance_end_at,
         request=request,
         latest_request=finalizes.last,
@@ -89,12 +92,21 @@ def view_of(turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ende
     )
 
 
-def decide(view: TurnView, policy: Policy, *, forced: float | None, held: bool, suspected: float) -> Decision:
+def decide(
+    view: TurnView,
+    policy: Policy,
+    *,
+    forced: float | None,
+    held: bool,
+    hold: float = -math.inf,
+    suspected: float,
+) -> Decision:
     """Let all rules judge, and combine what they say.
 
     Args:
         forced: when the application said that it wants the end; that outranks holds and suspicions.
         held: the application holds the turn.
+        hold: not before this either.
         suspected: what would be over before this may yet prove to go on.
     """
     cap = view.opened + policy.max_turn
@@ -103,7 +115,7 @@ def decide(view: TurnView, policy: Policy, *, forced: float | None, held: bool, 
     if forced is not None:
         return combine(view, [("force_end", forced_verdict(view, forced))], cap)
     verdicts = [(rule.name, rule.judge(view)) for rule in policy.rules]
-    return combine(view, verdicts, cap, held=held, suspected=suspected)
+    return combine(view, verdicts, cap, held=held, hold=hold, suspected=suspected)
 
 
 def combine(
@@ -112,6 +124,7 @@ def combine(
     cap: float,
     *,
     held: bool = False,
+    hold: float = -math.inf,
     suspected: float = -math.inf,
 ) -> Decision:
     """Combine the verdicts of all rules.
@@ -120,13 +133,13 @@ def combine(
         view: what they judged.
         verdicts: with the names of their rules; of equal deadlines the first one counts.
         cap: the safety net: not later than this, whatever the rules say.
-        held, suspected: as for `decide`.
+        held, hold, suspected: as for `decide`.
     """
-    evident, ask, reason = math.inf, math.inf, "safety_net"
-    hold = math.inf if held else -math.inf
+    evident, ask, reason, border = math.inf, math.inf, "safety_net", False
+    hold = math.inf if held else hold
     for name, verdict in verdicts:
         if verdict.deadline is not None and verdict.deadline < evident:
-            evident, reason = verdict.deadline, name
+            evident, reason, border = verdict.deadline, name, verdict.border
         if verdict.hold is not None:
             hold = max(hold, verdict.hold)
         if verdict.finalize is not None:
@@ -135,8 +148,8 @@ def combine(
     when = max(due, min(suspected, due + _MOST_SUSPICION))
     put_off = when > due
     if cap < when:
-        when, reason, put_off = cap, "safety_net", False
-    return Decision(when, reason, evident, ask, suspected, put_off, verdicts, view)
+        when, reason, put_off, border = cap, "safety_net", False, False
+    return Decision(when, reason, evident, ask, suspected, put_off, border, verdicts, view)
 
 
 def forced_verdict(view: TurnView, forced: float) -> Verdict:
@@ -155,9 +168,9 @@ def forced_verdict(view: TurnView, forced: float) -> Verdict:
     return Verdict(deadline=max(request.sent, forced) + view.finalize_timeout + request.backlog)
 
 
-def completed(turn: Turn, decision: Decision, policy: Policy, end: float) -> TurnCompleted:
+def completed(turn: Turn, decision: Decision, end: float, *, backchannel: bool = False) -> TurnCompleted:
     """The event that tells of the decision; speech ended at ``end``, audio time."""
-    view, started, text, request = decision.view, turn.told.started, turn.words.text, turn.request
+    view, started, request = decision.view, turn.told.started, turn.request
     noticed = turn.voice.noticed if turn.voice else turn.words.grown_at
     return TurnCompleted(
         started.turn,
@@ -165,7 +178,7 @@ def completed(turn: Turn, decision: Decision, policy: Policy, end: float) -> Tur
         view.now,
         started.audio_start,
         max(end, started.audio_start),
-        text,
+        turn.words.text,
         tuple(turn.words.all),
         decision.reason,
         confirmed=turn.words.confirmed and not view.unanswered and (view.link or not view.unfinalised),
@@ -177,7 +190,7 @@ def completed(turn: Turn, decision: Decision, policy: Policy, end: float) -> Tur
             decided=view.now,
         ),
         agent_speaking=started.agent_speaking,
-        backchannel=started.agent_speaking and policy.is_backchannel(text),
+        backchannel=backchannel,
         continues=started.continues,
         opinions=decision.opinions,
     )

@@ -73,7 +73,8 @@ class TurnStarted:
     Attributes:
         audio_start: audio time of the onset, or of the first word when no VAD heard it.
         agent_speaking: the agent was speaking at that moment: a barge-in, or a backchannel.
-        continues: number of the turn this one goes on from, when it starts soon after that one's end.
+        continues: number of the turn this one goes on from: it starts soon after that one's end, as the caller counts
+            time, and the agent has not begun to speak in between.
     """
 
     type: ClassVar[str] = "turn_started"
@@ -123,7 +124,10 @@ class TurnPredicted:
 
 @dataclass(frozen=True, slots=True)
 class TurnResumed:
-    """The prediction was wrong: the user goes on, or the text changed. Take the reply back."""
+    """The prediction was wrong: the user goes on, or said other words. Take the reply back.
+
+    It stands while only the form of its text changes: case, punctuation.
+    """
 
     type: ClassVar[str] = "turn_resumed"
     turn: int
@@ -141,7 +145,8 @@ class TurnCompleted:
         confirmed: False when some of the words were still interim, or the transcriber could not be asked about the
             last of the voice, or has not answered.
         agent_speaking: the agent was speaking when the turn started.
-        backchannel: a short "uh-huh" while the agent spoke: not meant as a turn of its own.
+        backchannel: a short "uh-huh" while the agent spoke: not meant as a turn of its own. What was said over the
+            agent's last words, or outlasted them, is an answer to them, unless the agent was halted for it.
         continues: as in `TurnStarted`.
         opinions: what each rule said, in the policy's order; then ``suspicion``, when a sound that may have been speech
             put off the end.

@@ -12,8 +12,9 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from hearout_policies.marks import spoken
 from hearout_policies.signals import Transcript, Word
-from hearout_policies.words import Words, middle, respread, spoken
+from hearout_policies.words import Words, middle, respread
 
 __all__ = ["Closed", "Ledger"]
 

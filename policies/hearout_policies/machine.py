@@ -31,10 +31,11 @@ from dataclasses import replace
 
 from hearout_policies.clock import Clock
 from hearout_policies.decision import Decision, completed, decide, view_of
-from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended, TurnStarted
+from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended, TurnCompleted, TurnStarted
 from hearout_policies.evidence import Evidence
 from hearout_policies.finalizes import Finalizes
 from hearout_policies.ledger import Ledger
+from hearout_policies.marks import has_word
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
     AgentSpeech,
@@ -76,6 +77,7 @@ class TurnMachine:
         self._voice: Voice | None = None  # the latest stretch of speech on the channel
         self._turn: Turn | None = None
         self._turns = 0  # so many so far
+        self._completed: TurnCompleted | None = None  # the latest that was
         self._ledger = Ledger()
         self._finalizes = Finalizes()
         self._agent: deque[AgentSpeech] = deque(maxlen=8)
@@ -134,13 +136,16 @@ class TurnMachine:
                 self._transcript(signal)
             case UtteranceEnd() if turn:
                 turn.end_of_utterance(signal)
+            case ProviderTurn(kind="started") if turn:
+                turn.told_whole = True
             case ProviderTurn(kind="eager_end") if turn and turn.words:
                 self._out += turn.told.predict(clock.now, turn.words.text)
             case ProviderTurn(kind="resumed") if turn and turn.words:
-                turn.endpoint = None
+                turn.endpoint = turn.border = None
                 self._out += turn.told.resume(clock.now)
             case ProviderTurn(kind="ended", audio=audio) if turn and turn.words:
-                turn.endpoint = Evidence(clock.now, max(audio, turn.words.newest_end or 0.0), turn.voice)
+                turn.border = Evidence(clock.now, max(audio, turn.words.newest_end or 0.0), turn.voice)
+                turn.endpoint = turn.border
             case LinkLost():
                 self._finalizes.lost()
             case LinkRestored():
@@ -148,8 +153,10 @@ class TurnMachine:
                 self._ledger.link_restored()
                 if turn:
                     turn.words.keep(signal.audio)
-            case AgentSpeech():
+            case AgentSpeech(kind=kind):
                 self._agent.append(signal)
+                if kind == "stopped" and turn and not turn.told.interrupts and turn.told.agent_ended is None:
+                    turn.told.agent_ended = clock.now
             case AppCommand(kind="hold" | "release" as kind):
                 self._held = kind == "hold"
             case AppCommand(kind="force_end"):
@@ -205,15 +212,16 @@ class TurnMachine:
             if words := closed.amend(late):
                 news = words.text, tuple(words.all), words.confirmed
                 self._out.append(TurnAmended(closed.number, self.channel, clock.now, *news))
-        if self._turn is None and present and present.words:
-            self._open(min(word.start for word in present.words))
+        starts = [word.start for word in present.words if has_word(word.text)] if present else []
+        if self._turn is None and starts:
+            self._open(min(starts))
         if self._turn and present:
             self._add(self._turn, present)
 
     def _add(self, turn: Turn, result: Transcript) -> None:
         turn.add(result, self._clock.audio)
         text, told = turn.words.text, turn.told
-        if told.predicted != text:
+        if not told.predicts(text):
             self._out += told.resume(self._clock.now)
         told.interrupts |= told.started.agent_speaking and self.policy.is_interruption(text, 0.0)
         if told.text != text:
@@ -239,14 +247,17 @@ class TurnMachine:
     # -- what that makes of the turn -------------------------------------------------------------------------
 
     def _open(self, audio: float) -> Turn:
-        now, last = self._clock.now, self._ledger.last
+        now, last = self._clock.now, self._completed
         # Words tell of their turn a second late: whether the agent spoke over it counts when it began.
         began = min(self._clock.session(audio), now)
         agent = next((news.kind == "started" for news in reversed(self._agent) if news.at <= began), False)
-        continues = last.number if last and audio <= last.decided + self.policy.continue_within else None
+        agent_ended = next((news.at for news in self._agent if news.kind == "stopped" and news.at > began), None)
+        answered = last and any(news.kind == "started" and last.at < news.at <= began for news in self._agent)
+        soon = last and not answered and began <= last.at + self.policy.continue_within
+        continues = last.turn if last and soon else None
         self._turns += 1
         started = TurnStarted(self._turns, self.channel, now, audio, agent, continues)
-        turn = self._turn = Turn(Told(started), Words(now))
+        turn = self._turn = Turn(Told(started, agent_ended=agent_ended), Words(now))
         voice = self._voice
         if voice and (voice.stop is None or audio < voice.stop):
             turn.voice = self._voice = Voice(voice.start, now, voice.stop)
@@ -257,9 +268,13 @@ class TurnMachine:
         return turn
 
     def _update(self, turn: Turn) -> None:
-        text, speech = turn.words.text, turn.speech(self._clock.audio)
-        backchannel = turn.told.started.agent_speaking and self.policy.is_backchannel(text)
+        text, speech, backchannel = turn.words.text, turn.speech(self._clock.audio), self._is_backchannel(turn)
         self._out.append(turn.told.update(self._clock.now, text, speech, backchannel=backchannel))
+
+    def _is_backchannel(self, turn: Turn) -> bool:
+        """It only says "I am listening", and the agent has more to say."""
+        over = turn.told.started.agent_speaking and self.policy.is_backchannel(turn.words.text)
+        return over and not turn.outlasts_agent(self._clock)
 
     def _finalize(self, turn: Turn | None) -> None:
         still = self._clock.stalled or self._ended is not None
@@ -291,7 +306,11 @@ class TurnMachine:
 
     def _judge(self, turn: Turn) -> Decision:
         view = view_of(turn, self._clock, self._finalizes, self.policy, self._ended)
-        return decide(view, self.policy, forced=turn.forced, held=self._held, suspected=turn.suspected)
+        told, hold = turn.told, -math.inf
+        if told.agent_ended is None and not told.interrupts and self._is_backchannel(turn):
+            hold = turn.may_answer_until(self._clock)
+        suspected = turn.suspected
+        return decide(view, self.policy, forced=turn.forced, held=self._held, hold=hold, suspected=suspected)
 
     def _interrupt(self, turn: Turn) -> float:
         """Tell once that the turn cuts into the agent's speech; when it will, if its user just speaks on."""
@@ -312,11 +331,24 @@ class TurnMachine:
             reason = "no_words" if turn.heard_out else "unheard"
             self._out.append(TurnAbandoned(self._turns, self.channel, now, reason))
             return
-        if turn.told.predicted != turn.words.text:
+        if not turn.told.predicts(turn.words.text):
             self._out += turn.told.resume(now)
         end = audio if turn.speech_end is None else turn.speech_end
-        self._out.append(completed(turn, decision, self.policy, end))
+        if decision.border and turn.border:
+            audio = min(audio, turn.border.reach)
+            end = min(end, audio)
+        self._completed = completed(turn, decision, end, backchannel=self._is_backchannel(turn))
+        self._out.append(self._completed)
         if turn.forced is not None and turn.request and turn.request.sent >= turn.forced:
             audio = turn.request.audio  # what is said after the command is not meant
         vad, cut = turn.voice is not None, decision.reason in ("force_end", "safety_net")
         self._ledger.close(self._turns, turn.words, min(end, audio), audio, vad=vad, cut=cut)
+        if decision.border and turn.voice and turn.speaking:
+            self._speak_on(turn.voice, audio)
+
+    def _speak_on(self, voice: Voice, border: float) -> None:
+        """What is heard behind a border is the next turn's, whose voice may have begun before the border was known."""
+        self._voice = Voice(max(voice.start, border), self._clock.now)
+        if voice.start >= border:
+            self._open(voice.start)
+            self._decide()

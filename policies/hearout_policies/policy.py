@@ -11,11 +11,13 @@ import math
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
+from hearout_policies.marks import bare, count_words, has_word, phrase, pieces
 from hearout_policies.rules import Endpointing, FinalizeOnSilence, OnUtteranceEnd, ProviderEnd, Rule, Silence
 from hearout_policies.rules.base import param
-from hearout_policies.text import ENDING_ODDS, Ending, Language, bare, language, languages
+from hearout_policies.text import ENDING_ODDS, Ending, Language, language, languages
 
 __all__ = ["PRESETS", "Parameter", "Policy", "load_policy", "preset"]
 
@@ -100,15 +102,18 @@ class Policy:
 
     @property
     def known_backchannels(self) -> frozenset[str]:
-        """The list in force."""
-        return self.words.backchannels if self.backchannels is None else self.backchannels
+        """The list in force, each entry as `marks.phrase` makes it."""
+        return _phrases(self.words.backchannels if self.backchannels is None else self.backchannels)
 
     def is_backchannel(self, text: str) -> bool:
         """A few words, all of which only say "I am listening"."""
-        words = [bare(token) for token in text.split()]
-        known = self.known_backchannels
-        few = 0 < len(words) <= self.backchannel_words
-        return few and (" ".join(words) in known or all(word in known for word in words))
+        words = [bare(piece) for piece in pieces(text) if has_word(piece)]
+        if not 0 < len(words) <= self.backchannel_words:
+            return False
+        said, known = phrase(text), self.known_backchannels
+        if said in known or said in self.words.denials:
+            return said in known
+        return all(word in known for word in words)
 
     def is_interruption(self, text: str, lasted: float) -> bool:
         """Over the agent's speech: enough words, or speech for long enough, that are not a backchannel.
@@ -119,7 +124,7 @@ class Policy:
         """
         if self.is_backchannel(text):
             return False
-        return (bool(text) and len(text.split()) >= self.interrupt_words) or lasted >= self.interrupt_after
+        return count_words(text) >= self.interrupt_words or lasted >= self.interrupt_after
 
     def predicts(self, ending: Ending) -> bool:
         """Whether an end after such a text is worth predicting."""
@@ -183,6 +188,11 @@ class Policy:
         if not isinstance(base, str):
             raise ValueError(f"base is the name of a preset, not {_shown(base)}; there are: {', '.join(PRESETS)}")
         return preset(base).replace(settings)
+
+
+@cache
+def _phrases(listed: frozenset[str]) -> frozenset[str]:
+    return frozenset(map(phrase, listed))
 
 
 def _parameters(prefix: str, owner: Any) -> Iterator[Parameter]:

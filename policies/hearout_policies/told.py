@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hearout_policies.events import Output, TurnPredicted, TurnResumed, TurnStarted, TurnUpdated
+from hearout_policies.marks import spoken
 
 __all__ = ["Told"]
 
@@ -18,12 +19,15 @@ class Told:
         text: the latest.
         predicted: the text last predicted, while that stands.
         interrupts: it cuts into the agent's speech, and is more than a backchannel.
+        agent_ended: session clock: the agent, which spoke when the turn began, came to its end; None: it did not yet,
+            or was halted for this turn.
     """
 
     started: TurnStarted
     text: str = ""
     predicted: str | None = None
     interrupts: bool = False
+    agent_ended: float | None = None
 
     def update(self, at: float, text: str, speech: float, *, backchannel: bool) -> TurnUpdated:
         """The words so far, and whether they interrupt."""
@@ -37,6 +41,10 @@ class Told:
             return []
         self.predicted = text
         return [TurnPredicted(self.started.turn, self.started.channel, at, text)]
+
+    def predicts(self, text: str) -> bool:
+        """The prediction holds for ``text``: the same words are said."""
+        return self.predicted is not None and spoken(self.predicted) == spoken(text)
 
     def resume(self, at: float) -> list[Output]:
         """Take a prediction back, if one stands."""

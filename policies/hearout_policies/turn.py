@@ -25,6 +25,9 @@ _END_SLACK = 0.1
 _ENDPOINT_SLACK = 0.35
 _UNHEARD_WORDS = 0.2  # words may outlast the VAD's end of speech by this much before they count
 _WORD_DELAY = 1.5  # without a VAD: a word is shown at most this long after it was spoken, else the clocks disagree
+# Who answers begins up to 0.2 s before the other has finished, in three of four overlaps (Levinson & Torreira 2015);
+# and a telephone's mark tells of the agent's end 0.35 s late (reported from the field).
+_ANSWERS = 0.2 + 0.35
 _PAUSE = 0.3  # without a VAD: so much audio between the newest word and a Finalize was a pause
 
 
@@ -36,9 +39,11 @@ class Turn:
         told: what the application knows of it.
         words: said so far.
         voice: the stretch of speech that the VAD heard last in it; None: it heard none, there are only words.
-        endpoint: the provider's latest end of speech.
+        border: the provider's latest end of speech.
+        endpoint: likewise, unless it is about speech before the latest stretch.
         utterance_end: the provider's latest gap between words.
         request: the latest Finalize sent in this turn.
+        told_whole: the provider detects turns itself, and tells each as a whole: what it leaves out was not said.
         forced: session clock: the application wants the end.
         suspected: session clock: by then it shows whether a sound is speech.
         classified: the text whose end was judged last, and what it is.
@@ -47,9 +52,11 @@ class Turn:
     told: Told
     words: Words
     voice: Voice | None = None
+    border: Evidence | None = None
     endpoint: Evidence | None = None
     utterance_end: Evidence | None = None
     request: Request | None = None
+    told_whole: bool = False
     forced: float | None = None
     suspected: float = -math.inf
     classified: tuple[str, Ending] = ("", Ending.NOTHING)
@@ -61,12 +68,13 @@ class Turn:
 
     def add(self, result: Transcript, heard: float) -> None:
         """Take in a result whose words all belong to this turn; ``heard``: audio heard by now."""
-        self.words.add(result, heard)
+        self.words.add(result, heard, firm=self.heard_said and not self.told_whole)
         # On the answer to a Finalize Deepgram's flag is true, false or absent, by model: the answer is evidence enough.
         if result.endpoint and not result.finalized and (self.words or self.voice):
             end = min(result.end, heard)
+            self.border = Evidence(result.at, reach(result.words, end), self.voice)
             if self.voice is None or end >= self.voice.start:
-                self.endpoint = Evidence(result.at, reach(result.words, end), self.voice)
+                self.endpoint = self.border
 
     def end_of_utterance(self, signal: UtteranceEnd) -> None:
         """Keep an utterance end unless it is stale: about the time before the newest word, or the speech."""
@@ -84,6 +92,18 @@ class Turn:
     def speaking(self) -> bool:
         """The local VAD hears speech."""
         return self.voice is not None and self.voice.stop is None
+
+    def outlasts_agent(self, clock: Clock) -> bool:
+        """It was said over the agent's last words, or goes on behind them: an answer to them."""
+        agent = self.told.agent_ended
+        if agent is None:
+            return False
+        ended = self.ended_at(clock)
+        return ended is None or agent < ended or agent <= self.may_answer_until(clock)
+
+    def may_answer_until(self, clock: Clock) -> float:
+        """Session clock: when the agent comes to its end by then, this is an answer to it."""
+        return clock.session(self.told.started.audio_start) + _ANSWERS
 
     def speech(self, audio: float) -> float:
         """Seconds of speech in this turn up to ``audio``, pauses left out."""
@@ -115,6 +135,14 @@ class Turn:
         return min(at, self.last_sign)  # it did not end after the last that was heard of it, whatever the times say
 
     @property
+    def heard_said(self) -> bool:
+        """The VAD heard the words being said: they end where its voice did, or a Finalize is out for them."""
+        if self.voice is None:
+            return False
+        asked = self.request is not None and self.request.answered is None
+        return asked or (self.voice.stop is not None and self.speech_end == self.voice.stop)
+
+    @property
     def heard_out(self) -> bool:
         """The transcriber has heard all of the voice, or has answered the Finalize that asked it to."""
         if self.request and self.request.answered is not None:
@@ -136,6 +164,14 @@ class Turn:
         return self.endpoint.at if stop is None or stop <= self.endpoint.reach + _ENDPOINT_SLACK else None
 
     @property
+    def border_at(self) -> float | None:
+        """When an endpoint came that covers all words, whatever speech was heard since."""
+        border = self.border
+        if border is None or not self.words or self.words.pending or not border.stands(self.words, border.voice):
+            return None
+        return border.at
+
+    @property
     def utterance_end_at(self) -> float | None:
         """When an utterance end came that reaches the newest word."""
         end = self.utterance_end
@@ -143,7 +179,7 @@ class Turn:
 
     def unfinalised(self, request: Request | None) -> bool:
         """The transcriber may still owe words; ``request``: the Finalize that covers all speech."""
-        if self.words.pending or self.speaking:
+        if self.words.pending or self.speaking or (self.words.kept and request and request.answered is None):
             return True
         if self.endpoint_at is not None:
             return False

@@ -36,6 +36,7 @@ class TurnView:
         owed: seconds of voice, in the latest stretch that the VAD heard, that no final result covers.
         observed: seconds of audio that the transcriber has heard behind the newest word.
         endpoint: arrival of a provider's endpoint that covers the newest word and the speech; else None.
+        border: arrival of a provider's endpoint that covers the newest word, whatever is heard since; else None.
         utterance_end: arrival of a provider's utterance end that reaches the newest word; else None.
         request: the Finalize that covers all speech so far; None when there is none.
         latest_request: the latest Finalize, whatever it covers.
@@ -62,6 +63,7 @@ class TurnView:
     owed: float = 0.0
     observed: float = 0.0
     endpoint: float | None = None
+    border: float | None = None
     utterance_end: float | None = None
     request: Request | None = None
     latest_request: Request | None = None

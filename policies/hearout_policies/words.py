@@ -1,25 +1,23 @@
 """The words of one turn: finals, then what is still interim, in audio order.
 
-Conservation of words lives here. A final word stays for ever; an interim word stays until a result that covers
-its audio replaces it. Words are told apart by their audio times, never by their text: two equal sentences are
-two utterances.
+Conservation of words lives here. A final word stays, unless a later final result says its audio again; an interim
+word stays until a result that covers its audio replaces it. Words are told apart by their audio times, never by their
+text: two equal sentences are two utterances. Marks alone are no words: they stand in the text, and count for nothing.
 """
 
 from __future__ import annotations
 
 import math
-import re
 from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from hearout_policies.marks import has_word, spoken
 from hearout_policies.signals import Transcript, Word
 
-__all__ = ["Words", "join", "middle", "reach", "respread", "spoken", "spread"]
-
+__all__ = ["Words", "is_same_audio", "join", "middle", "reach", "respread", "spread"]
 
 _HEAD = 0.5  # seconds by which the head of a segment may move when it is revised
-_MARKS = re.compile(r"[^\w\s]|_")
 
 
 def middle(word: Word) -> float:
@@ -52,9 +50,10 @@ def respread(words: Sequence[Word], start: float, end: float) -> tuple[Word, ...
     return tuple(replace(word, start=at.start, end=at.end) for word, at in zip(words, places, strict=True))
 
 
-def spoken(text: str) -> str:
-    """``text`` without case and punctuation: what remains equal when only the formatting changes."""
-    return " ".join(_MARKS.sub("", text.casefold()).split())
+def is_same_audio(one: Word, other: Word) -> bool:
+    """They share more than half of the shorter one."""
+    shorter = min(one.end - one.start, other.end - other.start)
+    return min(one.end, other.end) - max(one.start, other.start) > shorter / 2
 
 
 class Words:
@@ -66,7 +65,8 @@ class Words:
     Attributes:
         finals: final words, in audio order.
         pending: interim words that no final result has covered yet, in audio order.
-        kept: interim words that no final result ever will cover: their audio went down with a connection.
+        kept: interim words that no final result covers any more: their audio went down with a connection, or the
+            transcriber has dropped them although a user was heard to say them.
         text: so far.
         newest_end: audio time at which the newest word ends; None without words.
         newest_from: the newest word ends no earlier than this. It is the same where word times are known; where they
@@ -79,7 +79,7 @@ class Words:
     """
 
     __slots__ = (
-        *("brought_at", "covered", "final_at", "finals", "grown_at", "kept"),
+        *("_count", "brought_at", "covered", "final_at", "finals", "grown_at", "kept"),
         *("newest_end", "newest_from", "pending", "reach", "text"),
     )
 
@@ -88,46 +88,67 @@ class Words:
         self.pending: list[Word] = []
         self.kept: list[Word] = []
         self.text = ""
+        self._count = 0
         self.newest_end: float | None = None
         self.newest_from = self.covered = self.reach = -math.inf
         self.grown_at = self.brought_at = since
         self.final_at: float | None = None
 
-    def add(self, result: Transcript, heard: float = math.inf) -> None:
+    def add(self, result: Transcript, heard: float = math.inf, *, firm: bool = False) -> None:
         """Take in a result whose words all belong here.
 
         Args:
             heard: audio heard by now; a transcriber that claims to have heard more is not believed.
+            firm: a user was heard to say what is pending: a result without words does not take it back. Nor does
+                the answer to a Finalize.
         """
         end = min(result.end, heard)
+        newest = next((word for word in reversed(result.words) if has_word(word.text)), None)
         if not result.is_final:
-            self._set_interim(result, end)
-        elif result.words or not result.finalized:
+            if newest or not firm:
+                self._set_interim(result, end)
+        elif newest or not (result.finalized or firm) or not any(has_word(word.text) for word in self.pending):
             self._add_final(result, end)
         else:
-            # An empty answer to a Finalize: the transcriber owes nothing more. If interim words are still
-            # pending it has dropped them, but a user was heard to say them: they stay, unconfirmed.
+            self.keep(end)
             self.covered = max(self.covered, end)
         self.reach = max(self.reach, end)
         if result.is_final:
             self.final_at = result.at
-        if result.words:
-            self.newest_from = max(self.newest_from, result.words[-1].end if result.timed else result.start)
+        if newest:
+            self.newest_from = max(self.newest_from, newest.end if result.timed else result.start)
         text, words = self.text, self.all
-        self.text = join(words)
-        self.newest_end = min(max(word.end for word in words), heard) if words else None
+        ends = [word.end for word in words if has_word(word.text)]
+        self._count = len(ends)
+        self.text = join(words) if ends else ""
+        self.newest_end = min(max(ends), heard) if ends else None
         if self.text != text and spoken(self.text) != spoken(text):
             self.grown_at = self.brought_at = result.at
-        elif result.is_final and result.words:
+        elif result.is_final and newest:
             self.brought_at = result.at
 
     def _add_final(self, result: Transcript, end: float) -> None:
-        """Final words take the place of the interim words in their span."""
+        """Final words take the place of the interim words in their span, and of final ones that they say again."""
+        end = reach(result.words, end)
+        said = [word for word in result.words if has_word(word.text)]
+        self.finals = self._unsaid(self.finals, said, result.start, end)
+        # What was only kept goes also when its final comes after a result that claimed to cover it.
+        self.kept = self._unsaid(self.kept, said, min([result.start, *(word.start for word in said)]), end)
         for word in result.words:
             insort(self.finals, word, key=lambda w: w.start)
-        end = reach(result.words, end)
         self.covered = max(self.covered, end)
         self.pending = self._outside(result.start, end)
+
+    def _unsaid(self, olds: list[Word], said: list[Word], start: float, end: float) -> list[Word]:
+        """Those of ``olds`` that ``said`` does not say again: it does all in its span, if it has the audio of most.
+
+        A transcriber may send a turn once more, formatted. What follows closely has other audio, whatever its span.
+        """
+        within = [old for old in olds if has_word(old.text) and start <= middle(old) < end]
+        again = [old for old in within if any(is_same_audio(old, word) for word in said)]
+        if 2 * len(again) <= len(within):
+            return olds
+        return [old for old in olds if not start <= middle(old) < end]
 
     def _set_interim(self, result: Transcript, end: float) -> None:
         """Interim words take the place of those in their span; what lies outside of it stays pending.
@@ -162,4 +183,4 @@ class Words:
         return not (self.pending or self.kept)
 
     def __len__(self) -> int:
-        return len(self.finals) + len(self.kept) + len(self.pending)
+        return self._count

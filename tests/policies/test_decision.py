@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from hearout_policies import Opinion, Policy, TurnView, Verdict, preset
+from hearout_policies import Opinion, Policy, TurnView, Verdict
 from hearout_policies.clock import Clock
 from hearout_policies.decision import Decision, combine, completed, decide, forced_verdict, view_of
 from hearout_policies.events import Timings, TurnStarted
@@ -46,6 +46,20 @@ def test_the_safety_net_outranks_them() -> None:
 
 def test_the_application_may_hold() -> None:
     assert decided(Verdict(3.0), held=True, cap=50.0) == (50.0, "safety_net", 3.0)
+
+
+def test_an_answer_may_be_waited_for() -> None:
+    assert combine(VIEW, [("a", Verdict(3.0, 2.0))], 9.0, hold=3.5).when == 3.5
+    assert combine(VIEW, [("a", Verdict(3.0, 2.0))], 9.0, hold=2.5).when == 3.0
+    view = TurnView(now=2.0, opened=1.0, speech_end=1.5)
+    assert decide(view, Policy(), forced=2.0, held=False, hold=9.0, suspected=-math.inf).when == 2.0
+
+
+def test_the_rule_that_decides_knows_the_border() -> None:
+    border, other = ("a", Verdict(2.0, border=True)), ("b", Verdict(1.9))
+    assert combine(VIEW, [border], 9.0).border
+    assert not combine(VIEW, [border, other], 9.0).border
+    assert not combine(VIEW, [border], 1.0).border, "the safety net knows none"
 
 
 def test_the_first_that_asks() -> None:
@@ -233,7 +247,7 @@ def decision(view: TurnView) -> Decision:
 def test_what_a_completed_turn_tells() -> None:
     over = turn(final(2.3, "uh-huh", 0.5, 1.9), voice=Voice(0.5, 2.2, 2.0))
     over.request = Request(2.25, 2.2, 2.0, answered=2.4)
-    told = completed(over, decision(TurnView(now=2.6, speech_end=2.1)), preset("fast"), 2.0)
+    told = completed(over, decision(TurnView(now=2.6, speech_end=2.1)), 2.0, backchannel=True)
     assert (told.turn, told.channel, told.at, told.audio_start, told.audio_end) == (1, 0, 2.6, 0.5, 2.0)
     assert (told.text, told.words, told.reason) == ("uh-huh", tuple(over.words.all), "silence")
     assert (told.confirmed, told.agent_speaking, told.backchannel, told.continues) == (True, True, True, 7)
@@ -241,15 +255,21 @@ def test_what_a_completed_turn_tells() -> None:
     assert told.opinions == (Opinion("silence", 2.6, 2.5),)
 
 
+def test_a_backchannel_is_one_over_the_agent_only() -> None:
+    alone = Turn(Told(TurnStarted(1, 0, 0.6, 0.5)), Words(0.6))
+    alone.add(final(2.3, "uh-huh", 0.5, 1.9), heard=2.3)
+    assert not completed(alone, decision(TurnView(now=2.6, speech_end=1.9)), Policy(), 1.9).backchannel
+
+
 def test_a_turn_does_not_end_before_it_began() -> None:
-    assert completed(turn(final(2.3, "hi", 0.1, 0.3)), decision(TurnView(now=2.6)), Policy(), 0.3).audio_end == 0.5
+    assert completed(turn(final(2.3, "hi", 0.1, 0.3)), decision(TurnView(now=2.6)), 0.3).audio_end == 0.5
 
 
 def test_when_the_end_was_noticed() -> None:
     by_words = turn(final(2.3, "hello", 0.5, 1.9))
-    assert completed(by_words, decision(TurnView(now=3.0, speech_end=1.9)), Policy(), 1.9).timings.noticed == 2.3
+    assert completed(by_words, decision(TurnView(now=3.0, speech_end=1.9)), 1.9).timings.noticed == 2.3
     goes_on = turn(final(2.3, "hello", 0.5, 1.9), voice=Voice(0.5, 0.6))
-    told = completed(goes_on, decision(TurnView(now=3.0)), Policy(), 1.9).timings
+    told = completed(goes_on, decision(TurnView(now=3.0)), 1.9).timings
     assert (told.noticed, told.speech_end, told.latency) == (None, None, None)
 
 
@@ -257,8 +277,8 @@ def test_what_is_not_confirmed() -> None:
     whole, pending = turn(final(2.3, "hello", 0.5, 1.9)), turn(interim(2.3, "hello", 0.5, 1.9))
     view = TurnView(now=2.6)
     owed = replace(view, owed=0.5, unfinalised=True, request=Request(1.0, 1.0, 0.9))
-    assert completed(whole, decision(view), Policy(), 1.9).confirmed
-    assert not completed(pending, decision(view), Policy(), 1.9).confirmed
-    assert not completed(whole, decision(owed), Policy(), 1.9).confirmed
-    assert completed(whole, decision(replace(view, link=False)), Policy(), 1.9).confirmed
-    assert not completed(whole, decision(replace(view, link=False, unfinalised=True)), Policy(), 1.9).confirmed
+    assert completed(whole, decision(view), 1.9).confirmed
+    assert not completed(pending, decision(view), 1.9).confirmed
+    assert not completed(whole, decision(owed), 1.9).confirmed
+    assert completed(whole, decision(replace(view, link=False)), 1.9).confirmed
+    assert not completed(whole, decision(replace(view, link=False, unfinalised=True)), 1.9).confirmed

@@ -178,6 +178,63 @@ def test_pauses_do_not_count_as_speech() -> None:
     assert of(TurnUpdated, outputs)[0].speech == pytest.approx((1.0 - 0.5) + (1.8 - 1.5))
 
 
+def test_sounds_that_are_heard_after_the_first_words_count_from_there() -> None:
+    outputs = run(interim(1.2, "yes", 0.5, 1.0), starts(1.6), interim(2.0, "yes and", 0.5, 1.9))
+    assert of(TurnUpdated, outputs)[-1].speech == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize(("upto", "reason"), [(0.7, "no_words"), (0.6, "unheard")])
+def test_why_a_turn_without_words_is_abandoned(upto: float, reason: str) -> None:
+    """The voice ended at 1.0; who has listened up to 0.35 s before it has heard it out."""
+    outputs = run(starts(0.6), stops(1.2), interim(1.3, "", 0.0, upto))
+    assert [o.reason for o in of(TurnAbandoned, outputs)] == [reason]
+
+
+@pytest.mark.parametrize(("upto", "at"), [(1.7, 2.6), (1.6, 3.05)])
+def test_an_answer_that_stops_before_the_speech_is_not_the_last_word(upto: float, at: float) -> None:
+    """The voice ended at 2.0, the Finalize went out at 2.2; the rest is waited for, 0.6 s from the answer on."""
+    outputs = run(
+        starts(0.6),
+        interim(1.5, "book a", 0.5, 1.4),
+        stops(2.2),
+        final(2.45, "book a table", 0.5, upto, ff=True),
+    )
+    assert one(outputs).at == pytest.approx(at)
+
+
+def test_a_late_caller_gets_all_that_was_due() -> None:
+    machine = TurnMachine()
+    for signal in (starts(0.6), interim(1.5, "book a", 0.5, 1.4), SpeechStopped(2.1, 2.0, 2.1)):
+        machine.handle(signal)
+    assert machine.deadline == pytest.approx(2.2)
+    assert [type(o) for o in machine.handle(starts(2.5))] == [Finalize]
+
+
+def test_all_that_is_told_names_the_channel() -> None:
+    machine = TurnMachine(channel=3)
+    told = [
+        output
+        for signal in (
+            starts(0.6),
+            interim(1.5, "book a", 0.5, 1.4),
+            stops(2.2),
+            final(2.3, "book a table", 0.5, 2.0, upto=2.2, ff=True),
+            starts(2.5),
+            stops(3.2),
+            final(3.3, "soon", 2.4, 3.0, upto=3.2, ff=True),
+            Tick(5.0),
+            final(5.1, "please", 3.05, 3.1),
+            starts(7.0),
+            stops(7.5),
+            Tick(20.0),
+        )
+        for output in machine.handle(signal)
+    ]
+    kinds = {Finalize, TurnStarted, TurnUpdated, TurnPredicted, TurnResumed, TurnCompleted, TurnAmended, TurnAbandoned}
+    assert {type(output) for output in told} == kinds
+    assert {output.channel for output in told} == {3}
+
+
 # Stale news
 
 
@@ -317,15 +374,21 @@ def test_a_mute_stops_a_voice_where_audio_ceased() -> None:
     assert one(outputs).audio_end == 1.6
 
 
-def test_while_no_audio_comes_a_finalize_covers_the_last_word() -> None:
-    outputs = run(interim(1.3, "yeah", 0.5, 1.2), AudioStalled(1.5, heard=1.2))
+def test_while_no_audio_comes_a_finalize_covers_all_words_that_come() -> None:
+    outputs = run(
+        interim(1.3, "yeah", 0.5, 0.9), AudioStalled(1.5, heard=1.2), Tick(1.6), interim(1.7, "yeah right", 0.5, 1.2)
+    )
     assert [o.at for o in of(Finalize, outputs)] == [1.5]
-    assert one(outputs).at == pytest.approx(1.5 + 1.2)
 
 
-def test_after_the_audio_a_finalize_covers_the_last_word() -> None:
-    outputs = run(interim(1.3, "yeah", 0.5, 1.29), EndOfAudio(1.3))
+def test_after_the_audio_a_finalize_covers_all_words_that_come() -> None:
+    outputs = run(interim(1.1, "yeah", 0.5, 0.9), EndOfAudio(1.3), Tick(1.6), interim(1.7, "yeah right", 0.5, 1.2))
     assert [o.at for o in of(Finalize, outputs)] == [1.3]
+
+
+def test_while_audio_comes_a_finalize_needs_a_pause_before_it() -> None:
+    outputs = run(interim(1.1, "yeah", 0.5, 0.9), Tick(2.5), interim(2.6, "yeah right", 0.5, 2.1))
+    assert len(of(Finalize, outputs)) == 2
 
 
 # Over the agent's speech

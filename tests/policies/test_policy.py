@@ -33,6 +33,50 @@ def test_every_parameter_is_documented_and_within_its_range(name: str) -> None:
         assert p.low <= p.value <= p.high, p.key
 
 
+@pytest.mark.parametrize(
+    "text",
+    ["Mhmm.", "uh-huh", "Uh huh", "mm-hmm, yeah", "MM‑HMM", "Mm-hm.", "Um.", "“Okay.”", "Yup!", "right, okay, sure"],
+)
+def test_who_only_listens_is_known(text: str) -> None:
+    assert Policy().is_backchannel(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", ".", "mm-mm", "Mm mm.", "uh-uh", "Uh uh", "nuh-uh", "nuh uh", "mhmm no", "okay okay okay okay", "yes but"],
+)
+def test_who_answers_is_not_taken_for_one(text: str) -> None:
+    assert not Policy().is_backchannel(text)
+
+
+@pytest.mark.parametrize(
+    ("listed", "text"),
+    [
+        ("ठीक है", "ठीक है।"),
+        ("vale", "¡Vale!"),
+        ("¡Vale!", "vale"),
+        ("sí", "si\u0301."),
+        ("そうですね", "そう です ね。"),
+        ("そう です ね", "そうですね"),
+        ("はい", "はい、はい。"),
+        ("d'accord", "D’accord."),
+        ("mm-mm", "mm-mm"),  # who lists it means it
+    ],
+)
+def test_a_list_of_ones_own_is_found_whatever_marks_are_around(listed: str, text: str) -> None:
+    assert Policy(backchannels=frozenset([listed])).is_backchannel(text)
+    assert not Policy(backchannels=frozenset([listed])).is_backchannel(f"{text} 不 no")
+
+
+@pytest.mark.parametrize(
+    ("text", "interrupts"),
+    [("stop", False), ("stop it", True), ("stop !", False), ("等一下", True), ("停。", False), ("はい", False)],
+)
+def test_so_many_words_interrupt_in_any_script(text: str, interrupts: bool) -> None:
+    assert Policy().is_interruption(text, 0.0) is interrupts
+    assert Policy().is_interruption(text, 0.7)
+
+
 def test_the_backchannels_can_be_chosen() -> None:
     policy = Policy().replace({"backchannels": ["Mhm", "go on"]})
     assert policy.known_backchannels == {"mhm", "go on"}

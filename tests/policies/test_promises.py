@@ -72,9 +72,9 @@ def test_the_safety_net_outranks_a_rule_that_holds_for_ever() -> None:
 def test_the_kit_notices_lost_words(monkeypatch: pytest.MonkeyPatch) -> None:
     add = Words.add
 
-    def lossy(self: Words, result: Transcript, heard: float = math.inf) -> None:
+    def lossy(self: Words, result: Transcript, heard: float = math.inf, *, firm: bool = False) -> None:
         words = result.words
-        add(self, dataclasses.replace(result, words=words[:-1] if len(words) > 1 else words), heard)
+        add(self, dataclasses.replace(result, words=words[:-1] if len(words) > 1 else words), heard, firm=firm)
 
     monkeypatch.setattr(Words, "add", lossy)
     with pytest.raises(AssertionError, match="was received 1 times, and told 0 times"):
@@ -84,8 +84,8 @@ def test_the_kit_notices_lost_words(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_kit_notices_doubled_words(monkeypatch: pytest.MonkeyPatch) -> None:
     add = Words.add
 
-    def doubling(self: Words, result: Transcript, heard: float = math.inf) -> None:
-        add(self, dataclasses.replace(result, words=result.words * 2), heard)
+    def doubling(self: Words, result: Transcript, heard: float = math.inf, *, firm: bool = False) -> None:
+        add(self, dataclasses.replace(result, words=result.words * 2), heard, firm=firm)
 
     monkeypatch.setattr(Words, "add", doubling)
     with pytest.raises(AssertionError, match="received 1 times, and told 2 times"):
@@ -112,6 +112,23 @@ def test_the_kit_notices_a_suspicion_that_is_taken_for_speech(monkeypatch: pytes
     monkeypatch.setattr(TurnMachine, "_take_in", rash)
     with pytest.raises(AssertionError, match="a suspicion does what the mere time would not"):
         Promises(Policy()).handle(SpeechSuspected(1.0, 0.9, 1.0))
+
+
+def test_the_kit_notices_words_that_other_audio_takes_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = Promises(Policy())
+    watched.handle(SpeechStarted(0.6, 0.5, 0.6))
+    first = Transcript(1.4, (Word("one", 0.5, 0.9), Word("two", 0.9, 1.3)), 0.5, 1.3, is_final=True)
+    watched.handle(first)
+    monkeypatch.setattr(Words, "_unsaid", lambda *_: [])  # whatever the audio
+    watched.handle(Transcript(2.4, (Word("three", 1.9, 2.3),), 1.3, 2.3, is_final=True))
+    with pytest.raises(AssertionError, match=r"'one'.* was received 1 times, and told 0 times"):
+        watched.settle()
+
+
+def test_the_kit_notices_a_mark_that_is_taken_for_a_word(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hearout_policies.machine.has_word", bool)
+    with pytest.raises(AssertionError, match="a result without a word opened a turn"):
+        Promises(Policy()).handle(Transcript(1.4, (Word(".", 0.5, 0.6),), 0.5, 1.3, is_final=True))
 
 
 class Conversation(RuleBasedStateMachine):
@@ -171,6 +188,24 @@ class Conversation(RuleBasedStateMachine):
     def final_comes_twice(self) -> None:
         assert self.final is not None
         self.watched.handle(dataclasses.replace(self.final, at=self.at))
+
+    @precondition(lambda self: self.final is not None)
+    @rule()
+    def final_comes_formatted(self) -> None:
+        """The same audio again, in other words: they take the place of the first."""
+        assert self.final is not None
+        words = []
+        for word in self.final.words:
+            self.words += 1
+            words.append(dataclasses.replace(word, text=f"W{self.words}"))
+        self.final = dataclasses.replace(self.final, at=self.at, words=tuple(words))
+        self.watched.handle(self.final)
+
+    @rule(lag=st.floats(0, 1), final=st.booleans())
+    def marks_come(self, lag: float, final: bool) -> None:
+        """What a cough is written as."""
+        end = max(0.0, self.at - lag)
+        self.watched.handle(Transcript(self.at, (Word(".", end, end + 0.1),), end, end + 0.1, final, endpoint=final))
 
     @rule(last=st.none() | st.floats(0, 5))
     def utterance_ends(self, last: float | None) -> None:

@@ -173,6 +173,9 @@ def provided(view: TurnView) -> tuple[float | None, float | None, float | None]:
 def test_the_provider_s_end_is_the_end() -> None:
     assert provided(replace(SPEAKING, endpoint=4.2)) == (4.2, None, None)
     assert provided(replace(SILENT, endpoint=4.2, link=False)) == (4.2, None, None)
+    assert provided(replace(SPEAKING, border=4.2)) == (4.2, None, None)
+    assert ProviderEnd().judge(replace(SPEAKING, border=4.2)).border
+    assert not ProviderEnd().judge(replace(SPEAKING, endpoint=4.2)).border
 
 
 def test_a_provider_that_should_have_spoken_is_asked() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hearout_policies.marks import bare
 from hearout_policies.text import ENDING_ODDS, Ending, classify, language, languages
 
 EN = language("en")
@@ -48,6 +49,98 @@ EN = language("en")
         ("thank you", Ending.STOP),
         ("no", Ending.STOP),
         ("it’s", Ending.FUNCTION_WORD),
+        # Codes and addresses, read out in groups.
+        ("The code is K7", Ending.DIGITS),
+        ("K7", Ending.DIGITS),
+        ("it is LK21,", Ending.DIGITS),
+        ("A123B.", Ending.DIGITS),
+        ("the postcode is SW1A", Ending.DIGITS),
+        ("AB-12", Ending.DIGITS),
+        ("QXRT5Z", Ending.DIGITS),
+        ("the code is K 7", Ending.DIGITS),
+        ("it is 5 7", Ending.DIGITS),
+        ("D4 7K", Ending.DIGITS),
+        ("К7", Ending.DIGITS),  # Cyrillic
+        ("我的号码是138", Ending.DIGITS),
+        ("It's maria dot", Ending.DIGITS),
+        ("It's maria dot.", Ending.DIGITS),
+        ("maria dot weber at", Ending.DIGITS),
+        ("maria dot weber at.", Ending.DIGITS),
+        ("m w at,", Ending.DIGITS),
+        ("the file is report underscore", Ending.DIGITS),
+        ("it's new dash", Ending.DIGITS),
+        ("new hyphen", Ending.DIGITS),
+        ("example dot com slash", Ending.DIGITS),
+        ("maria_", Ending.DIGITS),
+        ("maria.weber@", Ending.DIGITS),
+        ("maria @", Ending.DIGITS),
+        ("my number is five double", Ending.DIGITS),
+        ("five five triple.", Ending.DIGITS),
+        ("it begins with double", Ending.DIGITS),
+        # ... and what only looks like them.
+        ("25", Ending.PLAIN),
+        ("I am in room 12", Ending.PLAIN),
+        ("I'm at", Ending.FUNCTION_WORD),
+        ("that's where I'm at.", Ending.STOP),
+        ("look at the dot", Ending.PLAIN),
+        ("be there on the dot.", Ending.STOP),
+        ("I have to dash", Ending.PLAIN),
+        ("I'll have a double", Ending.PLAIN),
+        ("make it double", Ending.PLAIN),
+        ("the price is double.", Ending.STOP),
+        ("see you at 5pm", Ending.PLAIN),
+        ("see you at 5 p.m.", Ending.STOP),
+        ("on the 3rd", Ending.PLAIN),
+        ("it is 10km", Ending.PLAIN),
+        ("in the 1990s", Ending.PLAIN),
+        ("about 50%", Ending.PLAIN),
+        ("it was €250", Ending.PLAIN),
+        ("play the mp3", Ending.PLAIN),
+        ("maria95@example.com", Ending.PLAIN),
+        ("go to example2.com", Ending.PLAIN),
+        ("I have a 5", Ending.PLAIN),
+        ("我要3个", Ending.PLAIN),
+        ("今天是2024年", Ending.PLAIN),
+        # Marks of other scripts, and marks that stand apart or inside of quotes and brackets.
+        ("今日は開いてますか？", Ending.QUESTION),
+        ("今日 は 開いて ますか ？", Ending.QUESTION),
+        ("「開いてますか？」", Ending.QUESTION),
+        ("هل أنت مفتوح؟", Ending.QUESTION),
+        ("هل أنت مفتوح؟\u200f", Ending.QUESTION),
+        ("¿Está abierto?", Ending.QUESTION),
+        ("Vous venez ?", Ending.QUESTION),
+        ("Είστε ανοιχτά;", Ending.QUESTION),
+        ("What?!", Ending.QUESTION),
+        ("“Is it open?”", Ending.QUESTION),
+        ("好的。", Ending.STOP),
+        ("太好了！", Ending.STOP),
+        ("ठीक है।", Ending.STOP),
+        ("ठीक है ॥", Ending.STOP),
+        ("ٹھیک ہے۔", Ending.STOP),
+        ("¡Vale!", Ending.STOP),
+        ("«Vale.»", Ending.STOP),
+        ("បាទ។", Ending.STOP),
+        ("ဟုတ်ကဲ့။", Ending.STOP),
+        ("እሺ።", Ending.STOP),
+        ("Այո։", Ending.STOP),
+        ("えっと、", Ending.COMMA),
+        ("我想，", Ending.COMMA),
+        ("نعم،", Ending.COMMA),
+        ("نعم؛", Ending.COMMA),
+        ("我的号码是：", Ending.COMMA),
+        ("I need two things:", Ending.COMMA),
+        ("他说……", Ending.CUT_OFF),
+        ("다음에", Ending.PLAIN),
+        ("um ,", Ending.FILLER),
+        ("¿um?", Ending.QUESTION),
+        # Marks alone say nothing.
+        (".", Ending.NOTHING),
+        ("?", Ending.NOTHING),
+        ("… 。", Ending.NOTHING),
+        # Sounds that are answers.
+        ("mm-mm", Ending.STOP),
+        ("nuh-uh", Ending.STOP),
+        ("Uh uh.", Ending.STOP),
     ],
 )
 def test_ending(text: str, ending: Ending) -> None:
@@ -67,7 +160,7 @@ def test_word_lists_are_lower_case_and_bare() -> None:
         lists = language(code)
         for name in lists.__dataclass_fields__:
             for word in getattr(lists, name):
-                assert word == word.casefold().strip(), (code, name, word)
+                assert " ".join(map(bare, word.split())) == word, (code, name, word)
 
 
 def test_an_unknown_language_is_refused_by_name() -> None:

@@ -23,3 +23,11 @@ def test_an_update_says_what_is_known() -> None:
         3, 1, 1.5, "okay so", True, True, False, 0.9
     )
     assert told.text == "okay so"
+
+
+def test_a_prediction_is_of_words_and_not_of_marks() -> None:
+    told = Told(TurnStarted(3, 1, 0.6, 0.5))
+    assert not told.predicts("yes")
+    told.predict(2.0, "it costs $15.50")
+    assert told.predicts("It costs $15.50!")
+    assert not told.predicts("It costs $1550.")

@@ -298,3 +298,42 @@ def test_the_last_sign_of_speech() -> None:
     assert opened(call_me(2.1)).last_sign == 2.1
     assert opened(call_me(2.1), voice=spoke(noticed=2.2)).last_sign == 2.2
     assert opened(at=5.0, voice=spoke(noticed=2.2)).last_sign == 5.0
+
+
+# The provider's border
+
+
+def test_a_border_is_known_whatever_voice_was_heard_since() -> None:
+    turn = opened(call_me(sf=True), voice=Voice(2.05, 2.1))
+    assert (turn.endpoint_at, turn.border_at) == (None, 2.1)
+    turn.add(interim(2.4, "now", 2.1, 2.3), 2.4)
+    assert turn.border_at is None, "there are words behind it"
+
+
+@pytest.mark.parametrize(("end", "counts"), [(2.04, True), (2.06, False)])
+def test_a_border_before_the_newest_word_does_not_count(end: float, counts: bool) -> None:
+    turn = opened(call_me(end=end))
+    turn.border = Evidence(2.1, 2.0, None)
+    assert (turn.border_at is not None) is counts
+
+
+def test_a_border_needs_words() -> None:
+    assert opened(final(2.1, "", 0.5, 1.9, sf=True), voice=Voice(2.05, 2.1)).border_at is None
+
+
+# What was heard being said
+
+
+def test_words_that_end_where_the_voice_did_were_heard() -> None:
+    assert opened(interim(2.1, "call me", 0.5, 1.9), voice=spoke(1.8)).heard_said
+    assert not opened(interim(2.1, "call me", 0.5, 1.9), voice=spoke(1.6)).heard_said
+    assert not opened(interim(2.1, "call me", 0.5, 1.9), voice=spoke(None)).heard_said
+    assert not opened(interim(2.1, "call me", 0.5, 1.9)).heard_said
+
+
+def test_so_were_words_that_a_finalize_is_out_for() -> None:
+    turn = opened(interim(2.1, "call me", 0.5, 1.9), voice=spoke(1.6))
+    turn.request = Request(2.2, 2.2, 1.9)
+    assert turn.heard_said
+    turn.request.answered = 2.4
+    assert not turn.heard_said

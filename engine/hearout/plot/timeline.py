@@ -9,7 +9,7 @@ from hearout.traces.records import LinkChange, Trace
 from hearout.traces.replayer import Replayed
 from hearout_policies import events, signals
 from hearout_policies.clock import Clock
-from hearout_policies.text import bare
+from hearout_policies.marks import bare
 
 __all__ = ["Lanes", "Moment", "Span", "Timeline", "TurnSpan", "arrange"]
 

@@ -18,11 +18,13 @@ class Verdict:
         deadline: complete then; None: never, as far as this rule is concerned. May lie in the past.
         hold: not before then, whatever other rules say; None: no objection.
         finalize: ask the transcriber to finalise then; None: no need.
+        border: the turn ends where the provider saw its end: what was said behind that is the next turn's.
     """
 
     deadline: float | None = None
     hold: float | None = None
     finalize: float | None = None
+    border: bool = False
 
 
 #: No deadline, no objection.

@@ -12,7 +12,7 @@ __all__ = ["ProviderEnd"]
 
 @dataclass(frozen=True, slots=True)
 class ProviderEnd:
-    """The provider's end is the end, at once: whatever the text, and whatever the local VAD still hears.
+    """The provider's end is the end, at once: whatever the text, and whatever the local VAD hears, still or again.
 
     Without it a turn ends only when the provider should have spoken long ago: then what it owes is asked for, where
     the provider knows Finalize, and waited for.
@@ -31,6 +31,8 @@ class ProviderEnd:
         return "provider_end"
 
     def judge(self, turn: TurnView) -> Verdict:
+        if turn.border is not None:
+            return Verdict(deadline=turn.border, border=True)
         if turn.endpoint is not None:
             return Verdict(deadline=turn.endpoint)
         if not turn.link:
