@@ -63,6 +63,10 @@ def _nonsense(verdict: object) -> str | None:
         value = getattr(verdict, field.name)
         if value is None:
             continue
+        if field.name == "border":
+            if not isinstance(value, bool):
+                return f": border must be true or false, not {value!r:.40}"
+            continue
         if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
             return f": {field.name} must be a time, not {value!r:.40}"
     return None

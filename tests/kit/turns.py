@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from hearout_policies import Output, Policy, TurnCompleted, TurnMachine
-from hearout_policies.signals import Signal, SpeechStarted, SpeechStopped, Tick, Transcript, Word
+from hearout_policies.signals import SpeechStarted, SpeechStopped, Tick, Transcript, Word
 
 T = TypeVar("T")
 
@@ -36,7 +36,7 @@ def stops(at: float) -> SpeechStopped:
     return SpeechStopped(at, at - 0.2, at)
 
 
-def run(*signals: Signal, policy: Policy | None = None) -> list[Output]:
+def run(*signals: Any, policy: Policy | None = None) -> list[Output]:
     """All outputs, with the ticks that the machine asks for, until nothing is due."""
     machine = TurnMachine(policy)
     outputs = [output for signal in signals for output in machine.handle(signal)]

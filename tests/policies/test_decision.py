@@ -173,6 +173,7 @@ def test_what_a_rule_sees() -> None:
         Policy().replace({"finalize_timeout": 2}),
         ended=2.4,
     )
+    assert (seen.owed, seen.backlog) == pytest.approx((0.9, (2.4 - 0.5) / 1.25 - 0.5))
     assert seen == TurnView(
         now=2.5,
         opened=0.6,
@@ -188,7 +189,7 @@ def test_what_a_rule_sees() -> None:
         ending=Ending.QUESTION,
         unfinalised=True,
         quiet=False,
-        owed=pytest.approx(0.9),
+        owed=seen.owed,
         observed=0.0,
         endpoint=None,
         utterance_end=None,
@@ -196,7 +197,7 @@ def test_what_a_rule_sees() -> None:
         latest_request=request,
         link=True,
         ended=2.4,
-        backlog=pytest.approx((2.4 - 0.5) / 1.25 - 0.5),
+        backlog=seen.backlog,
         finalize_timeout=2.0,
     )
 
@@ -258,7 +259,7 @@ def test_what_a_completed_turn_tells() -> None:
 def test_a_backchannel_is_one_over_the_agent_only() -> None:
     alone = Turn(Told(TurnStarted(1, 0, 0.6, 0.5)), Words(0.6))
     alone.add(final(2.3, "uh-huh", 0.5, 1.9), heard=2.3)
-    assert not completed(alone, decision(TurnView(now=2.6, speech_end=1.9)), Policy(), 1.9).backchannel
+    assert not completed(alone, decision(TurnView(now=2.6, speech_end=1.9)), 1.9).backchannel
 
 
 def test_a_turn_does_not_end_before_it_began() -> None:

@@ -28,7 +28,7 @@ from hearout_policies.signals import (
     Word,
 )
 from hearout_policies.words import Words
-from tests.policies.test_machine import final, interim, of, one, run, said, starts, stops
+from tests.kit.turns import final, interim, of, one, run, said, starts, stops
 
 
 def empty(at: float, start: float, end: float, *, sf: bool = False, ff: bool = False) -> Transcript:

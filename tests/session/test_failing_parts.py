@@ -212,7 +212,8 @@ def test_a_rule_that_never_rests_is_named_and_does_not_block_the_loop(hear: Hear
 
     def soon(turn: TurnView) -> Verdict:
         asked.append(turn.now)
-        return Verdict(**{field: turn.now + 1e-6})
+        at: dict[str, Any] = {field: turn.now + 1e-6}
+        return Verdict(**at)
 
     policy = Policy(rules=(Odd(soon), Silence()))
     heard = hear(Source(4.0, live=realtime), policy=policy, realtime=realtime)
