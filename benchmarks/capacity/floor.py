@@ -28,7 +28,7 @@ from hearout import Deepgram
 from hearout.link.buffer import ReplayBuffer
 from hearout.session.clock import SessionClock
 from hearout.session.session import webrtc_gate
-from hearout.session.voice import VOICE
+from hearout.session.detection import VOICE
 from hearout.transcribers.base import Heard
 from hearout.transcribers.hearing import Hearing
 from hearout_policies.events import Finalize

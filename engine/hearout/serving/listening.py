@@ -25,9 +25,7 @@ async def listen(port: int, host: str) -> list[trio.SocketListener]:
         return await trio.open_tcp_listeners(port, host="127.0.0.1" if host == "localhost" else host)
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
-            raise UsageError(
-                f"port {port} is in use: give another one (--port on a command line), or 0 for a free one"
-            ) from None
+            raise UsageError(f"port {port} is in use: give another with --port, or 0 for a free one") from None
         raise UsageError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
 
 

@@ -31,8 +31,8 @@ from hearout.link.settings import LinkSettings
 from hearout.nursery import open_background
 from hearout.session.blame import blame
 from hearout.session.clock import MICRO, SessionClock
+from hearout.session.detection import VOICE, Detection
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
-from hearout.session.voice import VOICE, Voice
 from hearout.sources.base import AudioSource, Pours, checked
 from hearout.transcribers.base import Dialect, WireMessage
 from hearout.vad import SpeechEdge, SpeechGate
@@ -89,7 +89,7 @@ class SessionCore:
         if link is None:
             # Where nothing is live the audio waits for the transcriber, also after a loss.
             link = LinkSettings() if realtime else LinkSettings(replay_speed=None)
-        self.voice = Voice(vad, source.sample_rate, source.channels)
+        self.voice = Detection(vad, source.sample_rate, source.channels)
         self.link = Link(transcriber, source.sample_rate, self, settings=link, connect=connect)
         self._source = source
         self._transcriber = transcriber

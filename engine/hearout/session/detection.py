@@ -9,7 +9,7 @@ from hearout.session.blame import blame
 from hearout.vad import SpeechEdge, SpeechGate
 from hearout_policies.signals import SpeechStarted, SpeechStopped, SpeechSuspected
 
-__all__ = ["VOICE", "Voice"]
+__all__ = ["VOICE", "Detection"]
 
 #: What the machine hears, by the kind of the edge.
 VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected]] = {
@@ -19,7 +19,7 @@ VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected]] = {
 }
 
 
-class Voice:
+class Detection:
     """Asks the gates; one that fails is the end of all, and is not asked again.
 
     Args:
