@@ -126,13 +126,13 @@ class Ledger:
         """
         parts = self._split if result.timed or not result.words else self._split_untimed
         past, present = parts(result)
+        if not past:
+            return [], result
         late = [
             (closed, replace(result, words=tuple(words), start=words[0].start, end=min(result.end, closed.limit)))
             for closed, words in past
             if result.is_final
         ]
-        if len(present) == len(result.words) and not past:
-            return late, result
         return late, replace(result, words=tuple(present)) if present else None
 
     def _split(self, result: Transcript) -> tuple[list[tuple[Closed, list[Word]]], Sequence[Word]]:

@@ -127,7 +127,7 @@ class Turn:
     @property
     def last_sign(self) -> float:
         """Session clock: when speech or words were last heard of."""
-        return max(self.opened, self.words.grown_at, self.voice.noticed if self.voice else self.opened)
+        return max(self.words.grown_at, self.voice.noticed) if self.voice else self.words.grown_at
 
     def ended_at(self, clock: Clock) -> float | None:
         """Session clock: when the user ceased to speak; None while the VAD hears speech."""

@@ -209,6 +209,15 @@ def test_what_a_rule_sees_without_a_voice() -> None:
     assert (seen.endpoint, seen.unfinalised, seen.speech_end) == (1.2, False, 1.1)
 
 
+def test_without_a_voice_an_answer_says_that_nothing_is_owed() -> None:
+    finalizes = Finalizes()
+    finalizes.send(clock(2.0), 1.1, still=False)
+    hello = turn(final(1.2, "hello", 0.5, 1.1))
+    assert view_of(hello, clock(2.1), finalizes, Policy(), ended=None).unfinalised
+    finalizes.answer(2.2, 2.0, empty=True)
+    assert not view_of(hello, clock(2.2), finalizes, Policy(), ended=None).unfinalised
+
+
 @pytest.mark.parametrize(("upto", "quiet"), [(1.65, False), (1.75, True)])
 def test_0_6_s_of_audio_without_a_word_are_quiet(upto: float, quiet: bool) -> None:
     seen = view_of(turn(final(2.0, "hello", 0.5, 1.1, upto=upto)), clock(2.0), Finalizes(), Policy(), ended=None)

@@ -168,6 +168,30 @@ def test_an_unknown_language_is_refused_by_name() -> None:
         language("xx")
 
 
+@pytest.mark.parametrize("text", ["I was—", "I was –", "I was...", "I was…", "I was-"])
+def test_a_dash_or_dots_cut_a_text_off(text: str) -> None:
+    assert classify(text, language("en")) is Ending.CUT_OFF
+
+
+@pytest.mark.parametrize(
+    ("text", "read_out"),
+    [
+        ("it costs €100", False),
+        ("it costs £100", False),
+        ("it costs $100", False),
+        ("it costs 100", True),
+        ("four one", True),
+        ("b a b", True),
+        ("b b", True),
+        ("at 10", False),
+        ("a a a", False),
+        ("a1b2", False),
+    ],
+)
+def test_what_is_read_out(text: str, read_out: bool) -> None:
+    assert (classify(text, language("en")) is Ending.DIGITS) is read_out
+
+
 def test_no_more_of_a_text_is_read_than_its_last_sixteen_words() -> None:
     """A list of letters is one when it has a sign that is no word by itself, as "b"; "a" may be one."""
     english = language("en")

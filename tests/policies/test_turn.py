@@ -196,6 +196,10 @@ def test_without_a_voice_a_word_is_shown_soon_after_it_was_spoken() -> None:
     assert ended_at(opened(call_me(4.0, end=1.0), voice=spoke(1.1))) == 1.1
 
 
+def test_no_word_ends_behind_what_was_heard() -> None:
+    assert opened(final(2.1, "hello", 0.5, 9.0)).speech_end == 2.1
+
+
 def test_seconds_of_speech() -> None:
     assert opened(call_me(end=1.9)).speech(9.0) == pytest.approx(1.4)
     assert opened().speech(9.0) == 0.0
