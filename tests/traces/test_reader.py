@@ -30,6 +30,7 @@ from hearout.traces.reader import (
     read_trace,
     redacted,
 )
+from hearout_policies.marks import count_words
 
 HEADER = '{"hearout_trace": 1, "stt": "deepgram", "channels": 2, "vad": true}'
 
@@ -266,3 +267,10 @@ def test_redaction_keeps_everything_but_the_words() -> None:
 def test_redaction_keeps_end_marks() -> None:
     tokens = {"tokens": [{"text": " yes", "is_final": True}, {"text": "<end>", "is_final": True}]}
     assert [token["text"] for token in redacted(tokens)["tokens"]] == [" xxx", "<end>"]
+
+
+def test_redaction_keeps_how_many_words_there_are_in_any_script() -> None:
+    said = {"transcript": "等一下，ठीक है। เดี๋ยว 25"}
+    masked = redacted(said)["transcript"]
+    assert masked == "〇〇〇，xx x। 〇〇〇〇 00"
+    assert count_words(masked) == count_words(said["transcript"])
