@@ -185,7 +185,7 @@ def test_a_dash_or_dots_cut_a_text_off(text: str) -> None:
         ("b b", True),
         ("at 10", False),
         ("a a a", False),
-        ("a1b2", False),
+        ("a1b2", True),
     ],
 )
 def test_what_is_read_out(text: str, read_out: bool) -> None:
