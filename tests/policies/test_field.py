@@ -316,6 +316,13 @@ def test_a_mark_is_neither_new_speech_nor_the_newest_word() -> None:
     assert (words.text, words.newest_end, len(words), words.grown_at) == ("all done.", 0.8, 2, 1.0)
 
 
+def test_a_mark_kept_over_a_lost_connection_is_no_text() -> None:
+    words = Words()
+    words.add(interim(1.0, ".", 0.0, 0.8))
+    words.keep(2.0)
+    assert (words.text, len(words)) == ("", 0)
+
+
 def test_a_mark_in_place_of_the_words_leaves_none() -> None:
     words = Words()
     words.add(interim(1.0, "thanks.", 0.0, 0.8))
