@@ -27,8 +27,8 @@ from benchmarks.capacity.script import FRAME, RATE, load_talk
 from hearout import Deepgram
 from hearout.link.buffer import ReplayBuffer
 from hearout.session.clock import SessionClock
-from hearout.session.session import webrtc_gate
 from hearout.session.detection import VOICE
+from hearout.session.session import webrtc_gate
 from hearout.transcribers.base import Heard
 from hearout.transcribers.hearing import Hearing
 from hearout_policies.events import Finalize

@@ -32,7 +32,6 @@ from dataclasses import replace
 from hearout_policies.clock import Clock
 from hearout_policies.decision import Decision, completed, decide, view_of
 from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended, TurnCompleted, TurnStarted
-from hearout_policies.evidence import Evidence
 from hearout_policies.finalizes import Finalizes
 from hearout_policies.ledger import Ledger
 from hearout_policies.marks import has_word
@@ -144,8 +143,7 @@ class TurnMachine:
                 turn.endpoint = turn.border = None
                 self._out += turn.told.resume(clock.now)
             case ProviderTurn(kind="ended", audio=audio) if turn and turn.words:
-                turn.border = Evidence(clock.now, max(audio, turn.words.newest_end or 0.0), turn.voice)
-                turn.endpoint = turn.border
+                turn.provider_ended(clock.now, audio)
             case LinkLost():
                 self._finalizes.lost()
             case LinkRestored():

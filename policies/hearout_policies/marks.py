@@ -64,7 +64,7 @@ _A_WORD = 2
 
 def has_word(text: str) -> bool:
     """There is a letter or a digit in ``text``, of any script. Marks alone are what a cough is written as."""
-    return any(map(str.isalnum, text))
+    return text.isalnum() or any(map(str.isalnum, text))
 
 
 def pieces(text: str) -> list[str]:
@@ -88,6 +88,7 @@ def count_words(text: str) -> int:
     return words + -(-characters // _A_WORD)
 
 
+@lru_cache(maxsize=4096)
 def bare(token: str) -> str:
     """A token in lower case without the punctuation around it, in the one of several ways to write the same."""
     text = unicodedata.normalize("NFKC", token.casefold().translate(_APOSTROPHES))
@@ -152,12 +153,14 @@ class _Form(dict[int, str]):
 
 
 _FORM = _Form()
-_ABBREVIATION = re.compile(r"(?<=\b[^\W\d_])\.(?=[^\W\d_]\b)")  # the dots inside "p.m."
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}(?!\d))")
+# Each begins with the mark itself, which is found fast, and then looks behind.
+_ABBREVIATION = re.compile(r"\.(?<=\b[^\W\d_]\.)(?=[^\W\d_]\b)")  # the dots inside "p.m."
+_THOUSANDS = re.compile(r",(?<=\d,)(?=\d{3}(?!\d))")
 _LOOSE = re.compile(
-    r"\.(?!\w)|(?<!\w)\.(?!\d)"  # a full stop; but not in "15.50", "$.50" or "example.com"
-    r"|(?<!\d)[,:]|[,:](?!\d)"  # but not in "15,50" or "10:30"
-    r"|(?<=\w)-|-(?![\d.$€£¥])"  # a hyphen or a dash; but not in "-5"
+    r"[.,:-](?:"
+    r"(?<=\.)(?:(?!\w)|(?<!\w.)(?!\d))"  # a full stop; but not in "15.50", "$.50" or "example.com"
+    r"|(?<=[,:])(?:(?<!\d.)|(?!\d))"  # but not in "15,50" or "10:30"
+    r"|(?<=-)(?:(?<=\w.)|(?![\d.$€£¥])))"  # a hyphen or a dash; but not in "-5"
 )
 
 

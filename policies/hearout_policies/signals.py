@@ -142,7 +142,7 @@ class ProviderSpeechStarted:
 
 @dataclass(frozen=True, slots=True)
 class ProviderTurn:
-    """The provider's own turn detection spoke (Deepgram Flux and alike)."""
+    """The provider's own turn detection spoke: Deepgram Flux, Soniox's ``<end>``, and alike."""
 
     at: float
     kind: Literal["started", "eager_end", "resumed", "ended"]

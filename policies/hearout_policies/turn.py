@@ -39,8 +39,8 @@ class Turn:
         told: what the application knows of it.
         words: said so far.
         voice: the stretch of speech that the VAD heard last in it; None: it heard none, there are only words.
-        border: the provider's latest end of speech.
-        endpoint: likewise, unless it is about speech before the latest stretch.
+        border: the provider's latest end of a turn, by its own turn detection.
+        endpoint: likewise, or of speech; unless it is about the time before the latest stretch.
         utterance_end: the provider's latest gap between words.
         request: the latest Finalize sent in this turn.
         told_whole: the provider detects turns itself, and tells each as a whole: what it leaves out was not said.
@@ -72,9 +72,14 @@ class Turn:
         # On the answer to a Finalize Deepgram's flag is true, false or absent, by model: the answer is evidence enough.
         if result.endpoint and not result.finalized and (self.words or self.voice):
             end = min(result.end, heard)
-            self.border = Evidence(result.at, reach(result.words, end), self.voice)
             if self.voice is None or end >= self.voice.start:
-                self.endpoint = self.border
+                self.endpoint = Evidence(result.at, reach(result.words, end), self.voice)
+
+    def provider_ended(self, at: float, audio: float) -> None:
+        """The provider's own turn detection says that a turn is over."""
+        self.border = Evidence(at, max(audio, self.words.newest_end or 0.0), self.voice)
+        if self.voice is None or audio >= self.voice.start:
+            self.endpoint = self.border
 
     def end_of_utterance(self, signal: UtteranceEnd) -> None:
         """Keep an utterance end unless it is stale: about the time before the newest word, or the speech."""
@@ -165,7 +170,7 @@ class Turn:
 
     @property
     def border_at(self) -> float | None:
-        """When an endpoint came that covers all words, whatever speech was heard since."""
+        """When the provider ended a turn that has all the words, whatever speech was heard since."""
         border = self.border
         if border is None or not self.words or self.words.pending or not border.stands(self.words, border.voice):
             return None

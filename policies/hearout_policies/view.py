@@ -36,7 +36,8 @@ class TurnView:
         owed: seconds of voice, in the latest stretch that the VAD heard, that no final result covers.
         observed: seconds of audio that the transcriber has heard behind the newest word.
         endpoint: arrival of a provider's endpoint that covers the newest word and the speech; else None.
-        border: arrival of a provider's endpoint that covers the newest word, whatever is heard since; else None.
+        border: when the provider's own turn detection ended a turn that has all these words; else None. Voice that was
+            heard since does not matter.
         utterance_end: arrival of a provider's utterance end that reaches the newest word; else None.
         request: the Finalize that covers all speech so far; None when there is none.
         latest_request: the latest Finalize, whatever it covers.

@@ -79,7 +79,7 @@ class Words:
     """
 
     __slots__ = (
-        *("_count", "brought_at", "covered", "final_at", "finals", "grown_at", "kept"),
+        *("_count", "_said", "brought_at", "covered", "final_at", "finals", "grown_at", "kept"),
         *("newest_end", "newest_from", "pending", "reach", "text"),
     )
 
@@ -87,7 +87,7 @@ class Words:
         self.finals: list[Word] = []
         self.pending: list[Word] = []
         self.kept: list[Word] = []
-        self.text = ""
+        self.text = self._said = ""
         self._count = 0
         self.newest_end: float | None = None
         self.newest_from = self.covered = self.reach = -math.inf
@@ -117,12 +117,14 @@ class Words:
             self.final_at = result.at
         if newest:
             self.newest_from = max(self.newest_from, newest.end if result.timed else result.start)
-        text, words = self.text, self.all
+        text, said, words = self.text, self._said, self.all
         ends = [word.end for word in words if has_word(word.text)]
         self._count = len(ends)
         self.text = join(words) if ends else ""
         self.newest_end = min(max(ends), heard) if ends else None
-        if self.text != text and spoken(self.text) != spoken(text):
+        if self.text != text:
+            self._said = spoken(self.text)
+        if self._said != said:
             self.grown_at = self.brought_at = result.at
         elif result.is_final and newest:
             self.brought_at = result.at
@@ -169,7 +171,7 @@ class Words:
         """Nobody will ever finalise the audio before ``before`` that is not final yet: keep its words as they are."""
         self.kept += [w for w in self.pending if middle(w) < before]
         self.pending = [w for w in self.pending if middle(w) >= before]
-        self.text = join(self.all)
+        self.text = join(self.all) if self else ""
 
     @property
     def all(self) -> list[Word]:

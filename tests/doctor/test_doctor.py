@@ -166,6 +166,11 @@ def lower(message: dict[str, Any]) -> None:
         word["punctuated_word"] = word["word"] = "yes"
 
 
+def in_hindi(message: dict[str, Any]) -> None:
+    for word in words_of(message):
+        word["punctuated_word"] = "है।"
+
+
 def backwards(message: dict[str, Any]) -> None:
     words_of(message).reverse()
 
@@ -195,6 +200,7 @@ def shifted(message: dict[str, Any]) -> None:
         (lambda m: m.update(last_word_end=0.111) if m["type"] == "UtteranceEnd" else None, {"UtteranceEnd"}),
         (lambda m: [m, {"type": "News"}], {"messages"}),
         (lower, {"punctuation"}),
+        (in_hindi, set()),
         (backwards, {"word times"}),
         (untimed, {"word times"}),
         (shifted, {"segments"}),

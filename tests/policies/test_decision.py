@@ -265,12 +265,6 @@ def test_what_a_completed_turn_tells() -> None:
     assert told.opinions == (Opinion("silence", 2.6, 2.5),)
 
 
-def test_a_backchannel_is_one_over_the_agent_only() -> None:
-    alone = Turn(Told(TurnStarted(1, 0, 0.6, 0.5)), Words(0.6))
-    alone.add(final(2.3, "uh-huh", 0.5, 1.9), heard=2.3)
-    assert not completed(alone, decision(TurnView(now=2.6, speech_end=1.9)), 1.9).backchannel
-
-
 def test_a_turn_does_not_end_before_it_began() -> None:
     assert completed(turn(final(2.3, "hi", 0.1, 0.3)), decision(TurnView(now=2.6)), 0.3).audio_end == 0.5
 

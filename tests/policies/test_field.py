@@ -65,6 +65,13 @@ def test_what_begins_and_ends_well_before_that_is_a_backchannel(after: float) ->
     assert one(over_the_agent(agent_ends=5.0 + after)).backchannel
 
 
+def test_a_backchannel_is_one_over_the_agent_only() -> None:
+    yes = [starts(0.6), stops(1.1), final(1.2, "uh-huh", 0.5, 0.9, upto=1.1, sf=True)]
+    assert not one(run(*yes)).backchannel
+    assert not one(run(AgentSpeech(0.1, "started"), AgentSpeech(0.3, "stopped"), *yes)).backchannel
+    assert one(run(AgentSpeech(0.1, "started"), *yes)).backchannel
+
+
 def test_what_outlasts_the_agent_is_an_answer_however_early_it_began() -> None:
     assert not one(over_the_agent(begins=4.0, ends=5.3, agent_ends=5.2, policy=Policy(interrupt_after=2.0))).backchannel
     assert one(over_the_agent(begins=4.0, ends=5.3, agent_ends=5.6, policy=Policy(interrupt_after=2.0))).backchannel
@@ -309,6 +316,13 @@ def test_a_mark_is_neither_new_speech_nor_the_newest_word() -> None:
     assert (words.text, words.newest_end, len(words), words.grown_at) == ("all done.", 0.8, 2, 1.0)
 
 
+def test_a_mark_kept_over_a_lost_connection_is_no_text() -> None:
+    words = Words()
+    words.add(interim(1.0, ".", 0.0, 0.8))
+    words.keep(2.0)
+    assert (words.text, len(words)) == ("", 0)
+
+
 def test_a_mark_in_place_of_the_words_leaves_none() -> None:
     words = Words()
     words.add(interim(1.0, "thanks.", 0.0, 0.8))
@@ -319,13 +333,14 @@ def test_a_mark_in_place_of_the_words_leaves_none() -> None:
 # -- the provider's border -----------------------------------------------------------------------------------------
 
 
-def next_turn_is_heard(policy: Policy) -> list[Output]:
-    """The end of "tea please" at 1.2 comes at 2.0, when the voice of the next turn has begun at 1.6."""
+def next_turn_is_heard(policy: Policy, *, knows_turns: bool = True) -> list[Output]:
+    """The end of "tea please" comes at 2.0, when the voice of the next turn has begun at 1.6."""
     return run(
         starts(0.6),
         interim(1.2, "tea please", 0.5, 1.1),
         stops(1.4),
         SpeechStarted(1.7, 1.6, 1.7),
+        *([ProviderTurn(2.0, "ended", 1.5)] if knows_turns else []),
         final(2.0, "tea please", 0.5, 1.1, upto=1.5, sf=True),
         interim(2.0, "with", 1.62, 1.9),
         interim(2.6, "with milk", 1.62, 2.4),
@@ -350,10 +365,16 @@ def test_elsewhere_who_goes_on_before_the_end_is_known_makes_one_turn() -> None:
     assert one(next_turn_is_heard(preset("balanced"))).text == "tea please with milk"
 
 
+def test_an_endpoint_that_is_a_pause_only_makes_no_border() -> None:
+    """Deepgram's speech_final comes of 0.3 s without a voice. Who has gone on by then makes one turn."""
+    assert one(next_turn_is_heard(preset("provider"), knows_turns=False)).text == "tea please with milk"
+
+
 def test_no_border_is_known_while_words_behind_it_wait() -> None:
     outputs = run(
         starts(0.6),
         interim(1.4, "tea please with", 0.5, 1.4),
+        ProviderTurn(1.5, "ended", 0.9),
         final(1.5, "tea", 0.5, 0.8, upto=0.9, sf=True),
         policy=preset("provider"),
     )

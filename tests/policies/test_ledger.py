@@ -165,6 +165,8 @@ def test_one_result_may_be_shared_by_three_turns() -> None:
         (2, ["c"], 3.2, 4.0),
     ]
     assert present == replace(result, words=(Word("d", 5.0, 5.4),))
+    more = replace(result, words=(*result.words, Word("e", 5.5, 5.9)))
+    assert ledger.split(more)[1] == replace(more, words=more.words[2:])
     past, present = ledger.split(replace(result, is_final=False))
     assert (past, present) == ([], replace(result, is_final=False, words=(Word("d", 5.0, 5.4),)))
 
@@ -249,6 +251,16 @@ def test_without_a_vad_a_result_is_torn_apart_behind_the_decision(end: float, to
     ((_, late),), present = ledger.split(untimed("Call me now", 1.0, end))
     assert [w.text for w in late.words] == (["Call", "me"] if torn else ["Call", "me", "now"])
     assert (present is not None) is torn
+
+
+def test_with_a_vad_a_result_is_torn_apart_behind_the_border_to_new_speech() -> None:
+    ledger = Ledger()
+    ledger.close(1, words(interim(2.0, "call me", 1.0, 2.0)), 2.0, 3.0, vad=True)
+    ledger.speech_started(2.4)
+    ((_, late),), present = ledger.split(untimed("Call me now", 1.0, 2.8))
+    assert [w.text for w in late.words] == ["Call", "me"]
+    assert present is not None
+    assert present.words == (Word("now", 2.2, 2.8),)
 
 
 def test_a_result_that_begins_after_the_turn_is_the_present_s() -> None:

@@ -16,6 +16,7 @@ from hearout_policies import (
     TurnResumed,
     TurnStarted,
     TurnUpdated,
+    preset,
 )
 from hearout_policies.signals import (
     AgentSpeech,
@@ -215,6 +216,22 @@ def test_a_change_of_the_words_takes_a_prediction_back() -> None:
     told = machine.handle(interim(1.7, "book it", 0.5, 1.6))
     assert told[0] == TurnResumed(1, 0, 1.7)
     assert [type(o) for o in told] == [TurnResumed, TurnUpdated]
+
+
+def test_a_prediction_of_other_words_is_taken_back_before_the_end() -> None:
+    """A connection took a word down that began before the last final one, and now it stands before it."""
+    outputs = run(
+        final(4.1, "two", 3.0, 4.0),
+        Transcript(8.2, (Word("one", 1.0, 8.0),), 1.0, 8.0, is_final=False),
+        ProviderTurn(8.3, "eager_end", 8.0),
+        LinkLost(8.4),
+        LinkRestored(8.5, audio=9.0),
+        policy=preset("push_to_talk"),
+    )
+    assert of(TurnPredicted, outputs)[0].text == "two one"
+    at = of(TurnCompleted, outputs)[0].at
+    assert outputs[-2:] == [TurnResumed(1, 0, at), of(TurnCompleted, outputs)[0]]
+    assert one(outputs).text == "one two"
 
 
 def test_no_end_is_predicted_while_words_are_owed_or_the_turn_is_held() -> None:

@@ -129,6 +129,18 @@ def test_a_policy_of_another_name_is_told_as_what_it_changes() -> None:
     assert policy.replace({"backchannels": "mhm"}).to_dict()["backchannels"] == ["mhm"]
 
 
+def test_a_rule_stands_in_a_policy_once() -> None:
+    with pytest.raises(ValueError, match=r"^policy 'mine' has two rules named 'endpointing'$"):
+        Policy(name="mine", rules=(Endpointing(), Silence(), Endpointing(noise_after=1.0)))
+
+
+def test_setting_a_parameter_changes_no_other_rule() -> None:
+    for rule in Policy().rules:
+        key = next(p.key for p in Policy().parameters() if p.key.startswith(f"{rule.name}."))
+        changed = Policy().replace({key: 1.0}).rules
+        assert [r for r in changed if r.name != rule.name] == [r for r in Policy().rules if r.name != rule.name]
+
+
 def test_units_are_told() -> None:
     units = {p.key: p.unit for p in Policy().parameters()}
     assert (units["max_turn"], units["silence.scale"], units["interrupt_words"]) == ("s", "", "words")

@@ -182,6 +182,8 @@ def test_a_dash_or_dots_cut_a_text_off(text: str) -> None:
         ("it costs 100", True),
         ("four one", True),
         ("b a b", True),
+        ("a b c", True),
+        ("it was 25", False),
         ("b b", True),
         ("at 10", False),
         ("a a a", False),

@@ -308,7 +308,8 @@ def test_the_last_sign_of_speech() -> None:
 
 
 def test_a_border_is_known_whatever_voice_was_heard_since() -> None:
-    turn = opened(call_me(sf=True), voice=Voice(2.05, 2.1))
+    turn = opened(call_me(), voice=Voice(2.05, 2.1))
+    turn.provider_ended(2.1, 2.0)
     assert (turn.endpoint_at, turn.border_at) == (None, 2.1)
     turn.add(interim(2.4, "now", 2.1, 2.3), 2.4)
     assert turn.border_at is None, "there are words behind it"
@@ -322,7 +323,9 @@ def test_a_border_before_the_newest_word_does_not_count(end: float, counts: bool
 
 
 def test_a_border_needs_words() -> None:
-    assert opened(final(2.1, "", 0.5, 1.9, sf=True), voice=Voice(2.05, 2.1)).border_at is None
+    turn = opened(final(2.1, "", 0.5, 1.9, sf=True), voice=Voice(2.05, 2.1))
+    turn.provider_ended(2.1, 2.0)
+    assert turn.border_at is None
 
 
 # What was heard being said

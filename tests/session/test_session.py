@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from hearout.errors import SessionError, UsageError
+from hearout.link.settings import LinkSettings
 from hearout.session.session import Session, open_session
 from hearout.traces.reader import parse_trace
 from hearout.traces.replayer import replay
@@ -245,6 +246,26 @@ def test_not_in_real_time_gives_the_same_turns(hear: Hear) -> None:
 def test_not_in_real_time_a_drop_costs_nothing(hear: Hear) -> None:
     result = hear(Plan(drop_at=1.9), Plan(drop_at=5.3), Plan(), source=Source(9.0, live=False), realtime=False)
     assert result.texts == TURNS
+
+
+def test_a_machine_is_told_how_fast_the_new_connection_is_fed(hear: Hear) -> None:
+    """The trace says so where it is not the usual speed, so that its replay is exact."""
+
+    def restored(**options: Any) -> list[Mapping[str, Any]]:
+        result = hear(Plan(drop_at=1.9), Plan(), **options)
+        assert result.error is None
+        assert result.texts == TURNS
+        assert replayed(result) == lived(result)
+        return [
+            {key: record[key] for key in ("link", "speed") if key in record}
+            for record in result.trace.records
+            if record.get("link") == "restored"
+        ]
+
+    assert restored() == [{"link": "restored"}]
+    assert restored(link=LinkSettings(replay_speed=2.0)) == [{"link": "restored", "speed": 2.0}]
+    quick = {"source": Source(9.0, live=False), "realtime": False}
+    assert restored(**quick) == [{"link": "restored", "speed": None}]
 
 
 def test_muted_audio_counts_as_silence(hear: Hear) -> None:

@@ -29,6 +29,7 @@ from hearout.traces.records import (
     Sent,
     VoiceChange,
 )
+from hearout_policies.marks import count_words
 
 HEADER = '{"hearout_trace": 1, "stt": "deepgram", "channels": 2, "vad": true}'
 
@@ -104,6 +105,10 @@ def test_every_kind_of_record() -> None:
         ('{"t": 1, "stt": "hello"}', '"stt" must be an object, not "hello"'),
         ('{"t": 1, "link": "up"}', '"link" must be "lost" or "restored", not "up"'),
         ('{"t": 1, "link": "lost", "audio": 3}', 'unknown key "audio"'),
+        ('{"t": 1, "link": "lost", "speed": 2}', 'unknown key "speed"'),
+        ('{"t": 1, "link": "restored", "speed": 0}', '"speed" must be a number above 0, or null: no limit, not 0'),
+        ('{"t": 1, "link": "restored", "speed": "fast"}', '"speed" must be a number above 0, or null: no limit, not'),
+        ('{"t": 1, "link": "restored", "speed": true}', '"speed" must be a number above 0, or null: no limit, not'),
         ('{"t": 1, "audio": "stopped"}', '"audio" must be "stalled"'),
         ('{"t": 1, "app": "end"}', '"app" must be "force_end" or "hold" or "release" or "clear", not "end"'),
         ('{"on": "finalise", "after": 1, "stt": {}}', '"on" must be "finalize"'),
@@ -201,6 +206,32 @@ def message(*words: str) -> dict[str, Any]:
         "is_final": True,
         "channel": {"alternatives": [alternative]},
     }
+
+
+def test_how_fast_a_new_connection_is_fed() -> None:
+    lines = [
+        '"link": "restored"',
+        '"link": "restored", "speed": null',
+        '"link": "restored", "speed": 2',
+        '"link": "lost"',
+    ]
+    trace = parse_trace([HEADER, *(f'{{"t": 1, {line}}}' for line in lines)])
+    assert trace.records == (
+        LinkChange(1.0, "restored", 1.0, 1.25),
+        LinkChange(1.0, "restored", 1.0, None),
+        LinkChange(1.0, "restored", 1.0, 2.0),
+        LinkChange(1.0, "lost"),
+    )
+
+
+def test_how_much_had_been_heard_is_the_session_clock_unless_said_otherwise() -> None:
+    lines = ['"vad": "start", "audio": 0.9', '"vad": "stop", "audio": 0.9, "heard": 0.95', '"audio": "stalled"']
+    trace = parse_trace([HEADER, *(f'{{"t": 1, {line}}}' for line in lines)])
+    assert [record.heard for record in trace.records if isinstance(record, (VoiceChange, AudioStall))] == [
+        1.0,
+        0.95,
+        1.0,
+    ]
 
 
 def test_what_is_recorded_can_be_read(tmp_path: Path) -> None:
@@ -312,3 +343,10 @@ def test_only_its_owner_can_read_a_trace(tmp_path: Path) -> None:
         os.umask(umask)
     modes = [(tmp_path / name).stat().st_mode & 0o777 for name in ("call.jsonl", "old.jsonl")]
     assert modes == [0o600, 0o644]
+
+
+def test_redaction_keeps_how_many_words_there_are_in_any_script() -> None:
+    said = {"transcript": "等一下，ठीक है। เดี๋ยว 25"}
+    masked = redacted(said)["transcript"]
+    assert masked == "〇〇〇，xx x। 〇〇〇〇 00"
+    assert count_words(masked) == count_words(said["transcript"])

@@ -19,7 +19,7 @@ from hearout.traces.records import Trace
 from hearout.traces.replayer import Replayed, replay
 from hearout_policies import Policy
 from hearout_policies.events import Finalize, Timings, TurnCompleted, as_dict
-from hearout_policies.signals import Signal, Transcript, UtteranceEnd
+from hearout_policies.signals import LinkRestored, Signal, Transcript, UtteranceEnd
 
 
 def result(
@@ -131,6 +131,12 @@ def test_a_new_connection_begins_where_the_session_says() -> None:
     (transcript,) = (signal for signal in heard if isinstance(signal, Transcript))
     assert [word.start for word in transcript.words] == pytest.approx([1.0, 1.3, 1.6])
     assert any(isinstance(s, UtteranceEnd) and s.last_word_end == pytest.approx(1.9) for s in heard)
+
+
+@pytest.mark.parametrize(("speed", "at"), [({}, 1.25), ({"speed": None}, None), ({"speed": 2}, 2.0)])
+def test_a_new_connection_is_fed_as_fast_as_the_trace_says(speed: dict[str, Any], at: float | None) -> None:
+    trace = make({"t": 0.5, "link": "lost"}, {"t": 0.9, "link": "restored", "audio": 0.4, **speed})
+    assert replay(trace).heard[-1].signal == LinkRestored(0.9, 0.4, at)
 
 
 def test_a_channel_that_was_ahead_is_not_heard_twice() -> None:

@@ -16,7 +16,7 @@ from hearout.traces.recorder import Recorder
 from hearout.traces.records import Header
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished
 from hearout.transcribers.soniox import Soniox
-from hearout_policies.signals import Transcript, Word
+from hearout_policies.signals import ProviderTurn, Transcript, Word
 from hearout_policies.words import Words, join
 
 KEY = "soniox-secret-key"
@@ -55,8 +55,9 @@ def transcripts(*messages: Any, offset: float = 0.0) -> list[Transcript]:
     out = []
     for item in decode(*messages, offset=offset):
         assert isinstance(item, Heard)
-        assert isinstance(item.signal, Transcript)
-        out.append(item.signal)
+        if not isinstance(item.signal, ProviderTurn):
+            assert isinstance(item.signal, Transcript)
+            out.append(item.signal)
     return out
 
 
@@ -390,6 +391,17 @@ def test_half_a_surrogate_pair_can_be_printed() -> None:
 def test_an_end() -> None:
     (result,) = finals(frame([*said(("Two", 0.2, 0.5), (" teas.", 0.5, 1.0)), END], 1.6, 1.7))
     assert (join(result.words), result.endpoint, result.finalized, result.end) == ("Two teas.", True, False, 1.6)
+
+
+def test_an_end_is_the_border_of_a_turn() -> None:
+    """It is told before the final result, so that a rule knows the border when it judges that."""
+    message = frame([*said(("Two", 0.2, 0.5)), END, *said(("And", 1.5, 1.6), final=False)], 0.95, 1.7)
+    border, last = [item.signal for item in decode(message, offset=10.0) if item.signal.at == 7.5][-3:-1]
+    assert border == ProviderTurn(7.5, "ended", 10.95)
+    assert (last.endpoint, last.end) == (True, 10.95)
+    two = decode(frame([*said(("Two", 0.2, 0.5)), END, *said((" Tea", 1.5, 1.8)), END], 2.2, 2.3))
+    assert [i.signal.audio for i in two if isinstance(i.signal, ProviderTurn)] == [0.5, 2.2]
+    assert not any(isinstance(i.signal, ProviderTurn) for i in decode(frame([*said(("Two", 0.2, 0.5)), FIN], 0.7, 0.7)))
 
 
 def test_the_answer_to_a_finalize() -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, TypeVar
 
 from hearout.transcribers.base import Heard, ProviderNews
+from hearout_policies.marks import STOPS, end_marks
 from hearout_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd
 
 __all__ = ["SPEECH_CHECKS", "Arrival", "Conversation", "Finding", "differs", "ok", "punctuation", "skipped"]
@@ -225,7 +226,7 @@ def words(c: Conversation) -> Finding:
 def punctuation(c: Conversation) -> Finding:
     """Words come with punctuation: how long hearout waits depends on whether a sentence is finished."""
     texts = [final.words[-1].text for channel in range(c.channels) for final in c.finals(channel) if final.words]
-    finished = sum(text.endswith((".", "?", "!")) for text in texts)
+    finished = sum(not STOPS.isdisjoint(end_marks(text)) for text in texts)
     detail = f"{finished} of {len(texts)} finals with words end a sentence"
     return (ok if finished else differs)("punctuation", detail)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import unicodedata
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import IO, Any, Self
 from hearout.errors import SessionError, UsageError
 from hearout.fields import finite
 from hearout.traces.records import Header
+from hearout_policies.marks import is_blankless
 
 __all__ = ["Recorder", "redacted"]
 
@@ -109,8 +111,9 @@ _STRUCTURE = frozenset(
 def redacted(message: Any, key: str = "") -> Any:
     """A provider message without its words: letters become x, digits 0; times, punctuation and shape stay.
 
-    The number and length of words stay too, so it replays like the original, except where a rule reads the
-    words (how long to wait after "and" or after spoken digits).
+    In a script without blanks between words letters become U+3007; signs of vowels and tones go. The number and length
+    of words stay too, so it replays like the original, except where a rule reads the words (how long to wait after
+    "and" or after spoken digits).
     """
     if isinstance(message, Mapping):
         return {k: redacted(v, k) for k, v in message.items()}
@@ -130,5 +133,5 @@ def _mask(char: str) -> str:
     if char.isdecimal():
         return "0"
     if char.isalnum():
-        return "X" if char.isupper() else "x"
-    return char
+        return "〇" if is_blankless(char) else "X" if char.isupper() else "x"
+    return "" if unicodedata.category(char).startswith("M") else char

@@ -243,7 +243,7 @@ class Soniox:
         news: list[ProviderNews] = []
         try:
             if data.get("tokens") or not failure:  # an error without tokens does not take back what was heard
-                news += [Heard(0, transcript) for transcript in self._tokens.read(data, at, offset)]
+                news += [Heard(0, signal) for signal in self._tokens.read(data, at, offset)]
             finished = field_of(data, "finished", bool, False)
         except ValueError:
             if failure is None:

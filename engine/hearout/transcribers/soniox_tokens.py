@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 from hearout.transcribers.reading import field_of, number_of
 from hearout.writing import printable, shown
-from hearout_policies.signals import Transcript, Word
+from hearout_policies.signals import ProviderTurn, Transcript, Word
 from hearout_policies.words import spread
 
 __all__ = ["TokenReader"]
@@ -49,11 +49,12 @@ class TokenReader:
         self._blank = False  # the last final token ended with a blank
         self._fresh = True  # no final token since the last marker
 
-    def read(self, data: dict[str, Any], at: float, offset: float) -> Iterator[Transcript]:
+    def read(self, data: dict[str, Any], at: float, offset: float) -> Iterator[Transcript | ProviderTurn]:
         """The results in one message: for each marker what was final before it, then all the rest.
 
         Non-final tokens always follow the final ones. A result with the final ones is preceded by an interim
-        one with all tokens: so the text changes once, from one latest transcript to the next.
+        one with all tokens: so the text changes once, from one latest transcript to the next. ``<end>`` is more than a
+        pause: Soniox tells with it where a turn ends, and what stands behind it is the next one.
         """
         tokens = [token for item in field_of(data, "tokens", list, []) if (token := _token(item))]
         heard = _seconds(data, "total_audio_proc_ms")
@@ -83,6 +84,8 @@ class TokenReader:
                     timed=timed and tail_timed,
                 )
                 self._pending, self._reach = bool(tail), reach
+            if marker == _END:
+                yield ProviderTurn(at, "ended", end + offset)
             if words or marker or end > self._final:
                 yield Transcript(
                     at=at,
