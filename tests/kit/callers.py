@@ -12,7 +12,7 @@ import trio
 from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from hearout.link.connection import Connector
+from hearout.link.socket import Connector
 from hearout.nursery import leaves_of
 from hearout.serving import WebSocketServer
 from hearout.sttserver.recogniser.pool import RecogniserPool

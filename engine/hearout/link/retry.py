@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 from hearout.errors import SessionError
-from hearout.link.connection import LinkFailure
+from hearout.link.refusal import LinkFailure
 from hearout.link.settings import LinkSettings
 
 __all__ = ["Retry"]

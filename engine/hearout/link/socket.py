@@ -1,8 +1,6 @@
-"""A TCP connection, with TLS or without, that can also send without waiting.
+"""A TCP connection, with TLS or without.
 
-trio's own streams make a task of every send: it is woken for it, and takes another turn of the loop afterwards. With
-ten messages a second and call, that costs more than all they are sent for. Python's sockets do not block when told
-so, those with TLS included; what they cannot take at once is left to `SocketStream.send_all`, as everywhere in trio.
+Python's sockets do not block when told so, those with TLS included, so that TLS needs no layer of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +11,9 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-__all__ = ["SocketStream", "open_stream"]
+__all__ = ["Connector", "SocketStream", "open_stream"]
+
+Connector = Callable[[str, int, bool], Awaitable[trio.abc.Stream]]  # as `open_stream`
 
 _READ = 2**16  # bytes
 
@@ -24,13 +24,6 @@ class SocketStream(trio.abc.Stream):
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
         self._socket = connected
-
-    def send_now(self, data: bytes | bytearray | memoryview) -> int:
-        """Send as much of ``data`` as goes at once; how many bytes. What is wrong, if anything, `send_all` tells."""
-        try:
-            return self._socket.send(data)
-        except OSError:  # most often: it would block
-            return 0
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()

@@ -23,9 +23,10 @@ import trio
 
 from hearout.audio import deinterleave
 from hearout.errors import SessionError
-from hearout.link.connection import Connector, masked
 from hearout.link.link import Link
+from hearout.link.refusal import masked
 from hearout.link.settings import LinkSettings
+from hearout.link.socket import Connector
 from hearout.nursery import open_background
 from hearout.session.clock import MICRO, SessionClock
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, Warning
@@ -62,7 +63,7 @@ VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected]] = {
     "stop": SpeechStopped,
     "maybe": SpeechSuspected,
 }
-_HOPS = 2  # task switches from the socket to the machine: the reader, and one to spare
+_HOPS = 3  # task switches from the socket to the machine: trio-websocket's reader, the link's, and one to spare
 
 
 class TraceWriter(Protocol):
