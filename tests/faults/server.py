@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import math
-import random
 import socket
 import ssl
 import struct
@@ -152,30 +151,13 @@ def frame(opcode: int, payload: bytes, *, final: bool = True) -> bytes:
 
 
 class Line(trio.abc.Stream):
-    """The client's end of streams in memory, as willing to send at once as `hearout.link.socket.SocketStream`.
+    """The client's end of streams in memory; what is sent gets stuck while it is clogged."""
 
-    By chance it takes all, a part, or nothing. As with TLS, what is sent next must begin with what it did not take.
-    """
-
-    def __init__(self, rng: random.Random, clogged: Callable[[], bool] = lambda: False) -> None:
+    def __init__(self, clogged: Callable[[], bool] = lambda: False) -> None:
         self._near, self.far = memory_stream_pair()
-        self._rng = rng
         self._clogged = clogged
-        self._owed = b""
-
-    def send_now(self, data: bytes | bytearray | memoryview) -> int:
-        size = 0 if self._clogged() else self._rng.choice((len(data), self._rng.randrange(len(data)), 0))
-        with suppress(trio.ClosedResourceError):  # nobody reads any more
-            if size:
-                self.far.receive_stream.put_data(data[:size])
-            self._owed = bytes(data[size:])
-            return size
-        return 0
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        if not bytes(data).startswith(self._owed):
-            raise trio.BrokenResourceError("this is not what did not go at once")
-        self._owed = b""
         if self._clogged():
             await trio.sleep_forever()
         await self._near.send_all(data)
@@ -227,7 +209,7 @@ class Server(Provider):
         await trio.lowlevel.checkpoint()
         if plan.error is not None:
             raise plan.error
-        line = Line(random.Random(f"{self.connections} {plan}"), lambda: self.clogged)
+        line = Line(lambda: self.clogged)
         self.nursery.start_soon(self._serve, line.far, plan, self.connections, name=_name(plan))
         return line
 

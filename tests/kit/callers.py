@@ -14,7 +14,7 @@ from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
 from hearout.errors import leaves_of
-from hearout.link.connection import Connector
+from hearout.link.socket import Connector
 from hearout.serving import WebSocketServer
 from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script

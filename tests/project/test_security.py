@@ -26,10 +26,10 @@ import trio
 from trio_websocket import ConnectionClosed, wrap_server_stream
 
 from hearout.errors import SessionError, UsageError
-from hearout.link.connection import Connector, open_connection
 from hearout.link.link import Link
 from hearout.link.settings import LinkSettings
-from hearout.link.socket import open_stream
+from hearout.link.socket import Connector, open_stream
+from hearout.link.websocket import open_websocket
 from hearout.session.session import open_session
 from hearout.sttserver import command
 from hearout.sttserver.local import local_server
@@ -270,7 +270,7 @@ def test_nothing_in_the_source_weakens_tls() -> None:
 
 def test_no_parameter_switches_verification_off() -> None:
     suspicious = re.compile("verif|insecure|cert|ssl|trust|unsafe", re.IGNORECASE)
-    for function in (open_session, Deepgram, LinkSettings, Link, open_connection, open_stream):
+    for function in (open_session, Deepgram, LinkSettings, Link, open_websocket, open_stream):
         assert not [name for name in inspect.signature(function).parameters if suspicious.search(name)]
     options = {
         node.args[0].value

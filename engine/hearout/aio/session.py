@@ -13,9 +13,8 @@ from functools import partial
 from pathlib import Path
 
 from hearout.aio.guest import in_trio, notify
-from hearout.link.connection import Connector
 from hearout.link.settings import LinkSettings
-from hearout.link.socket import open_stream
+from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
 from hearout.session import session as on_trio
 from hearout.session.controls import SessionControls

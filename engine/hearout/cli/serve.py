@@ -16,8 +16,7 @@ from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.errors import UsageError
-from hearout.link.connection import Connector
-from hearout.link.socket import open_stream
+from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
 from hearout.serving import Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
 from hearout.session.session import Session, open_session

@@ -22,9 +22,10 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from hearout.audio import deinterleave
 from hearout.doctor.checks import SPEECH_CHECKS, Arrival, Conversation, Finding, differs, ok, punctuation, skipped
 from hearout.errors import UsageError
-from hearout.link.connection import Connection, Connector, LinkFailure, open_connection, redact
+from hearout.link.refusal import LinkFailure, redact
 from hearout.link.settings import LinkSettings
-from hearout.link.socket import open_stream
+from hearout.link.socket import Connector, open_stream
+from hearout.link.websocket import WebSocket, open_websocket
 from hearout.nursery import open_background
 from hearout.serving import is_loopback
 from hearout.session.session import webrtc_gate
@@ -229,10 +230,10 @@ class _Patient:
     # What these are made of
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[Connection]:
+    async def _connected(self) -> AsyncIterator[WebSocket]:
         dialect = self._dialect
-        async with open_connection(dialect, self._connect, _LIMITS.handshake) as connection:
-            headers = self._named(connection.websocket.handshake_headers)
+        async with open_websocket(dialect, self._connect, _LIMITS.handshake) as connection:
+            headers = self._named(connection.headers)
             self._talk = Conversation(
                 request_id=headers.get("dg-request-id", ""),
                 channels=dialect.channels,
@@ -243,7 +244,7 @@ class _Patient:
                 nursery.start_soon(self._receive, connection)
                 yield connection
 
-    async def _receive(self, connection: Connection) -> None:
+    async def _receive(self, connection: WebSocket) -> None:
         talk = self._talk
         try:
             await connection.receive(self._hear)
@@ -251,7 +252,7 @@ class _Patient:
             pass
         finally:
             # Also when the sender has noticed first, and this is cancelled.
-            if (closed := connection.websocket.closed) is not None:
+            if (closed := connection.closed) is not None:
                 talk.ended = self._now()
                 talk.code, talk.reason = closed.code, redact(closed.reason or "", self._dialect)
             self._news.set()
@@ -277,7 +278,7 @@ class _Patient:
             trouble = f"unknown type {str(data.get('type'))[:40]}"
         return Arrival(at, data, news, redact(trouble, dialect))
 
-    async def _play(self, connection: Connection, end: float) -> None:
+    async def _play(self, connection: WebSocket, end: float) -> None:
         """The first ``end`` seconds, in messages that go out when a microphone would have heard them."""
         pcm = self._sample.piece(end)
         size = round(_MESSAGE * self._sample.sample_rate) * self._sample.frame_bytes
@@ -289,16 +290,16 @@ class _Patient:
             await connection.send(self._dialect.audio(piece))
             self._talk.audio = heard
 
-    async def _ping(self, connection: Connection) -> Finding:
+    async def _ping(self, connection: WebSocket) -> Finding:
         asked = trio.current_time()
         with trio.move_on_after(_LIMITS.ping_timeout) as patience:
-            await connection.websocket.ping()
+            await connection.ping()
         if patience.cancelled_caught:
             return differs("ping", f"not answered within {_LIMITS.ping_timeout:g} s; hearout would hang up")
         took = trio.current_time() - asked
         return ok("ping", f"answered after {took:.3f} s", after=took)
 
-    async def _finalized(self, connection: Connection, patience: float) -> tuple[float, Arrival | None]:
+    async def _finalized(self, connection: WebSocket, patience: float) -> tuple[float, Arrival | None]:
         """Send Finalize; how long its answer took, and the answer."""
         asked, seen = self._now(), len(self._talk.arrivals)
         await connection.send(self._dialect.finalize())
@@ -310,7 +311,7 @@ class _Patient:
                 await self._something()
         return 0.0, None
 
-    async def _close(self, connection: Connection) -> None:
+    async def _close(self, connection: WebSocket) -> None:
         if self._talk.ended is not None:
             return
         self._talk.closing = self._now()

@@ -1,247 +1,201 @@
-"""One websocket connection: opening it, and saying in one line why that failed."""
+"""One connection to the transcriber: what it sends, what it hears, and whether it is still alive.
+
+One task sends, one receives and hands on, which never stops, or pings would go unanswered, and one watches for signs of
+life. No send ever has a timeout of its own: a cancelled send leaves half a frame on the wire. A stuck connection is
+dropped as a whole.
+"""
 
 from __future__ import annotations
 
-import json
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, cast
-from urllib.parse import urlsplit
 
 import trio
-from trio_websocket import CloseReason, ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
-from wsproto.frame_protocol import FrameProtocol
+from trio_websocket import ConnectionClosed
+from wsproto.utilities import LocalProtocolError
 
-from hearout.backoff import may_pass
-from hearout.errors import reason_of, untrusted
-from hearout.link.stream import WatchedStream
+from hearout.link.progress import Progress
+from hearout.link.refusal import LinkFailure, redact
+from hearout.link.sender import Sender
+from hearout.link.watchdog import Watchdog
+from hearout.link.websocket import WebSocket
 from hearout.nursery import open_background
-from hearout.transcribers.base import Dialect, WireMessage
-from hearout.writing import printable
+from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
+from hearout.transcribers.hearing import Missed
 
-__all__ = ["Connection", "Connector", "LinkFailure", "masked", "open_connection", "redact"]
+__all__ = ["Connection"]
 
-Connector = Callable[[str, int, bool], Awaitable[trio.abc.Stream]]
-
-_READ = 2**16
-_SECRET = 12  # characters; a shorter key is none, but may well be a word that was said
-
-# What to do about a refusal; a dialect may know better. Statuses that are not here: below 500 it is permanent, from 500
-# on it is not.
-_REMEDIES = {
-    400: "check the options",
-    401: "check the key",
-    402: "the account has no credit left",
-    403: "the key has no right to use this model or feature",
-    404: "check the url",
-    429: "too many connections at once",
-}
-_REACH = "check address and network"
-
-
-class LinkFailure(Exception):
-    """A connection could not be opened, or ended.
-
-    Attributes:
-        detail: one line, without secrets.
-        permanent: another attempt with the same settings would fail too.
-        retry_after: seconds which the server asks us to wait; None when it does not.
-        remedy: what the user can do about it; empty when nothing is known.
-        planned: it is no failure; the connection was left in time for another one.
-    """
-
-    def __init__(
-        self,
-        detail: str,
-        *,
-        permanent: bool = False,
-        retry_after: float | None = None,
-        remedy: str = "",
-        planned: bool = False,
-    ) -> None:
-        super().__init__(detail)
-        self.detail = detail
-        self.permanent = permanent
-        self.retry_after = retry_after
-        self.remedy = remedy
-        self.planned = planned
+_CLOSED_OK = 1000
+_COMPLAINTS = 10  # of the transcriber that are told, for each connection
+_POLICY_VIOLATION = 1008  # Deepgram: the payload cannot be decoded as audio; it would not be next time
 
 
 class Connection:
-    """A websocket of trio-websocket's, whose messages go to and come from its stream directly.
+    """A connection that is up. It begins with this object, and has ended when `run` has.
 
-    Frames of a client do not depend on one another, and the stream sends one at a time, so whatever trio-websocket
-    sends by itself goes in between.
+    Attributes:
+        sender: what it sends.
+        finished: it has brought the last result there is.
+        failure: why it ended otherwise.
     """
 
-    def __init__(self, websocket: WebSocketConnection, stream: WatchedStream) -> None:
-        self.websocket = websocket
-        self._stream = stream
-        self._framer = FrameProtocol(client=True, extensions=[])
+    def __init__(self, websocket: WebSocket, progress: Progress, frame: int) -> None:
+        """It hears the audio from ``frame`` on."""
+        now, origin = trio.current_time(), frame / progress.rate
+        self._opening = progress.hearing.begin(origin)  # before anything is read: with this the dialect starts anew
+        self._watchdog = Watchdog(progress.settings, progress.dialect.longest, now, origin)
+        self.sender = Sender(websocket, progress, self._watchdog, frame, self._settle)
+        self.finished = False
+        self.failure: LinkFailure | None = None
+        self._websocket = websocket
+        self._progress = progress
+        self._owner = progress.owner
+        self._settings = progress.settings
+        self._began = self._last_received = now
+        self._failed: str | None = None  # the last thing that was said was this failure
+        self._complaints = 0  # of the transcriber
+        self._scope = trio.CancelScope()
 
-    @property
-    def blocked(self) -> bool:
-        """No message can be put before `flush` is through."""
-        return self._stream.blocked
+    def drop(self, detail: str, *, permanent: bool = False, planned: bool = False) -> None:
+        """End it; the first reason counts."""
+        if self.failure is None:
+            self.failure = LinkFailure(redact(detail, self._progress.dialect), permanent=permanent, planned=planned)
+        self._scope.cancel()
 
-    def put(self, message: WireMessage) -> None:
-        """Send a message, as far as that goes without waiting. Not while `blocked`."""
-        if self.websocket.closed is None:  # else whoever receives is about to hear of it
-            self._stream.send_now(self._framer.send_data(message, fin=True))
+    def _finish(self) -> None:
+        self.finished = True
+        self._scope.cancel()
 
-    async def flush(self) -> None:
-        """Send what is left of the last message.
+    async def run(self) -> None:
+        """Talk until it has ended."""
+        async with open_background() as nursery:
+            with self._scope:
+                nursery.start_soon(self._send)
+                nursery.start_soon(self._watch)
+                await self._receive()
 
-        Raises:
-            ConnectionClosed: there is no connection any more.
-        """
-        if self.websocket.closed is not None:
-            raise ConnectionClosed(self.websocket.closed)
+    async def close(self) -> None:
+        """Take leave, unless it was the other side that left."""
+        if self.finished or (self.failure is not None and self.failure.planned):
+            with trio.move_on_after(1):
+                await self._websocket.aclose()
+
+    def was_stable(self, now: float) -> bool:
+        """It has worked so long that it was a good one."""
+        return self._watchdog.good_until(now) - self._began >= self._settings.stable
+
+    # Sending
+
+    async def _send(self) -> None:
+        if await self.sender.run(self._opening):
+            await self._wait_for_tail()
+        # Else the receiver hears of the end too, after the messages that came before.
+
+    async def _settle(self) -> None:
+        # What was said before a pong is handed on before it. But a server answers a ping as soon as it reads it, when
+        # it may not have come to the audio before it; at the second it has.
+        await self._websocket.ping()
+        await self._websocket.ping()
+        if self._progress.settled is not None:
+            self._progress.settled.set()
+
+    async def _wait_for_tail(self) -> None:
+        patience = self._settings.tail
+        while patience > 0:
+            await trio.sleep(patience)
+            last = max(self.sender.pacing.sent, self._last_received)
+            patience = last + self._settings.tail - trio.current_time()
+        coverage, at_end = self._progress.hearing.coverage, self._progress.at_end
+        if not at_end(coverage.until) and not (coverage.finished and at_end(self._watchdog.reach)):
+            await self._ping()  # if it has not even heard the end, another one may
+            self._owner.warn("the transcriber sent no last result; words at the end may be missing")
+        self._finish()
+
+    # Receiving
+
+    async def _receive(self) -> None:
         try:
-            await self._stream.send_all(b"")
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            await trio.aclose_forcefully(self._stream)  # so that whoever reads hears of it
-            raise ConnectionClosed(self.websocket.closed or CloseReason(1006, None)) from None
+            await self._websocket.receive(self._take)
+        except ConnectionClosed:
+            reason = self._websocket.closed
+            self._closed(*(reason.code, reason.reason) if reason else (1006, None))
 
-    async def send(self, message: WireMessage) -> None:
-        """Send a whole message; raises what `flush` does."""
-        if self.websocket.closed is not None:
-            raise ConnectionClosed(self.websocket.closed)
-        self.put(message)
-        if self.blocked:
-            await self.flush()
-
-    async def receive(self, receiver: Callable[[WireMessage], None]) -> None:
-        """Give ``receiver`` what comes, as it comes, until the connection ends.
-
-        Raises:
-            ConnectionClosed: it has ended.
-            Exception: whatever the receiver raises.
-        """
-        self._stream.pour_into(receiver)
+    def _take(self, message: WireMessage) -> None:
+        self._last_received = trio.current_time()
+        at, hearing = self._owner.now(), self._progress.hearing
+        self._owner.received(at, message)
+        unread = hearing.unread
         try:
-            await self.websocket.get_message()  # there are none for it to give
-        finally:
-            if self._stream.error is not None:
-                raise self._stream.error
+            news = hearing.hear(message, at, self._progress.sent)
+        except ValueError as error:
+            self._progress.stats.not_understood += 1
+            if not unread:  # once a connection; a server that talks nonsense does so often
+                self._warn(f"a message of the transcriber makes no sense: {error}")
+            return
+        self._progress.release()
+        for item in news:
+            self._learn(item)
+        self._renew_in_time()
+        if self._progress.dialect.silence_after is not None:
+            self.sender.wake()
 
+    def _learn(self, news: ProviderNews | Missed) -> None:
+        self._failed = news.detail if isinstance(news, ProviderFailed) else None
+        match news:
+            case Heard(channel, signal):
+                self._watchdog.heard(signal, self._progress.sent)
+                self._owner.transcribed(channel, signal)
+            case Missed(again=True):
+                self.drop("a final result could not be read")
+            case Missed(start, end):
+                self._owner.audio_lost(start, end)
+            case ProviderFailed(detail, permanent=True):
+                self.drop(f"the transcriber failed: {detail}", permanent=True)
+            case ProviderFailed(detail):
+                self._complaints += 1
+                if self._complaints <= _COMPLAINTS:
+                    self._warn(f"the transcriber reports: {detail}")
+            case StreamFinished() if self.sender.close_sent:
+                self._finish()
 
-@asynccontextmanager
-async def open_connection(dialect: Dialect, connect: Connector, patience: float) -> AsyncIterator[Connection]:
-    """A connection to ``dialect``'s address, for the length of a block; afterwards the stream is closed.
+    def _warn(self, detail: str) -> None:
+        self._owner.warn(redact(detail, self._progress.dialect))
 
-    Raises:
-        LinkFailure: no connection within ``patience`` seconds, or it was refused; or the server broke the
-            rules of the protocol later on.
-    """
-    address = urlsplit(dialect.address())
-    host, tls = address.hostname or "", address.scheme == "wss"
-    port = address.port or (443 if tls else 80)
-    resource = f"{address.path or '/'}?{address.query}"
-    headers = [(name.encode(), value.encode()) for name, value in dialect.headers()]
-    stream: WatchedStream | None = None
-    websocket: WebSocketConnection | None = None
-    block_failed = False
-    try:
-        async with open_background() as nursery:  # the reader task of trio-websocket lives in it
-            with trio.move_on_after(patience) as handshake:
-                stream = WatchedStream(await connect(host, port, tls))
-                # trio-websocket would wait for ever for an answer on a connection that is closed.
-                nursery.start_soon(stream.cancel_when_ended, handshake)
-                websocket = await wrap_client_stream(
-                    nursery,
-                    cast(Any, stream),
-                    address.netloc,
-                    resource,
-                    extra_headers=headers,
-                    receive_buffer_size=_READ,
-                )
-            if stream is None or (websocket is None and not stream.ended.is_set()):
-                raise LinkFailure(f"cannot connect to {host}:{port}: no answer within {patience:g} s", remedy=_REACH)
-            if websocket is None:
-                if refusal := stream.refusal():
-                    raise refusal
-                raise LinkFailure(f"cannot connect to {host}:{port}: it hung up in the handshake")
+    def _closed(self, code: int, reason: str | None) -> None:
+        if self._failed is not None and code == _CLOSED_OK:  # as Soniox closes after an error
+            self.drop(f"the transcriber failed: {self._failed}")
+        elif self.sender.close_sent and code == _CLOSED_OK:
+            self._finish()
+        else:
+            detail = f"the transcriber hung up: {code} {reason or ''}".rstrip()
+            self.drop(detail, permanent=code == _POLICY_VIOLATION)
+
+    # Signs of life
+
+    async def _watch(self) -> None:
+        settings, asked = self._settings, -math.inf
+        while True:
+            await trio.sleep_until(max(asked, self._last_received) + settings.ping_every)
+            if trio.current_time() >= self._last_received + settings.ping_every:  # any message is a sign of life
+                asked = trio.current_time()
+                await self._ping()
+            if (complaint := self._watchdog.hangs(trio.current_time(), self._progress.sent)) is not None:
+                self.drop(complaint)
+            self._renew_in_time()
+
+    async def _ping(self) -> None:
+        """Ask for a sign of life; without one the connection is over."""
+        with trio.move_on_after(self._settings.ping_timeout) as patience:
             try:
-                yield Connection(websocket, stream)
-            except Exception:
-                block_failed = True
-                raise
-    except ConnectionRejected as error:
-        raise _refusal(error, dialect, host) from None
-    except (OSError, trio.BrokenResourceError) as error:
-        if block_failed:
-            raise
-        if (refused := untrusted(error)) is not None:
-            # Another attempt would meet the same certificate, and nothing may be sent to whoever holds it.
-            raise LinkFailure(
-                f"cannot connect to {host}:{port}: its certificate is not to be trusted: {refused.verify_message}",
-                permanent=True,
-            ) from None
-        raise LinkFailure(f"cannot connect to {host}:{port}: {reason_of(error)}", remedy=_REACH) from None
-    except Exception as error:
-        if isinstance(error, LinkFailure) or block_failed:
-            raise
-        what = "broke the rules of the websocket" if websocket else "cannot be connected to"
-        raise LinkFailure(f"{host} {what}: {reason_of(error)}") from None
-    finally:
-        if stream is not None:
-            await trio.aclose_forcefully(stream)
+                await self._websocket.ping()
+            except (ConnectionClosed, LocalProtocolError):  # the receiver hears of it, unless the answer is stuck
+                await trio.sleep_forever()
+        if patience.cancelled_caught:
+            self.drop(f"no sign of life from the transcriber for {self._settings.ping_timeout:g} s")
+            await trio.sleep_forever()
 
-
-def redact(text: str, dialect: Dialect) -> str:
-    """``text`` in one line of at most 300 characters, without the key, should a server repeat that."""
-    return printable(masked(text, dialect), 300).strip()
-
-
-def masked(text: str, dialect: Dialect) -> str:
-    """``text`` without the key, should a server repeat that."""
-    for _, value in dialect.headers():
-        if len(secret := value.split()[-1]) >= _SECRET:
-            text = text.replace(secret, "***")
-    return text
-
-
-def _refusal(error: ConnectionRejected, dialect: Dialect, host: str) -> LinkFailure:
-    status = error.status_code
-    headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in error.headers}
-    said = headers.get("dg-error") or _body_text(error.body or b"")
-    line = f"{host} refused the connection: HTTP {status}"
-    if said := redact(said, dialect):
-        line += f" ({said})"
-    remedies: Mapping[int, str] = _REMEDIES | getattr(dialect, "remedies", {})
-    if remedy := remedies.get(status):
-        line += "; " + remedy
-    return LinkFailure(line, permanent=not may_pass(status), retry_after=_retry_after(headers))
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
-    """Seconds from now; the header has seconds or a date (RFC 9110, 10.2.3). None where it says nothing of use."""
-    value = headers.get("retry-after", "")
-    try:
-        seconds = float(value)
-    except ValueError:
-        until, now = _date(value), _date(headers.get("date", "")) or datetime.now(UTC)
-        # The server's clock against itself, where it tells it: ours may be wrong.
-        seconds = (until - now).total_seconds() if until else math.nan
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
-
-
-def _date(text: str) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(text)
-    except (ValueError, TypeError, OverflowError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)  # "-0000", or none: HTTP knows UTC only
-
-
-def _body_text(body: bytes) -> str:
-    text = body[:2000].decode("utf-8", "replace")
-    try:
-        data = json.loads(text)
-        return ": ".join(str(data[key]) for key in ("err_code", "err_msg", "error_message") if key in data)
-    except (ValueError, TypeError, RecursionError):
-        return text[:200]
+    def _renew_in_time(self) -> None:
+        dialect, finished = self._progress.dialect, self._progress.hearing.coverage.finished
+        if dialect.longest is None or self._progress.closing:
+            return
+        if self._watchdog.outlived(trio.current_time(), self._progress.sent, finished):
+            self.drop(f"planned: {dialect.name} ends a connection after {dialect.longest / 60:g} min", planned=True)

@@ -6,7 +6,7 @@ import random
 
 from hearout.backoff import Backoff
 from hearout.errors import SessionError
-from hearout.link.connection import LinkFailure
+from hearout.link.refusal import LinkFailure
 from hearout.link.settings import LinkSettings
 
 __all__ = ["Retry"]

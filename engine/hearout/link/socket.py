@@ -1,19 +1,21 @@
-"""A TCP connection, with TLS or without, that can also send without waiting.
+"""A TCP connection, with TLS or without.
 
-trio's own streams make a task of every send: it is woken for it, and takes another turn of the loop afterwards. With
-ten messages a second and call, that costs more than all they are sent for. Python's sockets do not block when told
-so, those with TLS included; what they cannot take at once is left to `SocketStream.send_all`, as everywhere in trio.
+Python's sockets do not block when told so, those with TLS included, so that TLS needs no layer of its own.
 """
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import threading
 from collections.abc import Awaitable, Callable
 
 import trio
 
-__all__ = ["SocketStream", "open_stream"]
+__all__ = ["Connector", "SocketStream", "open_stream"]
+
+Connector = Callable[[str, int, bool], Awaitable[trio.abc.Stream]]  # as `open_stream`
 
 _READ = 2**16  # bytes
 
@@ -24,13 +26,6 @@ class SocketStream(trio.abc.Stream):
     def __init__(self, connected: socket.socket) -> None:
         connected.setblocking(False)
         self._socket = connected
-
-    def send_now(self, data: bytes | bytearray | memoryview) -> int:
-        """Send as much of ``data`` as goes at once; how many bytes. What is wrong, if anything, `send_all` tells."""
-        try:
-            return self._socket.send(data)
-        except OSError:  # most often: it would block
-            return 0
 
     async def send_all(self, data: bytes | bytearray | memoryview) -> None:
         await trio.lowlevel.checkpoint()
@@ -94,17 +89,35 @@ class SocketStream(trio.abc.Stream):
         return trio.BrokenResourceError(f"the connection is broken: {error}")
 
 
+_contexts: dict[tuple[str | None, ...], ssl.SSLContext] = {}  # by where OpenSSL is told to look for authorities
+_making = threading.Lock()  # connections are made in any thread
+
+
+async def _context() -> ssl.SSLContext:
+    """The one for all connections of the process: reading the machine's authorities takes 25 to 50 ms, off the loop."""
+    trusted = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
+    return _contexts.get(trusted) or await trio.to_thread.run_sync(_make_context, trusted)
+
+
+def _make_context(trusted: tuple[str | None, ...]) -> ssl.SSLContext:
+    with _making:
+        if trusted not in _contexts:
+            context = ssl.create_default_context()
+            context.options |= ssl.OP_NO_RENEGOTIATION  # else sending might have to wait for something to read
+            _contexts[trusted] = context
+        return _contexts[trusted]
+
+
 async def open_stream(host: str, port: int, tls: bool) -> trio.abc.Stream:
     """Connect by TCP, with TLS when asked; certificates are verified, always.
 
     Raises:
         OSError, trio.BrokenResourceError: no connection, or no TLS on it.
     """
-    context = ssl.create_default_context() if tls else None
+    context = await _context() if tls else None
     connected = await trio.open_tcp_stream(host, port)
     stream = SocketStream(socket.socket(fileno=connected.socket.detach()))
     if context is not None:
-        context.options |= ssl.OP_NO_RENEGOTIATION  # else sending might have to wait for something to read
         try:
             await stream.start_tls(context, host)
         except BaseException:

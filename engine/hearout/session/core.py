@@ -25,9 +25,10 @@ import trio
 from hearout.channels import Channels
 from hearout.errors import HearoutError
 from hearout.lag import watch_lag
-from hearout.link.connection import Connector, masked
 from hearout.link.link import Link
+from hearout.link.refusal import masked
 from hearout.link.settings import LinkSettings
+from hearout.link.socket import Connector
 from hearout.nursery import open_background
 from hearout.session.blame import blame
 from hearout.session.clock import MICRO, SessionClock
@@ -55,7 +56,7 @@ SessionEvent = Output | Notice
 
 _BLOCK = 0.02  # seconds; larger chunks of audio are cut, so that what is noticed in them has its own time
 _STEP = 0.1  # seconds of audio between two looks at the transcriber when not in real time
-_HOPS = 2  # task switches from the socket to the machine: the reader, and one to spare
+_HOPS = 3  # task switches from the socket to the machine: trio-websocket's reader, the link's, and one to spare
 
 
 class TraceWriter(Protocol):

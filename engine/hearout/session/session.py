@@ -11,9 +11,8 @@ from functools import partial
 import trio
 
 from hearout.errors import UsageError
-from hearout.link.connection import Connector
 from hearout.link.settings import LinkSettings
-from hearout.link.socket import open_stream
+from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
 from hearout.session.controls import SessionControls
 from hearout.session.core import SessionCore, SessionEvent, TraceWriter
