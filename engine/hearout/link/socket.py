@@ -96,7 +96,8 @@ _making = threading.Lock()  # connections are made in any thread
 async def _context() -> ssl.SSLContext:
     """The one for all connections of the process: reading the machine's authorities takes 25 to 50 ms, off the loop."""
     trusted = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    return _contexts.get(trusted) or await trio.to_thread.run_sync(_make_context, trusted)
+    known = _contexts.get(trusted)
+    return known if known is not None else await trio.to_thread.run_sync(_make_context, trusted)
 
 
 def _make_context(trusted: tuple[str | None, ...]) -> ssl.SSLContext:
