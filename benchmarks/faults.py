@@ -16,9 +16,13 @@ from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
+import trio
+from trio.testing import MockClock
+
 from tests.faults.kit import GOOD
 from tests.faults.matrix import BELOW, GROUPS, dialects
 from tests.faults.runs import ADDRESSES, DIALECTS, Outcome, Row, run
+from tests.faults.strangers import KINDS, NUMBER, meet
 from tests.kit.paths import ROOT
 
 _HEAD = """\
@@ -40,6 +44,18 @@ No provider's own service was used.
   replayed before, no faster than 1.25 times real time, as Deepgram wants it.
 - **lost**, **doubled**: words of the script that are in no turn, and in more than one place, in the end. Not counted
   where the session fails.
+"""
+
+_STRANGERS = """
+## Strangers at a server
+
+The other direction: {number} connections to the server of `hearout serve` that do not show the token, and then a client
+that does (`tests/faults/test_strangers.py`; over sockets, with TLS and from many addresses in
+`tests/serving/test_strangers.py`).
+
+- **served after**: seconds until that client has had a whole call.
+- **gone after**: seconds until the last of the strangers was closed.
+
 """
 
 
@@ -78,7 +94,20 @@ def main() -> None:
         f"words lost, {totals['told']} of which in audio that was told to be lost, and {totals['doubled']} doubled. "
         f"Known faults, not counted: {totals['known']}.\n"
     )
+    parts += _strangers()
     output.write_text("".join(parts))
+
+
+def _strangers() -> list[str]:
+    """The table of those who connect to `hearout serve` and hold their handshakes."""
+    lines = [
+        _STRANGERS.format(number=NUMBER),
+        "| strangers | what they do | served after | gone after |\n|---|---|---|---|\n",
+    ]
+    for kind in KINDS:
+        served, gone = trio.run(meet, kind, clock=MockClock(autojump_threshold=0))
+        lines.append(f"| {kind.name} | {kind.cause} | {served:.1f} s | {gone:.1f} s |\n")
+    return lines
 
 
 def _cells(row: Row, outcome: Outcome) -> tuple[str, ...]:

@@ -15,16 +15,12 @@ import trio
 import trio.testing
 import trustme
 
-from hearout.serving import Limits, WebSocketServer, address_of, bearer_token, serve_websockets
+from hearout.serving import Limits, WebSocketServer, address_of, serve_websockets
 from hearout.serving.admission import Admission, Visitor
 from hearout.sources.twilio import twilio_server
 from hearout.sources.websocket import websocket_server
+from tests.faults.strangers import KEY, KINDS, REQUEST, TOKEN, WELCOME, Stranger
 from tests.kit.callers import calling, dialling, refused
-
-TOKEN = [(b"Authorization", b"Bearer s3cret")]
-WELCOME = bearer_token("s3cret")
-KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-REQUEST = b"GET / HTTP/1.1\r\nHost: bot\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
 
 
 async def listen(call: Any) -> None:
@@ -135,31 +131,9 @@ def test_who_is_admitted_stays_and_counts(run_virtual: Callable[..., Any]) -> No
 # -- whole connections ---------------------------------------------------------------------------------------------
 
 
-async def say_nothing(stream: trio.abc.Stream) -> None:
-    await trio.lowlevel.checkpoint()
-
-
-async def say_half(stream: trio.abc.Stream) -> None:
-    await stream.send_all(REQUEST)
-
-
-async def drip(stream: trio.abc.Stream) -> None:
-    """The headers, byte by byte, without end."""
+async def act(kind: Stranger, stream: trio.abc.Stream) -> None:
     with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        for byte in REQUEST:
-            await stream.send_all(bytes([byte]))
-        while True:
-            await stream.send_all(b"X-A: b\r\n")
-            await trio.lowlevel.checkpoint()
-
-
-async def knock(stream: trio.abc.Stream) -> None:
-    """A whole request, without the token; the answer is not read."""
-    await stream.send_all(REQUEST + KEY + b"\r\n")
-
-
-async def talk_tls(stream: trio.abc.Stream) -> None:
-    await stream.send_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(20))
+        await kind.act(stream)
 
 
 @asynccontextmanager
@@ -176,9 +150,9 @@ SERVERS = {"serve": websocket_server, "twilio": twilio_server}
 
 
 @pytest.mark.parametrize("addresses", ["one address", "many addresses"])
-@pytest.mark.parametrize("act", [say_nothing, say_half, drip, knock, talk_tls])
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.name)
 @pytest.mark.parametrize("tls", [False, True], ids=["plain", "tls"])
-def test_strangers_keep_nobody_out(addresses: str, act: Any, tls: bool) -> None:
+def test_strangers_keep_nobody_out(addresses: str, kind: Stranger, tls: bool) -> None:
     """More of them than there are places, and than there is room for."""
     if addresses == "many addresses" and sys.platform != "linux":
         pytest.skip("the only system where all of 127.0.0.0/8 can be connected from")
@@ -203,7 +177,7 @@ def test_strangers_keep_nobody_out(addresses: str, act: Any, tls: bool) -> None:
                     stream = await stack.enter_async_context(
                         await trio.open_tcp_stream(host, port, local_address=source)
                     )
-                    nursery.start_soon(act, stream)
+                    nursery.start_soon(act, kind, stream)
                 for _ in range(4):
                     async with dialling(host, port, TOKEN, ours) as caller:
                         await caller.say(HEADER, END)
@@ -221,7 +195,7 @@ def test_with_the_limits_as_they_are(kind: str) -> None:
     async def main() -> None:
         with trio.fail_after(30):
             async with served(server) as (host, port), AsyncExitStack() as stack:
-                for _ in range(300):
+                for _ in range(600):
                     await stack.enter_async_context(await trio.open_tcp_stream(host, port))
                 async with dialling(host, port, TOKEN):
                     pass

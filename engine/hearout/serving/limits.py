@@ -29,8 +29,8 @@ class Limits:
     """
 
     connections: int = 100
-    strangers: int = 256
-    strangers_per_address: int = 128
+    strangers: int = 512
+    strangers_per_address: int = 256
     message: int = 2**16
     queue: int = 64
     handshake: float = 10.0
