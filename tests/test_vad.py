@@ -239,7 +239,7 @@ def test_the_edges_of_a_known_recording(order: tuple[Audio, Any]) -> None:
     assert found == [(0.5, 2.1), (2.9, 3.94), (6.02, 7.56), (9.54, 10.4)]
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(cuts=st.lists(st.integers(0, 4 * RATE), max_size=60).map(sorted))
 def test_edges_do_not_depend_on_how_the_audio_is_cut(order: tuple[Audio, Any], cuts: list[int]) -> None:
     data = pcm(order[0][: 4 * RATE])

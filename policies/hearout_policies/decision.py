@@ -65,7 +65,7 @@ def view_of(turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ende
     observed = 0.0 if words.newest_end is None else max(0.0, words.reach - words.newest_end)
     return TurnView(
         now=clock.now,
-        opened=turn.opened,
+        opened=turn.told.started.at,
         speaking=turn.speaking,
         vad=turn.voice is not None,
         speech_end=turn.ended_at(clock),
@@ -75,7 +75,7 @@ def view_of(turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ende
         text=words.text,
         words=len(words),
         pending=len(words.pending),
-        ending=turn.ending(policy.words),
+        ending=words.ending(policy.words),
         unfinalised=turn.unfinalised(request),
         quiet=clock.stalled or observed >= _QUIET,
         owed=turn.voice.owed(words.covered) if turn.voice else 0.0,

@@ -10,12 +10,14 @@ from collections import deque
 from dataclasses import dataclass
 
 from hearout_policies.clock import Clock
+from hearout_policies.evidence import WORD_SLACK
 from hearout_policies.signals import LinkRestored
 
 __all__ = ["Finalizes", "Request"]
 
 _MOST = 8  # requests remembered; the oldest unanswered ones are given up
 _SLACK = 0.35  # seconds by which an answer's span may fall short of the speech before its Finalize
+_PAUSE = 0.3  # without a VAD: so much audio between the newest word and a Finalize was a pause
 _EXACT = 0.1  # seconds by which it may go beyond the audio before its Finalize, when it means just that
 
 
@@ -40,6 +42,11 @@ class Request:
     answered: float | None = None
     short: bool = False
     still: bool = False
+
+    def flushes(self, speech: float, *, vad: bool) -> bool:
+        """It asks for all of the speech that has reached up to ``speech``, audio time."""
+        # Without a VAD, words right up to the moment of the Finalize mean that nobody was silent.
+        return speech <= self.audio + (WORD_SLACK if vad or self.still else -_PAUSE)
 
 
 class Finalizes:

@@ -6,6 +6,7 @@ The same signals always give the same outputs.
 Theory of operation. Each of the things that carry the machine has a file of its own:
 
 - `clock.Clock` knows what time it is: on the session clock, which the signals bring, and in audio time.
+- `agent.Agent` knows when the voicebot spoke.
 - `voice.Voice` is a stretch of speech that the local VAD hears, the current one or the latest.
 - `words.Words` are the words of one turn. They take the transcriber's results, whole.
 - `evidence.Evidence` is a provider's message that the turn is over.
@@ -26,9 +27,9 @@ judged when it is asked for.
 from __future__ import annotations
 
 import math
-from collections import deque
 from dataclasses import replace
 
+from hearout_policies.agent import Agent
 from hearout_policies.clock import Clock
 from hearout_policies.decision import Decision, completed, decide, view_of
 from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended, TurnCompleted, TurnStarted
@@ -79,7 +80,7 @@ class TurnMachine:
         self._completed: TurnCompleted | None = None  # the latest that was
         self._ledger = Ledger()
         self._finalizes = Finalizes()
-        self._agent: deque[AgentSpeech] = deque(maxlen=8)
+        self._agent = Agent()
         self._held = False
         self._forced: float | None = None  # force_end with no turn open: the answer to its Finalize may open one
         self._ended: float | None = None
@@ -129,8 +130,6 @@ class TurnMachine:
             case EndOfAudio():
                 self._ended = clock.now
                 self._speech_stopped(clock.audio)
-                if turn:
-                    turn.suspected = -math.inf
             case Transcript():
                 self._transcript(signal)
             case UtteranceEnd() if turn:
@@ -152,9 +151,9 @@ class TurnMachine:
                 if turn:
                     turn.words.keep(signal.audio)
             case AgentSpeech(kind=kind):
-                self._agent.append(signal)
-                if kind == "stopped" and turn and not turn.told.interrupts and turn.told.agent_ended is None:
-                    turn.told.agent_ended = clock.now
+                self._agent.hear(signal)
+                if kind == "stopped" and turn:
+                    turn.told.agent_stopped(clock.now)
             case AppCommand(kind="hold" | "release" as kind):
                 self._held = kind == "hold"
             case AppCommand(kind="force_end"):
@@ -248,14 +247,12 @@ class TurnMachine:
         now, last = self._clock.now, self._completed
         # Words tell of their turn a second late: whether the agent spoke over it counts when it began.
         began = min(self._clock.session(audio), now)
-        agent = next((news.kind == "started" for news in reversed(self._agent) if news.at <= began), False)
-        agent_ended = next((news.at for news in self._agent if news.kind == "stopped" and news.at > began), None)
-        answered = last and any(news.kind == "started" and last.at < news.at <= began for news in self._agent)
-        soon = last and not answered and began <= last.at + self.policy.continue_within
-        continues = last.turn if last and soon else None
+        agent = self._agent
+        soon = last and began <= last.at + self.policy.continue_within and not agent.began_within(last.at, began)
         self._turns += 1
-        started = TurnStarted(self._turns, self.channel, now, audio, agent, continues)
-        turn = self._turn = Turn(Told(started, agent_ended=agent_ended), Words(now))
+        continues = last.turn if last and soon else None
+        started = TurnStarted(self._turns, self.channel, now, audio, agent.spoke_at(began), continues)
+        turn = self._turn = Turn(Told(started, agent_ended=agent.stopped_after(began)), Words(now))
         voice = self._voice
         if voice and (voice.stop is None or audio < voice.stop):
             turn.voice = self._voice = Voice(voice.start, now, voice.stop)
@@ -271,8 +268,9 @@ class TurnMachine:
 
     def _is_backchannel(self, turn: Turn) -> bool:
         """It only says "I am listening", and the agent has more to say."""
-        over = turn.told.started.agent_speaking and self.policy.is_backchannel(turn.words.text)
-        return over and not turn.outlasts_agent(self._clock)
+        told, clock = turn.told, self._clock
+        over = told.started.agent_speaking and self.policy.is_backchannel(turn.words.text)
+        return over and not told.answers_agent(clock, turn.ended_at(clock))
 
     def _finalize(self, turn: Turn | None) -> None:
         still = self._clock.stalled or self._ended is not None
@@ -304,10 +302,8 @@ class TurnMachine:
 
     def _judge(self, turn: Turn) -> Decision:
         view = view_of(turn, self._clock, self._finalizes, self.policy, self._ended)
-        told, hold = turn.told, -math.inf
-        if told.agent_ended is None and not told.interrupts and self._is_backchannel(turn):
-            hold = turn.may_answer_until(self._clock)
-        suspected = turn.suspected
+        hold = turn.told.may_answer_until(self._clock) if self._is_backchannel(turn) else -math.inf
+        suspected = turn.suspected if self._ended is None else -math.inf
         return decide(view, self.policy, forced=turn.forced, held=self._held, hold=hold, suspected=suspected)
 
     def _interrupt(self, turn: Turn) -> float:
@@ -316,7 +312,7 @@ class TurnMachine:
         if told.interrupts or not told.started.agent_speaking or voice is None or voice.stop is not None:
             return math.inf
         # Counted from this stretch of speech: coughs do not add up.
-        due = max(turn.opened, voice.noticed) + lasted
+        due = max(told.started.at, voice.noticed) + lasted
         if due <= self._clock.now and self.policy.is_interruption(turn.words.text, lasted):
             told.interrupts = True
             self._update(turn)

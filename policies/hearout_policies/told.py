@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
+from hearout_policies.clock import Clock
 from hearout_policies.events import Output, TurnPredicted, TurnResumed, TurnStarted, TurnUpdated
 from hearout_policies.marks import spoken
 
 __all__ = ["Told"]
+
+# Who answers begins up to 0.2 s before the other has finished, in three of four overlaps (Levinson & Torreira 2015);
+# and a telephone's mark tells of the agent's end 0.35 s late (reported from the field).
+_ANSWERS = 0.2 + 0.35
 
 
 @dataclass(slots=True)
@@ -34,6 +40,24 @@ class Told:
         self.text = text
         turn, channel, agent_speaking = self.started.turn, self.started.channel, self.started.agent_speaking
         return TurnUpdated(turn, channel, at, text, self.interrupts, agent_speaking, backchannel, speech)
+
+    def agent_stopped(self, at: float) -> None:
+        """The agent ceased to speak; an agent that this turn has interrupted did not come to its end."""
+        if self.agent_ended is None and not self.interrupts:
+            self.agent_ended = at
+
+    def may_answer_until(self, clock: Clock) -> float:
+        """Session clock: an agent that comes to its end by then is answered; minus infinity: nothing is to come."""
+        over = self.agent_ended is not None or self.interrupts
+        return -math.inf if over else self._early(clock)
+
+    def answers_agent(self, clock: Clock, ended: float | None) -> bool:
+        """It was said over the agent's last words, or goes on behind them, up to ``ended`` (None: it still does)."""
+        agent = self.agent_ended
+        return agent is not None and (ended is None or agent < ended or agent <= self._early(clock))
+
+    def _early(self, clock: Clock) -> float:
+        return clock.session(self.started.audio_start) + _ANSWERS
 
     def predict(self, at: float, text: str) -> list[Output]:
         """Only a hold is left; told once."""

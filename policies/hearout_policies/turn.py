@@ -12,7 +12,6 @@ from hearout_policies.clock import Clock
 from hearout_policies.evidence import WORD_SLACK, Evidence
 from hearout_policies.finalizes import Request
 from hearout_policies.signals import Transcript, UtteranceEnd
-from hearout_policies.text import Ending, Language, classify
 from hearout_policies.told import Told
 from hearout_policies.voice import Voice
 from hearout_policies.words import Words, reach
@@ -25,10 +24,6 @@ _END_SLACK = 0.1
 _ENDPOINT_SLACK = 0.35
 _UNHEARD_WORDS = 0.2  # words may outlast the VAD's end of speech by this much before they count
 _WORD_DELAY = 1.5  # without a VAD: a word is shown at most this long after it was spoken, else the clocks disagree
-# Who answers begins up to 0.2 s before the other has finished, in three of four overlaps (Levinson & Torreira 2015);
-# and a telephone's mark tells of the agent's end 0.35 s late (reported from the field).
-_ANSWERS = 0.2 + 0.35
-_PAUSE = 0.3  # without a VAD: so much audio between the newest word and a Finalize was a pause
 
 
 @dataclass(slots=True)
@@ -46,7 +41,6 @@ class Turn:
         told_whole: the provider detects turns itself, and tells each as a whole: what it leaves out was not said.
         forced: session clock: the application wants the end.
         suspected: session clock: by then it shows whether a sound is speech.
-        classified: the text whose end was judged last, and what it is.
     """
 
     told: Told
@@ -59,12 +53,6 @@ class Turn:
     told_whole: bool = False
     forced: float | None = None
     suspected: float = -math.inf
-    classified: tuple[str, Ending] = ("", Ending.NOTHING)
-
-    @property
-    def opened(self) -> float:
-        """Session clock."""
-        return self.told.started.at
 
     def add(self, result: Transcript, heard: float) -> None:
         """Take in a result whose words all belong to this turn; ``heard``: audio heard by now."""
@@ -98,18 +86,6 @@ class Turn:
         """The local VAD hears speech."""
         return self.voice is not None and self.voice.stop is None
 
-    def outlasts_agent(self, clock: Clock) -> bool:
-        """It was said over the agent's last words, or goes on behind them: an answer to them."""
-        agent = self.told.agent_ended
-        if agent is None:
-            return False
-        ended = self.ended_at(clock)
-        return ended is None or agent < ended or agent <= self.may_answer_until(clock)
-
-    def may_answer_until(self, clock: Clock) -> float:
-        """Session clock: when the agent comes to its end by then, this is an answer to it."""
-        return clock.session(self.told.started.audio_start) + _ANSWERS
-
     def speech(self, audio: float) -> float:
         """Seconds of speech in this turn up to ``audio``, pauses left out."""
         start = self.told.started.audio_start
@@ -133,7 +109,7 @@ class Turn:
         """Session clock: when the user ceased to speak; None while the VAD hears speech."""
         end = self.speech_end
         if end is None:
-            return None if self.voice else self.opened
+            return None if self.voice else self.told.started.at
         at = clock.session(end)
         if self.voice is None:
             at = max(at, self.words.grown_at - _WORD_DELAY)
@@ -153,12 +129,6 @@ class Turn:
         if self.request and self.request.answered is not None:
             return True
         return self.voice is not None and self.words.reach >= self.voice.known - _ENDPOINT_SLACK
-
-    def ending(self, language: Language) -> Ending:
-        """How the text ends."""
-        if self.classified[0] != self.words.text:
-            self.classified = (self.words.text, classify(self.words.text, language))
-        return self.classified[1]
 
     @property
     def endpoint_at(self) -> float | None:
@@ -198,7 +168,5 @@ class Turn:
             return request
         newest = -math.inf if self.words.newest_end is None else self.words.newest_end
         if self.voice:
-            stop = math.inf if self.voice.stop is None else self.voice.stop
-            return request if max(newest, stop) <= request.audio + WORD_SLACK else None
-        # Words right up to the moment of the Finalize: nobody was silent.
-        return request if newest <= request.audio + (WORD_SLACK if request.still else -_PAUSE) else None
+            newest = max(newest, math.inf if self.voice.stop is None else self.voice.stop)
+        return request if request.flushes(newest, vad=self.voice is not None) else None

@@ -14,6 +14,7 @@ from dataclasses import replace
 
 from hearout_policies.marks import has_word, spoken
 from hearout_policies.signals import Transcript, Word
+from hearout_policies.text import Ending, Language, classify
 
 __all__ = ["Words", "is_same_audio", "join", "middle", "reach", "respread", "spread"]
 
@@ -79,7 +80,7 @@ class Words:
     """
 
     __slots__ = (
-        *("_count", "_said", "brought_at", "covered", "final_at", "finals", "grown_at", "kept"),
+        *("_classified", "_count", "_said", "brought_at", "covered", "final_at", "finals", "grown_at", "kept"),
         *("newest_end", "newest_from", "pending", "reach", "text"),
     )
 
@@ -89,6 +90,7 @@ class Words:
         self.kept: list[Word] = []
         self.text = self._said = ""
         self._count = 0
+        self._classified = ("", Ending.NOTHING)  # the text whose end was judged last, and what it is
         self.newest_end: float | None = None
         self.newest_from = self.covered = self.reach = -math.inf
         self.grown_at = self.brought_at = since
@@ -172,6 +174,12 @@ class Words:
         self.kept += [w for w in self.pending if middle(w) < before]
         self.pending = [w for w in self.pending if middle(w) >= before]
         self.text = join(self.all) if self else ""
+
+    def ending(self, language: Language) -> Ending:
+        """How the text ends."""
+        if self._classified[0] != self.text:
+            self._classified = (self.text, classify(self.text, language))
+        return self._classified[1]
 
     @property
     def all(self) -> list[Word]:

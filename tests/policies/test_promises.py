@@ -246,7 +246,7 @@ class Conversation(RuleBasedStateMachine):
 
 
 TestConversation = Conversation.TestCase
-TestConversation.settings = settings(stateful_step_count=40, deadline=None)
+TestConversation.settings = settings(stateful_step_count=40)
 
 
 def test_nothing_grows_with_the_session() -> None:

@@ -290,11 +290,11 @@ def test_no_finalize_covers_a_voice_that_was_noticed_after_it() -> None:
 def test_how_the_text_ends() -> None:
     turn = opened(interim(1.0, "how much", 0.5, 1.0))
     english = language("en")
-    assert turn.ending(english) is Ending.PLAIN
+    assert turn.words.ending(english) is Ending.PLAIN
     turn.add(interim(2.0, "how much is it?", 0.5, 2.0), heard=2.0)
-    assert turn.ending(english) is Ending.QUESTION
-    assert turn.ending(english) is Ending.QUESTION
-    assert opened().ending(english) is Ending.NOTHING
+    assert turn.words.ending(english) is Ending.QUESTION
+    assert turn.words.ending(english) is Ending.QUESTION
+    assert opened().words.ending(english) is Ending.NOTHING
 
 
 def test_the_last_sign_of_speech() -> None:

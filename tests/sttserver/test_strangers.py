@@ -153,6 +153,7 @@ def test_silent_strangers_keep_nobody_out(run_virtual: Callable[..., Any]) -> No
                 ours, theirs = trio.testing.memory_stream_pair()
                 nursery.start_soon(server.serve, theirs)
                 ends.append(ours)
+            await trio.testing.wait_all_tasks_blocked()  # so that they come first, and leave first
             # These have not said either who they are: the key may come with the first message.
             async with AsyncExitStack() as stack:
                 for _ in range(100):

@@ -18,7 +18,7 @@ from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
 from hearout.session import session as on_trio
 from hearout.session.controls import SessionControls
-from hearout.session.core import TraceWriter
+from hearout.session.recording import TraceWriter
 from hearout.session.session import SessionEvent, webrtc_gate
 from hearout.sources.base import AudioSource
 from hearout.sources.push import PushSource

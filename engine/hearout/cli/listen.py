@@ -32,7 +32,7 @@ from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.plot.picture import check_picture, plot
-from hearout.session.core import TraceWriter
+from hearout.session.recording import TraceWriter
 from hearout.session.session import open_session
 from hearout.sources import AudioSource, paced, stdin_source
 from hearout.sources.address import is_web_address, without_secrets

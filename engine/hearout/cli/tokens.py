@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from hearout.cli.output import say
-from hearout.session.core import TraceWriter
+from hearout.session.recording import TraceWriter
 from hearout.transcribers.base import Dialect, Heard
 from hearout.transcribers.clock import silence_of
 from hearout.transcribers.hearing import Hearing

@@ -18,8 +18,8 @@ from hearout.audio import AudioFormat, working_rate
 from hearout.errors import SessionError, UsageError
 from hearout.extras import needs_extra
 from hearout.link.settings import LinkSettings
-from hearout.session.core import TraceWriter
 from hearout.session.notices import AudioLost, LinkDown, SessionWarning
+from hearout.session.recording import TraceWriter
 from hearout.session.session import SessionEvent, webrtc_gate
 from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate

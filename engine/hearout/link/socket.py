@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 
 import trio
 
-__all__ = ["Connector", "SocketStream", "open_stream"]
+__all__ = ["Connector", "SocketStream", "open_stream", "tls_context"]
 
 Connector = Callable[[str, int, bool], Awaitable[trio.abc.Stream]]  # as `open_stream`
 
@@ -89,24 +89,29 @@ class SocketStream(trio.abc.Stream):
         return trio.BrokenResourceError(f"the connection is broken: {error}")
 
 
-_contexts: dict[tuple[str | None, ...], ssl.SSLContext] = {}  # by where OpenSSL is told to look for authorities
+_contexts: dict[tuple[str | None, ...], ssl.SSLContext] = {}  # by what the environment tells OpenSSL
 _making = threading.Lock()  # connections are made in any thread
 
 
-async def _context() -> ssl.SSLContext:
-    """The one for all connections of the process: reading the machine's authorities takes 25 to 50 ms, off the loop."""
-    trusted = tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR"))
-    known = _contexts.get(trusted)
-    return known if known is not None else await trio.to_thread.run_sync(_make_context, trusted)
+def _settings() -> tuple[str | None, ...]:
+    return tuple(os.environ.get(name) for name in ("SSL_CERT_FILE", "SSL_CERT_DIR", "SSLKEYLOGFILE"))
 
 
-def _make_context(trusted: tuple[str | None, ...]) -> ssl.SSLContext:
+def tls_context() -> ssl.SSLContext:
+    """The one for all connections of the process. Reading the machine's authorities takes 25 to 50 ms, once."""
     with _making:
-        if trusted not in _contexts:
+        settings = _settings()
+        if settings not in _contexts:
             context = ssl.create_default_context()
             context.options |= ssl.OP_NO_RENEGOTIATION  # else sending might have to wait for something to read
-            _contexts[trusted] = context
-        return _contexts[trusted]
+            _contexts[settings] = context
+        return _contexts[settings]
+
+
+async def _context() -> ssl.SSLContext:
+    """The same, made off the loop."""
+    known = _contexts.get(_settings())
+    return known if known is not None else await trio.to_thread.run_sync(tls_context)
 
 
 async def open_stream(host: str, port: int, tls: bool) -> trio.abc.Stream:

@@ -13,20 +13,17 @@ a live session, however fast the transcriber is.
 
 from __future__ import annotations
 
-import json
 import math
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import trio
 
 from hearout.channels import Channels
-from hearout.errors import HearoutError
 from hearout.lag import watch_lag
 from hearout.link.link import Link
-from hearout.link.refusal import masked
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector
 from hearout.nursery import open_background
@@ -34,6 +31,7 @@ from hearout.session.blame import blame
 from hearout.session.clock import MICRO, SessionClock
 from hearout.session.detection import VOICE, Detection
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
+from hearout.session.recording import GuardedRecorder, TraceWriter
 from hearout.sources.base import AudioSource, Pours, checked
 from hearout.transcribers.base import Dialect, WireMessage
 from hearout.vad import SpeechEdge, SpeechGate
@@ -50,19 +48,13 @@ from hearout_policies.signals import (
     Signal,
 )
 
-__all__ = ["SessionCore", "SessionEvent", "TraceWriter"]
+__all__ = ["SessionCore", "SessionEvent"]
 
 SessionEvent = Output | Notice
 
 _BLOCK = 0.02  # seconds; larger chunks of audio are cut, so that what is noticed in them has its own time
 _STEP = 0.1  # seconds of audio between two looks at the transcriber when not in real time
 _HOPS = 3  # task switches from the socket to the machine: trio-websocket's reader, the link's, and one to spare
-
-
-class TraceWriter(Protocol):
-    """Takes the records of a trace, as `hearout.traces.recorder.Recorder` does."""
-
-    def write(self, record: Mapping[str, Any]) -> None: ...
 
 
 class SessionCore:
@@ -95,7 +87,7 @@ class SessionCore:
         self._source = source
         self._transcriber = transcriber
         self._emit = emit
-        self._recorder = recorder
+        self._trace = GuardedRecorder(recorder, self.warn)
         self._realtime = realtime
         self._stall_after = stall_after
         self._clock = SessionClock(source.sample_rate, realtime=realtime, patience=stall_after)
@@ -104,7 +96,6 @@ class SessionCore:
         self._block_bytes = round(_BLOCK * source.sample_rate) * self._frame_bytes
         self._stalled = False
         self._ended = False
-        self._unrecorded = False  # the recorder has
         self._replay_speed = link.replay_speed
         self._connected = True
         self._down_since = 0.0
@@ -144,25 +135,14 @@ class SessionCore:
     def command(self, kind: Literal["force_end", "hold", "release", "clear"], channel: int | None) -> None:
         """The application takes a hand."""
         at = self.now()
-        self._record(t=at, app=kind, **({} if channel is None else {"channel": channel}))
+        self._trace.write(t=at, app=kind, **({} if channel is None else {"channel": channel}))
         self.dispatch(channel, AppCommand(at, kind))
 
     def agent(self, kind: Literal["started", "stopped"]) -> None:
         """The voicebot itself begins or ceases to speak."""
         at = self.now()
-        self._record(t=at, agent=kind)
+        self._trace.write(t=at, agent=kind)
         self.dispatch(None, AgentSpeech(at, kind))
-
-    def _record(self, **record: Any) -> None:
-        if self._recorder is None:
-            return
-        try:
-            self._recorder.write(record)
-        except Exception as error:
-            if not self._unrecorded:
-                self._unrecorded = True
-                broken = f"the recorder failed: {type(error).__name__}: {error}"
-                self.warn(f"{error if isinstance(error, HearoutError) else broken}; the session goes on without")
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -217,7 +197,7 @@ class SessionCore:
             self.link.flush()
             deque(self.voice.flush(), maxlen=0)  # the turn machine hears of the stall instead
             stalled = AudioStalled(self.now(), self.heard)
-            self._record(t=stalled.at, audio="stalled", heard=stalled.heard)
+            self._trace.write(t=stalled.at, audio="stalled", heard=stalled.heard)
             self.dispatch(None, stalled)
         while self._is_due():
             self._do_due()
@@ -329,7 +309,7 @@ class SessionCore:
 
     def _voice(self, channel: int, edge: SpeechEdge, at: float) -> None:
         audio, heard = round(edge.audio, 6), self.heard
-        self._record(t=at, vad=edge.kind, audio=audio, heard=heard, channel=channel)
+        self._trace.write(t=at, vad=edge.kind, audio=audio, heard=heard, channel=channel)
         self.dispatch(channel, VOICE[edge.kind](at, audio, heard))
 
     def _end_audio(self) -> None:
@@ -339,7 +319,7 @@ class SessionCore:
         for channel, edge in self.voice.flush():
             self._voice(channel, edge, at)
         self._ended = True
-        self._record(t=at, end=True)
+        self._trace.write(t=at, end=True)
         self.dispatch(None, EndOfAudio(at))
         self._rouse.set()
 
@@ -363,18 +343,10 @@ class SessionCore:
     # -- what the link tells -----------------------------------------------------------------------------------
 
     def sent(self, message: WireMessage) -> None:
-        if isinstance(message, str):
-            self._record(t=self.now(), sent=json.loads(message))
+        self._trace.sent(self.now(), message)
 
     def received(self, at: float, message: WireMessage) -> None:
-        if self._recorder is None:
-            return
-        try:
-            data = json.loads(masked(message, self._transcriber) if isinstance(message, str) else message)
-        except (ValueError, RecursionError):
-            return  # the link warns of it
-        if isinstance(data, dict):
-            self._record(t=at, stt=data)
+        self._trace.received(at, message, self._transcriber)
 
     def transcribed(self, channel: int, signal: Signal) -> None:
         self.dispatch(channel, signal)
@@ -386,14 +358,14 @@ class SessionCore:
 
     def _lose_link(self, at: float) -> None:
         self._connected = False
-        self._record(t=at, link="lost")
+        self._trace.write(t=at, link="lost")
         self.dispatch(None, LinkLost(at))
 
     def link_restored(self, audio: float) -> None:
         at = self.now()
         self._connected = True
         speed = self._replay_speed
-        self._record(t=at, link="restored", audio=audio, **({} if speed == REPLAY_SPEED else {"speed": speed}))
+        self._trace.write(t=at, link="restored", audio=audio, **({} if speed == REPLAY_SPEED else {"speed": speed}))
         self._emit(LinkUp(at, audio, round(at - self._down_since, 6)))
         self.dispatch(None, LinkRestored(at, audio, speed))
 

@@ -15,7 +15,8 @@ from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
 from hearout.session.controls import SessionControls
-from hearout.session.core import SessionCore, SessionEvent, TraceWriter
+from hearout.session.core import SessionCore, SessionEvent
+from hearout.session.recording import TraceWriter
 from hearout.sources.base import AudioSource
 from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate, WebRtcDetector
