@@ -1,6 +1,8 @@
-"""Reading JSON objects that people or programs wrote: each field is checked, and what is wrong is a ValueError.
+"""Reading JSON that people or programs wrote: what is wrong is a ValueError.
 
-The message is one short line that names the field, says what it must be, and shows what it is.
+Its message is one short line that names the field, says what it must be, and shows what it is. `Fields` is strict: for
+what is written for hearout. The functions `object_in`, `field_of`, `number_of` and `time_of` are for the messages of a
+provider, which may have more fields than are known, and null for those that say nothing.
 """
 
 from __future__ import annotations
@@ -12,9 +14,21 @@ from typing import Any, NoReturn
 
 from hearout.writing import printable
 
-__all__ = ["Fields", "finite", "object_of", "refuse", "shown"]
+__all__ = [
+    "Fields",
+    "field_of",
+    "finite",
+    "is_number",
+    "number_of",
+    "object_in",
+    "object_of",
+    "refuse",
+    "shown",
+    "time_of",
+]
 
 _LONGEST = 1e9  # seconds, 31 years: more is no time of a session
+_MOST = 1e12  # milliseconds, if that is the unit; no stream lasts longer, and a JSON integer may overflow a float
 _MOST_DIGITS = 300  # what has more need not fit into a float
 
 
@@ -25,7 +39,10 @@ def refuse(message: str) -> NoReturn:
 
 def shown(value: Any) -> str:
     """``value`` as JSON for an error message, 40 characters at most."""
-    return printable(json.dumps(value, ensure_ascii=False), 40)
+    try:
+        return printable(json.dumps(value, ensure_ascii=False), 40)
+    except RecursionError:
+        return "[[[..."
 
 
 def finite(value: Any) -> Any:
@@ -68,6 +85,52 @@ def object_of(text: str) -> dict[str, Any]:
     return value
 
 
+def is_number(value: object) -> bool:
+    """A number; to Python, and to nobody else, true and false are numbers too."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool)
+
+
+def object_in(message: str | bytes, sender: str) -> dict[str, Any]:
+    """The JSON object that a text message of ``sender`` holds."""
+    if isinstance(message, bytes):
+        refuse(f"a binary message; {sender} sends text only")
+    try:
+        data = json.loads(message)
+    except (ValueError, RecursionError) as error:
+        refuse(f"not JSON: {printable(str(error), 80)}")
+    if not isinstance(data, dict):
+        refuse(f"not a JSON object but {shown(data)}")
+    return data
+
+
+def field_of(data: Mapping[str, Any], key: str, kind: type, default: Any) -> Any:
+    """``data[key]``, which is of type ``kind``; ``default`` when it is absent or null."""
+    value = data.get(key)
+    if value is None:
+        return default
+    if not isinstance(value, kind):
+        refuse(f'"{key}" must be of type {kind.__name__}, not {shown(value)}')
+    return value
+
+
+def number_of(data: Mapping[str, Any], key: str) -> float | None:
+    """``data[key]``, a time or length in whatever unit: 0 or more, and finite; None when it is absent or null."""
+    value = data.get(key)
+    if value is None:
+        return None
+    if not is_number(value) or not 0 <= value < _MOST:
+        refuse(f'"{key}" must be a time, not {shown(value)}')
+    return float(value)
+
+
+def time_of(data: Mapping[str, Any], key: str) -> float:
+    """``data[key]``, a time or length as `number_of` takes it, in a field that must be there."""
+    value = number_of(data, key)
+    if value is None:
+        refuse(f'"{key}" is missing')
+    return value
+
+
 class Fields:
     """Takes the keys of one object, checks each, and in the end refuses those that were not taken.
 
@@ -88,7 +151,6 @@ class Fields:
                 refuse(f'"{key}" is missing; it must be {wanted}')
             return default
         value = self._data[key]
-        # bool is an int to Python, and is not a number to anybody else.
         if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
             refuse(f'"{key}" must be {wanted}, not {shown(value)}')
         return value
@@ -104,6 +166,14 @@ class Fields:
             refuse(f'"{key}" must be a number of seconds, {_LONGEST:g} at most, not {shown(value)}')
         return float(value)
 
+    def number(self, key: str, default: Any, least: float, most: float) -> Any:
+        """A float or int in a range."""
+        wanted = f"a number from {least:g} to {most:g}"
+        value = self._take(key, default, wanted, (int, float))
+        if value is not default and not least <= value <= most:
+            refuse(f'"{key}" must be {wanted}, not {shown(value)}')
+        return value
+
     def whole(self, key: str, default: Any = ..., least: int = 0) -> Any:
         """An int."""
         value = self._take(key, default, f"a whole number, {least} or more", (int,))
@@ -111,10 +181,10 @@ class Fields:
             refuse(f'"{key}" must be a whole number, {least} or more, not {shown(value)}')
         return value
 
-    def word(self, key: str, *allowed: str) -> Any:
+    def word(self, key: str, *allowed: str, default: Any = ...) -> Any:
         """One of some strings."""
         wanted = " or ".join(f'"{word}"' for word in allowed)
-        value = self._take(key, ..., wanted, (str,))
+        value = self._take(key, default, wanted, (str,))
         if value not in allowed:
             refuse(f'"{key}" must be {wanted}, not {shown(value)}')
         return value

@@ -6,6 +6,7 @@ import dataclasses
 import math
 
 from hearout.errors import SessionError
+from hearout.fields import is_number
 from hearout_policies.policy import Policy
 from hearout_policies.rules import Rule, Verdict
 from hearout_policies.rules.base import NEVER
@@ -67,6 +68,6 @@ def _nonsense(verdict: object) -> str | None:
             if not isinstance(value, bool):
                 return f": border must be true or false, not {value!r:.40}"
             continue
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+        if not is_number(value) or math.isnan(value):
             return f": {field.name} must be a time, not {value!r:.40}"
     return None

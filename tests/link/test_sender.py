@@ -13,7 +13,7 @@ from trio.testing import wait_all_tasks_blocked
 from trio_websocket import ConnectionClosed
 
 from hearout.link.link import Link
-from hearout.link.outbox import MarkKind
+from hearout.link.outbox import ChoreKind
 from hearout.link.progress import Progress
 from hearout.link.sender import Sender
 from hearout.link.settings import LinkSettings
@@ -69,7 +69,7 @@ class Desk:
         if self.buffer.end >= self.sender.wake_at:  # as `Link.feed` does
             self.sender.wake()
 
-    def mark(self, kind: MarkKind, channel: int | None = None, message: str = "") -> None:
+    def mark(self, kind: ChoreKind, channel: int | None = None, message: str = "") -> None:
         self.progress.outbox.mark(kind, channel, message)  # as `Link` does
         self.sender.wake()
 

@@ -185,7 +185,7 @@ def test_what_the_reference_shows_of_the_engine_is_public() -> None:
 
 
 #: `hearout.Session` and `hearout.aio.Session` are the same thing in two worlds. The others are about to be renamed.
-TWICE = {"Session", "Mark"}
+TWICE = {"Session"}
 
 
 def test_no_class_name_is_there_twice() -> None:

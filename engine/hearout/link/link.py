@@ -16,7 +16,7 @@ import random
 import trio
 
 from hearout.link.connection import Connection
-from hearout.link.outbox import MarkKind
+from hearout.link.outbox import ChoreKind
 from hearout.link.progress import Progress
 from hearout.link.refusal import LinkFailure
 from hearout.link.retry import Retry
@@ -105,7 +105,7 @@ class Link:
         self._mark("close")
         await self._finished.wait()
 
-    def _mark(self, kind: MarkKind, channel: int | None = None, message: str = "") -> None:
+    def _mark(self, kind: ChoreKind, channel: int | None = None, message: str = "") -> None:
         self._progress.outbox.mark(kind, channel, message)
         if self._connection is not None:
             self._connection.sender.wake()

@@ -12,17 +12,17 @@ from typing import Literal
 
 from hearout.link.buffer import ReplayBuffer
 
-__all__ = ["Mark", "MarkKind", "Outbox"]
+__all__ = ["Chore", "ChoreKind", "Outbox"]
 
-MarkKind = Literal["finalize", "settle", "flush", "close", "message"]
+ChoreKind = Literal["finalize", "settle", "flush", "close", "message"]
 
 
 @dataclass(frozen=True, slots=True)
-class Mark:
+class Chore:
     """Something to do after all audio before ``frame`` is sent."""
 
     frame: int
-    kind: MarkKind
+    kind: ChoreKind
     channel: int | None = None
     message: str = ""
 
@@ -39,16 +39,16 @@ class Outbox:
         self.cursor = 0
         self._buffer = buffer
         self._message = message
-        self._marks: deque[Mark] = deque()
+        self._marks: deque[Chore] = deque()
 
     def mark(
         self,
-        kind: MarkKind,
+        kind: ChoreKind,
         channel: int | None = None,
         message: str = "",
     ) -> None:
         """Put a mark behind all audio there is now."""
-        self._marks.append(Mark(self._buffer.end, kind, channel, message))
+        self._marks.append(Chore(self._buffer.end, kind, channel, message))
 
     def forget_marks(self) -> None:
         """The connection they were meant for is gone."""
@@ -75,7 +75,7 @@ class Outbox:
         stop = min(self.cursor + self._message, self._buffer.end)
         return min(stop, max(self._marks[0].frame, self.cursor)) if self._marks else stop
 
-    def take(self, partial: bool = False) -> bytes | Mark | None:
+    def take(self, partial: bool = False) -> bytes | Chore | None:
         """The next audio, the next mark, or None: wait for more.
 
         Args:

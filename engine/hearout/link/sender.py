@@ -12,7 +12,7 @@ import trio
 from trio_websocket import ConnectionClosed
 from wsproto.utilities import LocalProtocolError
 
-from hearout.link.outbox import Mark
+from hearout.link.outbox import Chore
 from hearout.link.pacing import Pacing
 from hearout.link.progress import Progress
 from hearout.link.watchdog import Watchdog
@@ -87,19 +87,19 @@ class Sender:
                 self._watchdog.sent(now, self._progress.sent)
                 await self._send(self._dialect.audio(pcm))
                 pacing.audio = pacing.sent
-            case Mark(kind="finalize", channel=channel):
+            case Chore(kind="finalize", channel=channel):
                 if (message := self._dialect.finalize(channel)) is not None:
                     await self._tell(message)
-            case Mark(kind="message", message=text):
+            case Chore(kind="message", message=text):
                 await self._tell(text)
-            case Mark(kind="settle"):
+            case Chore(kind="settle"):
                 await self._settle()
                 pacing.audio = trio.current_time()  # it was not the audio that waited
-            case Mark(kind="close"):
+            case Chore(kind="close"):
                 await self._hear_out()
                 await self._tell(self._dialect.closing())
                 self.close_sent = True
-            case Mark(kind="flush"):
+            case Chore(kind="flush"):
                 pass  # what was before it has not waited, as before any mark
             case None:
                 idle = now >= max(due, pacing.partial)  # it waits for any audio, not for a whole message

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hearout.audio import AudioFormat, Decoder
+from hearout.fields import field_of, object_in
 from hearout.serving import ProtocolError
 from hearout.sources.alignment import Alignment, Resequencer
 from hearout.writing import shown
@@ -216,24 +217,30 @@ def _parsed(message: str | bytes) -> dict[str, Any]:
     if isinstance(message, bytes):
         raise ProtocolError("a binary message: Twilio Media Streams are text", 1003)
     try:
-        data = json.loads(message)
-    except (ValueError, RecursionError):
-        raise ProtocolError(f"not JSON: {shown(message)}") from None
-    if not isinstance(data, dict) or not isinstance(data.get("event"), str):
-        raise ProtocolError(f"no event in {shown(message)}: is this Twilio?")
+        data = object_in(message, "Twilio")
+        if field_of(data, "event", str, None) is None:
+            raise ProtocolError(f"no event in {shown(message)}: is this Twilio?")
+    except ValueError as error:
+        raise ProtocolError(f"{error}: is this Twilio?") from None
     return data
 
 
 def _part(item: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    part = item.get(name)
-    if not isinstance(part, dict):
-        raise ProtocolError(f"a {name} message without its {name} object")
+    part: Mapping[str, Any] = _field(item, name, dict, name)
     return part
 
 
 def _text(part: Mapping[str, Any], name: str, event: str) -> str:
-    value = part.get(name)
-    if not isinstance(value, str):
+    text: str = _field(part, name, str, event)
+    return text
+
+
+def _field(part: Mapping[str, Any], name: str, kind: type, event: str) -> Any:
+    try:
+        value = field_of(part, name, kind, None)
+    except ValueError as error:
+        raise ProtocolError(f"a {event} message: {error}") from None
+    if value is None:
         raise ProtocolError(f"a {event} message without {name}")
     return value
 
@@ -242,7 +249,7 @@ def _number(value: Any) -> int | None:
     """Twilio sends its numbers as text. What is none is as good as missing."""
     if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) <= _MOST_DIGITS:
         return int(value)
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 10**_MOST_DIGITS else None
+    return value if type(value) is int and 0 <= value < 10**_MOST_DIGITS else None
 
 
 def _mulaw_table() -> bytes:

@@ -15,6 +15,7 @@ import trio
 
 from hearout.audio import AudioFormat, Decoder, Encoding, Resampler, working_rate
 from hearout.errors import HearoutError, UsageError
+from hearout.fields import Fields, object_in
 from hearout.nursery import sole_error
 from hearout.serving import Authorise, Limits, Peer, ProtocolError, WebSocketServer
 from hearout.sources.peer_source import PeerSource
@@ -25,7 +26,6 @@ __all__ = ["VERSION", "AudioStream", "Command", "Control", "SocketCall", "websoc
 VERSION = 1
 
 Command = Literal["agent_started", "agent_stopped", "force_end", "hold", "release", "clear"]
-_HEADER = {"version", "encoding", "sample_rate", "channels"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,34 +104,27 @@ class AudioStream:
 def _format(header: str | bytes) -> AudioFormat:
     if isinstance(header, bytes):
         raise ProtocolError('audio before the header: send {"encoding": ..., "sample_rate": ...} as text first', 1002)
-    data = _parsed(header)
-    if unknown := sorted(data.keys() - _HEADER - {"type"}):
-        raise ProtocolError(f"the header has {shown(unknown[0])}: it may have {', '.join(sorted(_HEADER))}")
-    if "sample_rate" not in data:
-        raise ProtocolError("the header has no sample_rate")
-    numbers = {"version": VERSION, "channels": 1} | data
-    for name in ("version", "sample_rate", "channels"):
-        if type(numbers[name]) is not int:
-            raise ProtocolError(f"{name} is {shown(numbers[name])}: it must be a whole number")
-    if numbers["version"] != VERSION:
-        raise ProtocolError(f"version {shown(numbers['version'])} of the protocol: there is {VERSION}", 1002)
-    encoding = data.get("encoding", "linear16")
-    if not isinstance(encoding, str):
-        raise ProtocolError(f"encoding is {shown(encoding)}: it must be one of {', '.join(get_args(Encoding))}", 1003)
+    fields = Fields({name: value for name, value in _parsed(header).items() if name != "type"})
     try:
-        return AudioFormat(cast(Encoding, encoding), numbers["sample_rate"], numbers["channels"])
+        version = fields.whole("version", VERSION)
+        encoding = fields.string("encoding", "linear16")
+        rate, channels = fields.whole("sample_rate"), fields.whole("channels", 1)
+        fields.done("the header")
+    except ValueError as error:
+        raise ProtocolError(str(error)) from None
+    if version != VERSION:
+        raise ProtocolError(f"version {shown(version)} of the protocol: there is {VERSION}", 1002)
+    try:
+        return AudioFormat(cast(Encoding, encoding), rate, channels)
     except UsageError as error:
         raise ProtocolError(printable(str(error), 300), 1003) from None
 
 
 def _parsed(message: str) -> dict[str, Any]:
     try:
-        data = json.loads(message)
-    except (ValueError, RecursionError):
-        raise ProtocolError(f"not JSON: {shown(message)}") from None
-    if not isinstance(data, dict):
-        raise ProtocolError(f"not a JSON object: {shown(message)}")
-    return data
+        return object_in(message, "a client")
+    except ValueError as error:
+        raise ProtocolError(str(error)) from None
 
 
 class SocketCall(PeerSource[Control]):

@@ -7,6 +7,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from hearout.fields import is_number
 from hearout.traces.records import Expected, Trace
 from hearout.traces.replayer import Replayed
 from hearout_policies import events
@@ -106,8 +107,8 @@ def _same(wanted: Any, given: Any, key: str = "") -> bool:
             and len(wanted) == len(given)
             and all(_same(a, b) for a, b in zip(wanted, given, strict=True))
         )
-    if isinstance(wanted, (int, float)) and not isinstance(wanted, bool):
-        return isinstance(given, (int, float)) and not isinstance(given, bool) and abs(wanted - given) <= 0.005
+    if is_number(wanted):
+        return is_number(given) and abs(wanted - given) <= 0.005
     if key == "text" and isinstance(wanted, str) and isinstance(given, str):
         return _plain_text(wanted) == _plain_text(given)
     return bool(wanted == given)

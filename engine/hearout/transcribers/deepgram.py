@@ -13,9 +13,9 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 from hearout.errors import UsageError
+from hearout.fields import field_of, object_in, time_of
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from hearout.transcribers.options import check_key, check_range, check_types, check_url
-from hearout.transcribers.reading import field_of, object_in, time_of
 from hearout.writing import printable, shown
 from hearout_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
 from hearout_policies.words import spread
@@ -199,7 +199,7 @@ class Deepgram:
         if where is None or isinstance(where, dict):
             return 0
         index = where[0] if isinstance(where, list) and where else where
-        if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < self.channels:
+        if type(index) is not int or not 0 <= index < self.channels:
             raise ValueError(f"channel {shown(where)} does not exist; there are {self.channels}")
         return index
 

@@ -11,6 +11,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from urllib.parse import urlsplit
 
 from hearout.errors import UsageError
+from hearout.fields import is_number
 from hearout.writing import shown
 
 __all__ = ["check_key", "check_range", "check_types", "check_url"]
@@ -58,10 +59,6 @@ def check_range(provider: str, name: str, value: float | None, least: float, mos
         raise UsageError(f"{provider}: {name} must be {least:g} to {most:g}, not {value:g}")
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-
 def _is_texts(value: object) -> bool:
     return (
         isinstance(value, Sequence)
@@ -72,8 +69,8 @@ def _is_texts(value: object) -> bool:
 
 _FITS: Mapping[Any, Callable[[object], bool]] = {
     bool: lambda value: isinstance(value, bool),
-    int: lambda value: _is_number(value) and isinstance(value, int),
-    float: _is_number,
+    int: lambda value: is_number(value) and isinstance(value, int),
+    float: is_number,
     str: lambda value: isinstance(value, str) and value != "",
     Sequence[str]: _is_texts,
     Mapping[str, Any]: lambda value: isinstance(value, Mapping) and all(isinstance(key, str) for key in value),

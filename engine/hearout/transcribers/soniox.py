@@ -14,9 +14,9 @@ from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, Literal
 
 from hearout.errors import UsageError
+from hearout.fields import field_of, object_in
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from hearout.transcribers.options import check_key, check_range, check_types, check_url
-from hearout.transcribers.reading import field_of, object_in
 from hearout.transcribers.soniox_tokens import TokenReader
 from hearout.writing import shown
 

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from hearout.transcribers.reading import field_of, number_of
+from hearout.fields import field_of, number_of
 from hearout.writing import printable, shown
 from hearout_policies.signals import ProviderTurn, Transcript, Word
 from hearout_policies.words import spread

@@ -8,6 +8,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 from hearout.audio import AudioFormat, Encoding
+from hearout.fields import Fields
 from hearout.sttserver.steps import Refused
 
 __all__ = ["FluxOptions", "FluxThresholds", "changed", "parse_flux_options"]
@@ -84,16 +85,15 @@ def changed(thresholds: FluxThresholds, given: Any) -> FluxThresholds:
     """
     if not isinstance(given, dict):
         raise _bad("thresholds must be an object")
+    # Pipecat sends null when its user takes a threshold back, for which the schema has no word.
+    fields = Fields({name: value for name, value in given.items() if value is not None})
     values = asdict(thresholds)
-    for name, value in given.items():
-        if name not in _RANGES:
-            raise _bad(f"{name} is no threshold, those are {', '.join(_RANGES)}")
-        if value is None:  # sent by Pipecat when its user takes a threshold back, for which the schema has no word
-            continue
-        low, high = _RANGES[name]
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-            raise _bad(f"{name} must be a number from {low:g} to {high:g}")
-        values[name] = value
+    try:
+        for name, (low, high) in _RANGES.items():
+            values[name] = fields.number(name, values[name], low, high)
+        fields.done("thresholds")
+    except ValueError as error:
+        raise _bad(str(error)) from None
     if (eager := values["eager_eot_threshold"]) is not None and eager > values["eot_threshold"]:
         raise _bad("eager_eot_threshold must not be higher than eot_threshold")
     return FluxThresholds(**values)

@@ -33,7 +33,7 @@ def confidence(silence: float) -> float:
     return round(min(0.99, 1 - math.exp(-silence / _SURENESS)), 4)
 
 
-class _Connection(ABC):
+class FluxConnection(ABC):
     """Commands, errors and the end, whoever hears the audio.
 
     Args:
@@ -161,8 +161,8 @@ class Look(Ask):
     forced: bool = False
 
 
-class FluxStream(_Connection):
-    """One connection that a recogniser hears. The arguments are those of `_Connection`.
+class FluxStream(FluxConnection):
+    """One connection that a recogniser hears. The arguments are those of `FluxConnection`.
 
     A turn is an utterance of the recogniser.
     """
@@ -275,7 +275,7 @@ class FluxStream(_Connection):
         }
 
 
-class FluxScript(_Connection):
+class FluxScript(FluxConnection):
     """One connection that a script answers; the answers to Finalize are those to ForceEndTurn."""
 
     channels = 0

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from hearout.audio import AudioFormat, Encoding
+from hearout.fields import Fields, object_in
 from hearout.writing import printable
 
 __all__ = ["SLUGS", "SonioxError", "SonioxOptions", "parse_start"]
@@ -62,56 +61,34 @@ def parse_start(text: str) -> SonioxOptions:
         SonioxError: 400, naming the field.
     """
     try:
-        start = json.loads(text)
-    except (ValueError, RecursionError):
-        start = None
-    if not isinstance(start, dict):
-        raise _bad("Start request is malformed.")
+        start = object_in(text, "a client")
+    except ValueError:
+        raise _bad("Start request is malformed.") from None
     # Pipecat's service, which works with Soniox, sends null for whatever its user did not set.
-    start = {name: value for name, value in start.items() if value is not None}
-    if not isinstance(start.get("model"), str):
-        raise _bad("model is missing.")
-    if not start["model"].startswith("stt-rt"):
-        raise SonioxError(400, "model_not_available", "Invalid model specified.")
-    encoding = _FORMATS.get(str(start.get("audio_format")))
-    if encoding is None:
-        raise _bad(f"audio_format {start.get('audio_format')!r}: this server takes {', '.join(_FORMATS)}.")
-    rate = _number(start, "sample_rate", None, 8_000, 48_000)
-    channels = _number(start, "num_channels", None, 1, 8)
-    key = start.get("api_key")
-    if key is not None and not isinstance(key, str):
-        raise _bad("api_key must be a string.")
-    return SonioxOptions(
-        AudioFormat(encoding, int(rate), int(channels)),
-        key,
-        _endpoint_after(start),
-        tells_language=_boolean(start, "enable_language_identification"),
-    )
+    fields = Fields({name: value for name, value in start.items() if value is not None})
+    try:
+        if not fields.string("model").startswith("stt-rt"):
+            raise SonioxError(400, "model_not_available", "Invalid model specified.")
+        encoding = _FORMATS[fields.word("audio_format", *_FORMATS)]
+        rate = fields.number("sample_rate", ..., 8_000, 48_000)
+        channels = fields.number("num_channels", ..., 1, 8)
+        return SonioxOptions(
+            AudioFormat(encoding, int(rate), int(channels)),
+            fields.string("api_key", None),
+            _endpoint_after(fields),
+            tells_language=fields.boolean("enable_language_identification", False),
+        )
+    except ValueError as error:
+        raise _bad(str(error)) from None
 
 
-def _endpoint_after(start: dict[str, Any]) -> float | None:
-    most = _number(start, "max_endpoint_delay_ms", 2000, 500, 3000) / 1000
-    sensitivity = _number(start, "endpoint_sensitivity", 0, -1, 1)
-    level = _number(start, "endpoint_latency_adjustment_level", 0, 0, 3)
-    enabled = _boolean(start, "enable_endpoint_detection")
+def _endpoint_after(fields: Fields) -> float | None:
+    most = fields.number("max_endpoint_delay_ms", 2000, 500, 3000) / 1000
+    sensitivity = fields.number("endpoint_sensitivity", 0, -1, 1)
+    level = fields.number("endpoint_latency_adjustment_level", 0, 0, 3)
+    enabled = fields.boolean("enable_endpoint_detection", False)
     # Soniox weighs words and voice; here silence alone must do, and the knobs turn in their direction.
     return min(most, 0.8 - 0.1 * level - 0.2 * sensitivity) if enabled else None
-
-
-def _boolean(start: dict[str, Any], name: str) -> bool:
-    value = start.get(name, False)
-    if not isinstance(value, bool):
-        raise _bad(f"{name} must be true or false.")
-    return value
-
-
-def _number(start: dict[str, Any], name: str, default: float | None, low: float, high: float) -> float:
-    value = start.get(name, default)
-    if value is None:
-        raise _bad(f"{name} is missing: raw audio needs it.")
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not low <= value <= high:
-        raise _bad(f"{name} must be a number from {low:g} to {high:g}.")
-    return value
 
 
 def _bad(detail: str) -> SonioxError:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hearout.fields import object_in
 from hearout.sttserver.recogniser.listener import Listener
 from hearout.sttserver.recogniser.pcm import PcmReader
 from hearout.sttserver.script import Play, Script
@@ -27,7 +28,7 @@ _PAUSE, _TOO_LONG = 1.0, 20.0
 _ROUNDING = 1e-6
 
 
-class _Connection(ABC):
+class SonioxConnection(ABC):
     """Start message, control messages, errors and the end, whoever hears the audio.
 
     Args:
@@ -106,11 +107,9 @@ class _Connection(ABC):
 
     def _control(self, text: str) -> list[Step]:
         try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
-            message = None
-        if not isinstance(message, dict):
-            raise SonioxError(400, "invalid_request", "Control request is malformed.")
+            message = object_in(text, "a client")
+        except ValueError:
+            raise SonioxError(400, "invalid_request", "Control request is malformed.") from None
         match message.get("type"):
             case "keepalive":
                 return []
@@ -161,8 +160,8 @@ class Frame(Ask):
     finished: bool = False
 
 
-class SonioxStream(_Connection):
-    """One connection that a recogniser hears. The arguments are those of `_Connection`; channels are mixed."""
+class SonioxStream(SonioxConnection):
+    """One connection that a recogniser hears. The arguments are those of `SonioxConnection`; channels are mixed."""
 
     channels = 1
 
@@ -247,8 +246,8 @@ class SonioxStream(_Connection):
         } | self._language
 
 
-class SonioxScript(_Connection):
-    """One connection that a script answers. The other arguments are those of `_Connection`."""
+class SonioxScript(SonioxConnection):
+    """One connection that a script answers. The other arguments are those of `SonioxConnection`."""
 
     channels = 0
 
