@@ -22,7 +22,8 @@ from wsproto.utilities import LocalProtocolError, RemoteProtocolError
 from hearout.audio import deinterleave
 from hearout.doctor.checks import SPEECH_CHECKS, Arrival, Conversation, Finding, differs, ok, punctuation, skipped
 from hearout.errors import UsageError
-from hearout.link.refusal import LinkFailure, redact
+from hearout.link.refusal import LinkFailure
+from hearout.link.secrets import masked_message, redact
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
 from hearout.link.websocket import WebSocket, open_websocket
@@ -263,6 +264,7 @@ class _Patient:
 
     def _understand(self, message: WireMessage) -> Arrival:
         at, dialect, trouble = self._now(), self._dialect, ""
+        message = masked_message(message, dialect)
         known = dialect.ignored
         try:
             news = dialect.decode(message, at, 0.0)

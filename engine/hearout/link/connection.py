@@ -14,7 +14,8 @@ from trio_websocket import ConnectionClosed
 from wsproto.utilities import LocalProtocolError
 
 from hearout.link.progress import Progress
-from hearout.link.refusal import LinkFailure, redact
+from hearout.link.refusal import LinkFailure
+from hearout.link.secrets import masked_message, redact
 from hearout.link.sender import Sender
 from hearout.link.watchdog import Watchdog
 from hearout.link.websocket import WebSocket
@@ -121,6 +122,7 @@ class Connection:
 
     def _take(self, message: WireMessage) -> None:
         self._last_received = trio.current_time()
+        message = masked_message(message, self._progress.dialect)
         at, hearing = self._owner.now(), self._progress.hearing
         self._owner.received(at, message)
         unread = hearing.unread

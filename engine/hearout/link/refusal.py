@@ -14,13 +14,10 @@ from wsproto.events import RejectConnection, RejectData, Request
 from wsproto.utilities import RemoteProtocolError
 
 from hearout.backoff import may_pass
+from hearout.link.secrets import masked, redact
 from hearout.transcribers.base import Dialect
-from hearout.writing import printable
 
-__all__ = ["LinkFailure", "masked", "redact", "refusal_in"]
-
-_SECRET = 12  # characters; a shorter key is none, but may well be a word that was said
-_TELLING = 8  # characters at the beginning or end of a key; fewer tell nothing of it
+__all__ = ["LinkFailure", "refusal_in"]
 
 # What to do about a refusal; a dialect may know better. From 500 on, another attempt may help without.
 _REMEDIES = {
@@ -60,27 +57,6 @@ class LinkFailure(Exception):
         self.retry_after = retry_after
         self.remedy = remedy
         self.planned = planned
-
-
-def redact(text: str, dialect: Dialect) -> str:
-    """``text`` in one line of at most 300 characters, without the key, should a server repeat that."""
-    text = masked(text, dialect)
-    for secret in _secrets(dialect):  # what others have cut, within the key as well
-        for length in range(len(secret) - 1, _TELLING - 1, -1):
-            text = text.replace(secret[:length], "***").replace(secret[-length:], "***")
-    return printable(text, 300).strip()
-
-
-def masked(text: str, dialect: Dialect) -> str:
-    """``text`` without the key, should a server repeat that."""
-    for secret in _secrets(dialect):
-        text = text.replace(secret, "***")
-    return text
-
-
-def _secrets(dialect: Dialect) -> list[str]:
-    words = [value.split()[-1] for _, value in dialect.headers()]
-    return [word for word in words if len(word) >= _SECRET]
 
 
 def refusal_in(answer: bytes | bytearray, dialect: Dialect, host: str) -> LinkFailure | None:

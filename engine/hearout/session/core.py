@@ -346,7 +346,7 @@ class SessionCore:
         self._trace.sent(self.now(), message)
 
     def received(self, at: float, message: WireMessage) -> None:
-        self._trace.received(at, message, self._transcriber)
+        self._trace.received(at, message)
 
     def transcribed(self, channel: int, signal: Signal) -> None:
         self.dispatch(channel, signal)

@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 from hearout.errors import HearoutError
-from hearout.link.refusal import masked
-from hearout.transcribers.base import Dialect, WireMessage
+from hearout.transcribers.base import WireMessage
 
 __all__ = ["GuardedRecorder", "TraceWriter"]
 
@@ -49,12 +48,12 @@ class GuardedRecorder:
         if self._writer is not None and isinstance(message, str):
             self.write(t=at, sent=json.loads(message))
 
-    def received(self, at: float, message: WireMessage, dialect: Dialect) -> None:
-        """What the transcriber sent, without the key, should it repeat that; what is no JSON object is left out."""
+    def received(self, at: float, message: WireMessage) -> None:
+        """What the transcriber sent; what is no JSON object is left out."""
         if self._writer is None:
             return
         try:
-            data = json.loads(masked(message, dialect) if isinstance(message, str) else message)
+            data = json.loads(message)
         except (ValueError, RecursionError):
             return  # the link warns of it
         if isinstance(data, dict):

@@ -14,16 +14,14 @@ import trio
 from hearout.errors import UsageError
 from hearout.serving import address_of, is_loopback
 from hearout.serving.listening import listen
+from hearout.sttserver.local import TOKEN_VARIABLE
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS
 from hearout.sttserver.recogniser.pool import RecogniserFailed, RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.traces.reader import read_trace
 
-__all__ = ["TOKEN_VARIABLE", "add_arguments", "run"]
-
-#: The environment variable for what ``--token`` says.
-TOKEN_VARIABLE = "HEAROUT_STT_TOKEN"
+__all__ = ["add_arguments", "run"]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -14,9 +14,11 @@ from typing import BinaryIO
 import trio
 
 from hearout.errors import SessionError, UsageError
-from hearout.sttserver.command import TOKEN_VARIABLE
 
-__all__ = ["local_server"]
+__all__ = ["TOKEN_VARIABLE", "local_server"]
+
+#: The environment variable for what ``stt-server --token`` says.
+TOKEN_VARIABLE = "HEAROUT_STT_TOKEN"
 
 _STOP_TIMEOUT = 2.0  # seconds
 _READY = "listening on "

@@ -8,16 +8,8 @@ The sessions differ in ``stt`` and the options that go with it only. Calls, tran
 
 from __future__ import annotations
 
-import argparse
 import asyncio
-import importlib.metadata
-import json
 import logging
-import os
-import subprocess
-import sys
-from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -26,12 +18,10 @@ from livekit.agents import Agent, AgentSession, StopResponse
 from livekit.agents.voice import io
 from livekit.plugins import deepgram
 
-from benchmarks.peers.feed import RATE, WARM_UP, Call, Feed, load_calls, report
-from benchmarks.peers.scenarios import SCENARIOS, build
-from benchmarks.peers.scores import Outcome, read_run, score, table
+from benchmarks.peers.feed import RATE, Call, Feed, report
 from hearout import Deepgram, TurnAmended, TurnCompleted
 from hearout.integrations.livekit import HearoutSTT, session_options
-from tests.kit.paths import ROOT
+from tests.integration.comparison import compare
 
 SYSTEMS = {
     "default": "LiveKit's default turns",
@@ -39,7 +29,6 @@ SYSTEMS = {
     "hearout": "with hearout",
 }
 USUAL = ("clean", "late-0.6", "withheld", "never", "drop", "mute")
-AT_ONCE = 3  # calls
 
 
 class Line(io.AudioInput):
@@ -100,78 +89,6 @@ async def listen(call: Call, system: str) -> None:
         await session.aclose()
 
 
-async def listen_to_all(plan: Path, system: str) -> None:
-    first, *calls = load_calls(plan)
-    assert first.name == WARM_UP
-    await listen(first, system)
-    limit = asyncio.Semaphore(AT_ONCE)
-
-    async def one(call: Call) -> None:
-        async with limit:
-            await listen(call, system)
-
-    await asyncio.gather(*(one(call) for call in calls))
-    report("", "done")
-    sys.stdout.flush()
-    os._exit(0)  # LiveKit's threads of native code do not always end
-
-
-def run(system: str, scripts: list[Any], output: Path) -> Mapping[str, Outcome]:
-    command: list[str | Path] = [
-        sys.executable,
-        "-m",
-        "benchmarks.peers.server",
-        output / "scripts.json",
-        output / f"{system}.server",
-    ]
-    with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
-        assert server.stdout is not None
-        ports = json.loads(server.stdout.readline())
-        plan = [
-            {"name": s.name, "port": ports[s.name], "pcm": str(output / s.pcm), "pauses": s.pauses} for s in scripts
-        ]
-        (output / "plan.json").write_text(json.dumps(plan))
-        ours: list[str | Path] = [
-            sys.executable,
-            "-m",
-            "tests.integration.livekit.compare",
-            "--listen",
-            output / "plan.json",
-            "--system",
-            system,
-        ]
-        with (output / f"{system}.jsonl").open("w") as lines, (output / f"{system}.err").open("w") as errors:
-            subprocess.run(ours, stdout=lines, stderr=errors, check=True)
-        server.communicate()  # closes the pipe: it ends
-    events, _ = read_run(output / f"{system}.jsonl")
-    outcomes: dict[str, Outcome] = {}
-    for script in scripts:
-        if script.name != WARM_UP:
-            outcomes.setdefault(script.scenario, Outcome()).add(score(script, events[script.name]))
-    return outcomes
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description="LiveKit's own turns and hearout's, on the same calls.")
-    names = [scenario.name for scenario in SCENARIOS]
-    parser.add_argument("--scenarios", nargs="+", choices=names, default=USUAL, metavar="NAME", help=", ".join(names))
-    parser.add_argument("--output", type=Path, default=Path("livekit-run"), help="default: %(default)s")
-    parser.add_argument("--listen", type=Path, help=argparse.SUPPRESS)
-    parser.add_argument("--system", choices=SYSTEMS, help=argparse.SUPPRESS)
-    options = parser.parse_args()
-    if options.listen:
-        logging.basicConfig(level=logging.WARNING)
-        asyncio.run(listen_to_all(options.listen, options.system))
-        return
-    output = options.output.resolve()
-    output.mkdir(parents=True, exist_ok=True)
-    chosen = [scenario for scenario in SCENARIOS if scenario.name in options.scenarios]
-    scripts = build(output, chosen, rounds=1, seed=1)
-    print(f"load average {os.getloadavg()[0]:.1f}", file=sys.stderr)
-    rows = {title: run(system, scripts, output) for system, title in SYSTEMS.items()}
-    print(table(rows, {scenario.name: scenario.title for scenario in chosen}))
-    print(f"livekit-agents {importlib.metadata.version('livekit-agents')}, load average {os.getloadavg()[0]:.1f}")
-
-
 if __name__ == "__main__":
-    main()
+    logging.basicConfig(level=logging.WARNING)
+    compare("livekit", listen, SYSTEMS, USUAL)

@@ -1,0 +1,88 @@
+"""A key is in nothing that comes of what a server says, wherever it was cut, and however it was escaped."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from hearout import Deepgram, Dialect, Flux, Soniox
+from hearout.link.secrets import masked, masked_message, redact
+
+KEYS = [
+    "7c3f9b1e5d2a8046fe19c0b7a35d48e2f6019bd3",
+    "sk-Ab+/9=Zt0qLm/Nv+8Rk2Wd5",
+    'quoted"back\\slash-uvwxZTypXm',
+    "exactly12chr",
+]
+DIALECTS = [Deepgram, Flux, Soniox]
+
+
+@pytest.fixture(params=DIALECTS, ids=lambda kind: kind.__name__)
+def dialect(request: pytest.FixtureRequest, key: str) -> Dialect:
+    made: Dialect = request.param(key)
+    return made
+
+
+@pytest.fixture(params=KEYS, ids=["hex", "base64", "odd", "short"])
+def key(request: pytest.FixtureRequest) -> str:
+    value: str = request.param
+    return value
+
+
+def told(text: str, key: str) -> str | None:
+    """Eight characters of the key that stand in ``text``."""
+    return next((key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in text), None)
+
+
+def escaped(text: str) -> Iterator[str]:
+    """In JSON, without its quotes: as usual, each character escaped, and one of them."""
+    yield json.dumps(text, ensure_ascii=False)[1:-1]
+    yield "".join(f"\\u{ord(char):04x}" for char in text)
+    yield text.replace("\\", "\\\\").replace('"', '\\"').replace("/", "\\/")
+    for at in range(len(text)):
+        head, tail = json.dumps(text[:at])[1:-1], json.dumps(text[at + 1 :])[1:-1]
+        yield f"{head}\\u{ord(text[at]):04X}{tail}"
+
+
+def test_at_every_cut(dialect: Dialect, key: str) -> None:
+    text = f"the key {key} is not valid, {key}"
+    for at in range(len(text) + 1):
+        for piece in (text[:at], text[at:]):
+            assert told(redact(piece, dialect), key) is None
+            assert told(masked(piece, dialect), key) is None
+    assert redact(text, dialect) == "the key *** is not valid, ***"
+
+
+def test_escaped_at_every_cut(dialect: Dialect, key: str) -> None:
+    for spelled in escaped(key):
+        text = '{"error": "bad key ' + spelled + '"}'
+        for at in range(len(text) + 1):
+            for piece in (text[:at], text[at:]):
+                shown = redact(piece, dialect)
+                assert told(shown, key) is None
+                assert told(re.sub(r"\\u([0-9a-fA-F]{4})", lambda code: chr(int(code[1], 16)), shown), key) is None
+                assert told(shown.replace("\\", ""), key) is None
+
+
+def test_in_every_string_of_a_message(dialect: Dialect, key: str) -> None:
+    for spelled in escaped(key):
+        for begin, end in [(0, None), (0, 20), (1, None), (len(key) - 10, None), (0, -1)]:
+            part = next(iter(escaped(key[begin:end]))) if (begin, end) != (0, None) else spelled
+            message = '{"type": "Error", "%s": ["%s", {"a": "(%s)"}], "n": 1.5}' % (part, part, part)  # noqa: UP031
+            clean = masked_message(message, dialect)
+            assert isinstance(clean, str)
+            if begin in (0, len(key) - 10):
+                assert told(json.dumps(json.loads(clean), ensure_ascii=False), key) is None
+                assert json.loads(clean)["n"] == 1.5
+
+
+def test_what_has_no_key_stays_as_it_is(dialect: Dialect) -> None:
+    for message in ('{"text": "gr\\u00fc\\u00df dich"}', '{"a": 1}', "no JSON \\u0041", b"\0\1", "[" * 20_000 + "\\"):
+        assert masked_message(message, dialect) is message
+
+
+def test_a_short_key_is_a_word() -> None:
+    assert redact("local is what was said", Deepgram("local")) == "local is what was said"
