@@ -25,6 +25,7 @@ from tests.faults.kit import (
     talk_for,
 )
 from tests.faults.messages import MESSAGES
+from tests.faults.parts import broken_recorder, broken_rule, broken_voice, full_disk, odd_rule
 from tests.faults.providers import FLUX, SONIOX
 from tests.faults.runs import DIALECTS, END, OTHER, TALK, Row
 from tests.faults.server import Trouble, frame, say
@@ -428,6 +429,38 @@ SOURCE = [
         "it raises OSError in mid-turn",
         source=sound(error=(END - 2.0, OSError("the microphone was unplugged"))),
         error="the microphone was unplugged",
+    ),
+    Row(
+        "the disk is full",
+        "the trace cannot be written on",
+        parts=full_disk,
+        notices="warning",
+        says="No space left on device; the session goes on without",
+    ),
+    Row(
+        "the recorder breaks",
+        "it raises ZeroDivisionError for each record",
+        parts=broken_recorder,
+        notices="warning",
+        says="the recorder failed: ZeroDivisionError: division by zero; the session goes on without",
+    ),
+    Row(
+        "a rule breaks",
+        "a rule of the application raises in mid-turn",
+        parts=broken_rule,
+        error="division by zero",
+    ),
+    Row(
+        "a rule answers nonsense",
+        "it returns a text",
+        parts=odd_rule,
+        error="the rule 'mine'",
+    ),
+    Row(
+        "the voice detection breaks",
+        "it raises in mid-turn",
+        parts=broken_voice,
+        error="the detector is broken",
     ),
     Row("audio in bursts", "the line hangs for 0.1 to 0.4 s, twice a second", source=bursts, seed=5),
     Row("odd chunks", "1 to 4000 samples each", source=odd_chunks, seed=6),

@@ -7,12 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.faults.kit import BROKE, GOOD
-from tests.faults.runs import DIALECTS, Row
+from tests.faults.runs import DIALECTS, KEY, Row
 from tests.faults.server import Trouble, frame
 
 __all__ = ["MESSAGES"]
 
 DEEP = "[" * 100_000
+KEY_FIELD = {"deepgram": "start", "soniox": "tokens", "flux": "audio_window_end"}
 DEEPGRAM_RESULT = {"type": "Results", "channel_index": [0, 1], "start": 2.0, "duration": 1.0, "is_final": True}
 DEEPGRAM_RESULT["channel"] = {"alternatives": []}
 SONIOX_RESULT = {"tokens": [], "final_audio_proc_ms": 0, "total_audio_proc_ms": 500}
@@ -71,6 +72,13 @@ FAILURES = {
 FAILED = "the transcriber reports: "
 
 
+def spellings() -> list[str]:
+    """The key in a text that is cut, behind something, and with a character that JSON escapes."""
+    behind = [f"{'x' * more}{KEY}" for more in range(41)]
+    cut = [text for at in range(len(KEY)) for text in (KEY[:at], KEY[at:])]
+    return [*behind, *cut, *(f"{KEY[:at]}\\u{ord(KEY[at]):04x}{KEY[at + 1 :]}" for at in range(len(KEY)))]
+
+
 def nonsense(dialect: str) -> Iterator[Row]:
     result = RESULTS[dialect]
     wrong = [json.dumps(result | change) for change in WRONG[dialect]] + ["[]", "null", "0", '"Results"']
@@ -99,6 +107,13 @@ def nonsense(dialect: str) -> Iterator[Row]:
         ),
         ("a frame of no known kind", "opcode 3", [frame(3, b"hello")], BROKE, ""),
         ("a close frame that is none", "one byte of a status", [frame(8, b"\x03")], BROKE, ""),
+        (
+            "the key in a message",
+            "where a time should be, behind 0 to 40 characters, in part and escaped",
+            [json.dumps(result | {KEY_FIELD[dialect]: spelled}).replace("\\\\", "\\") for spelled in spellings()],
+            "warning",
+            "***",
+        ),
         ("a flood", "5,000 messages of an unknown type at once", ['{"type":"News"}'] * 5_000, "", ""),
         (
             "an Error message",

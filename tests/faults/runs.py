@@ -37,7 +37,7 @@ from tests.kit.word_count import Count
 
 Wire = Literal["memory", "sockets", "no name", "no port", "no tls", "untrusted", "other name", "expired", "trusted"]
 
-KEY = "dg-secret-key"
+KEY = "7c3f9b1e5d2a8046fe19c0b7a35d48e2f6019bd3"  # as long as they are
 ADDRESSES = {
     "deepgram": ("api.deepgram.com", "/v1/listen"),
     "soniox": ("stt-rt.soniox.com", "/transcribe-websocket"),
@@ -87,6 +87,7 @@ class Row:
         longest: seconds that a connection may last, as the dialect knows; None: as the provider has it.
         bug: why this row does not hold yet.
         reader: seconds that the application thinks about each event.
+        parts: what the application brings to `open_session`, made anew for each session.
         seed: for the pauses between attempts, and for whatever else the row leaves to chance.
     """
 
@@ -105,6 +106,7 @@ class Row:
     settings: LinkSettings | None = None
     wire: Wire = "memory"
     reader: float = 0.0
+    parts: Callable[[], Mapping[str, Any]] = dict
     seed: int = 0
     bug: str = ""
     dialect: str = "deepgram"
@@ -232,15 +234,14 @@ async def _run(row: Row, record: bool, context: ssl.SSLContext | None) -> Outcom
         dialect = _dialect(row, url)
         source = row.source(rng, row.end, len(row.words))
         gates = iter(row.words)
+        usual: dict[str, Any] = {
+            "vad": lambda rate: voice_gate(next(gates), rate),
+            "link": row.settings,
+            "recorder": outcome if record else None,
+            "connect": connect,
+        }
         try:
-            async with open_session(
-                source,
-                dialect,
-                vad=lambda rate: voice_gate(next(gates), rate),
-                link=row.settings,
-                recorder=outcome if record else None,
-                connect=connect,
-            ) as session:
+            async with open_session(source, dialect, **{**usual, **row.parts()}) as session:
                 session._core.link._rng = rng  # what is left to chance is in the seed
                 try:
                     async for event in session:
@@ -268,11 +269,13 @@ def _dialect(row: Row, url: str) -> Dialect:
 
 
 def voice_gate(words: Words, rate: int) -> SpeechGate:
-    """Voice detection that hears the words of a script, and nothing in between."""
-    return SpeechGate(_Detector(words), rate)
+    """Voice detection that is a `WordDetector`."""
+    return SpeechGate(WordDetector(words), rate)
 
 
-class _Detector:
+class WordDetector:
+    """Hears the words of a script, and nothing in between."""
+
     frame_ms = 20
     tail = 0.0
 

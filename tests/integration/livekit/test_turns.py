@@ -306,4 +306,5 @@ def test_a_case_comes_out_right(name: str, every_case: dict[str, tuple[Trace, Ca
     expected = [plain(e.values["text"]) for e in trace.expect if e.type == "turn_completed"]
     completed = call.of("turn_completed")
     assert [plain(turn.text) for turn in completed] == expected
-    assert call.texts == [turn.text for turn in completed if not turn.backchannel]
+    halted = {update.turn for update in call.of("turn_updated") if update.interrupts}  # LiveKit's agent waits for words
+    assert call.texts == [turn.text for turn in completed if not turn.backchannel or turn.turn in halted]
