@@ -77,12 +77,11 @@ async def herd(url: str, calls: int, server: subprocess.Popen[str]) -> None:
     assert server.stdin is not None
     async with trio.open_nursery() as nursery:
         lines = [Pushed(talk, number) for number in range(calls)]
-        for number in range(_OFFSETS):
-            nursery.start_soon(tick, lines[number::_OFFSETS], number * FRAME / _OFFSETS, meter)
-        await trio.sleep(0.5)
         nursery.start_soon(pulse.run)
         for line in lines:
             nursery.start_soon(call, line, url, sessions)
+        for number in range(_OFFSETS):
+            nursery.start_soon(tick, lines[number::_OFFSETS], number * FRAME / _OFFSETS, meter)
         with trio.fail_after(_PATIENCE):
             connected = await until_up(sessions, calls, 1)
         first = pulse.take()

@@ -433,3 +433,39 @@ def test_one_context_serves_all_connections_and_is_made_off_the_loop(monkeypatch
     trio.run(main)
     assert len(made) == 1
     assert made[0] != threading.get_ident()
+
+
+def test_a_herd_of_handshakes_leaves_the_loop_to_others_in_between() -> None:
+    steps: list[int] = []  # in which pass of the scheduler
+
+    class Passes(trio.abc.Instrument):
+        number = 0
+
+        def before_io_wait(self, timeout: float) -> None:
+            self.number += 1
+
+    passes = Passes()
+
+    class Context(ssl.SSLContext):
+        def wrap_socket(self, *args: Any, **options: Any) -> Any:
+            steps.append(passes.number)
+            return super().wrap_socket(*args, **options)
+
+    async def shake(context: ssl.SSLContext) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs, trio.move_on_after(0.5):
+            stream = SocketStream(ours)
+            try:
+                await stream.start_tls(context, "localhost")
+            finally:
+                await trio.aclose_forcefully(stream)
+
+    async def main() -> None:
+        context = Context(ssl.PROTOCOL_TLS_CLIENT)
+        async with trio.open_nursery() as nursery:
+            for _ in range(40):
+                nursery.start_soon(shake, context)
+
+    trio.run(main, instruments=[passes])
+    assert len(steps) == 40
+    assert max(steps.count(number) for number in steps) <= 4
