@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from hearout.errors import HearoutError
 
-__all__ = ["blame"]
+__all__ = ["blame", "note"]
 
 
 @contextmanager
@@ -15,9 +15,12 @@ def blame(part: str) -> Iterator[None]:
     """An error of the block that nobody expected, and that has no note yet, gets one: it was ``part``'s."""
     try:
         yield
-    except HearoutError:
-        raise
     except Exception as error:
-        if not hasattr(error, "__notes__"):
-            error.add_note(f"raised by {part}")
+        note(error, part)
         raise
+
+
+def note(error: Exception, part: str) -> None:
+    """The same for an error that was caught: where a block is entered fifty times a second, that is cheaper."""
+    if not isinstance(error, HearoutError) and not hasattr(error, "__notes__"):
+        error.add_note(f"raised by {part}")

@@ -14,7 +14,6 @@ a live session, however fast the transcriber is.
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from typing import Literal
@@ -195,7 +194,7 @@ class SessionCore:
         if self._is_stalling():
             self._stalled = True
             self.link.flush()
-            deque(self.voice.flush(), maxlen=0)  # the turn machine hears of the stall instead
+            self.voice.flush()  # the turn machine hears of the stall instead
             stalled = AudioStalled(self.now(), self.heard)
             self._trace.write(t=stalled.at, audio="stalled", heard=stalled.heard)
             self.dispatch(None, stalled)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from hearout.audio import deinterleave
-from hearout.session.blame import blame
+from hearout.session.blame import note
 from hearout.vad import SpeechEdge, SpeechGate
 from hearout_policies.signals import SpeechStarted, SpeechStopped, SpeechSuspected
 
@@ -40,24 +40,28 @@ class Detection:
         """On any channel."""
         return any(gate.speaking for gate in self.gates)
 
-    def feed(self, pcm: bytes) -> Iterator[tuple[int, SpeechEdge]]:
+    def feed(self, pcm: bytes) -> Sequence[tuple[int, SpeechEdge]]:
         """What is noticed in a block of interleaved audio, by channel."""
-        if self.gates:
-            for channel, mono in enumerate(deinterleave(pcm, self._channels)):
-                for edge in self._ask(channel, self.gates[channel].feed, mono):
-                    yield channel, edge
+        if not self.gates:
+            return ()
+        if self._channels == 1:
+            return self._ask(0, self.gates[0].feed, pcm)
+        monos = enumerate(deinterleave(pcm, self._channels))
+        return [found for channel, mono in monos for found in self._ask(channel, self.gates[channel].feed, mono)]
 
-    def flush(self) -> Iterator[tuple[int, SpeechEdge]]:
+    def flush(self) -> Sequence[tuple[int, SpeechEdge]]:
         """No audio comes for now, or any more: what can be said of what came."""
-        for channel, gate in enumerate(self.gates):
-            for edge in self._ask(channel, gate.flush):
-                yield channel, edge
+        return [found for channel, gate in enumerate(self.gates) for found in self._ask(channel, gate.flush)]
 
-    def _ask(self, channel: int, question: Callable[..., Sequence[SpeechEdge]], *audio: bytes) -> Sequence[SpeechEdge]:
-        if self.failure is None:
-            try:
-                with blame(f"the voice detection of channel {channel}"):
-                    return question(*audio)
-            except Exception as error:
-                self.failure = error
-        return ()
+    def _ask(
+        self, channel: int, question: Callable[..., Sequence[SpeechEdge]], *audio: bytes
+    ) -> Sequence[tuple[int, SpeechEdge]]:
+        if self.failure is not None:
+            return ()
+        try:
+            edges = question(*audio)
+            return [(channel, edge) for edge in edges] if edges else ()
+        except Exception as error:
+            note(error, f"the voice detection of channel {channel}")
+            self.failure = error
+            return ()
