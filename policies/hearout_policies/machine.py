@@ -133,7 +133,7 @@ class TurnMachine:
             case Transcript():
                 self._transcript(signal)
             case UtteranceEnd() if turn:
-                turn.end_of_utterance(signal)
+                turn.end_of_utterance(signal, clock.audio)
             case ProviderTurn(kind="started") if turn:
                 turn.told_whole = True
             case ProviderTurn(kind="eager_end") if turn and turn.words:

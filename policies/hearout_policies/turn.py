@@ -69,8 +69,8 @@ class Turn:
         if self.voice is None or audio >= self.voice.start:
             self.endpoint = self.border
 
-    def end_of_utterance(self, signal: UtteranceEnd) -> None:
-        """Keep an utterance end unless it is stale: about the time before the newest word, or the speech."""
+    def end_of_utterance(self, signal: UtteranceEnd, heard: float) -> None:
+        """Keep one that is not stale: about the time before the newest word, or the speech; ``heard``: audio so far."""
         newest, end = self.words.newest_end, signal.last_word_end
         if newest is None:
             return
@@ -79,7 +79,7 @@ class Turn:
                 return
         elif end < min(newest, self.words.newest_from) - WORD_SLACK or (self.voice and end < self.voice.start):
             return
-        self.utterance_end = Evidence(signal.at, newest if end is None else max(end, newest), self.voice)
+        self.utterance_end = Evidence(signal.at, newest if end is None else max(min(end, heard), newest), self.voice)
 
     @property
     def speaking(self) -> bool:

@@ -100,40 +100,48 @@ def test_an_endpoint_reaches_as_far_as_its_words_and_no_further_than_what_was_he
 @pytest.mark.parametrize(("end", "counts"), [(1.86, True), (1.84, False)])
 def test_an_utterance_end_counts_when_it_reaches_the_newest_word(end: float, counts: bool) -> None:
     turn = opened(call_me(end=1.9))
-    turn.end_of_utterance(UtteranceEnd(3.0, end))
+    turn.end_of_utterance(UtteranceEnd(3.0, end), 9.0)
     assert turn.utterance_end_at == (3.0 if counts else None)
 
 
 def test_an_utterance_end_is_overtaken_by_words_and_by_speech() -> None:
     turn = opened(call_me())
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.9))
+    turn.end_of_utterance(UtteranceEnd(3.0, 1.9), 9.0)
     turn.add(interim(3.1, "now", 2.1, 2.4), heard=3.1)
     assert turn.utterance_end_at is None
     turn = opened(call_me())
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.9))
+    turn.end_of_utterance(UtteranceEnd(3.0, 1.9), 9.0)
     turn.voice = Voice(2.9, 3.1)
     assert turn.utterance_end_at is None
 
 
 def test_an_utterance_end_counts_for_the_words_before_it_that_come_after_it() -> None:
     turn = opened(call_me(end=1.9))
-    turn.end_of_utterance(UtteranceEnd(3.0, 2.3))
+    turn.end_of_utterance(UtteranceEnd(3.0, 2.3), 9.0)
     turn.add(final(3.1, "now", 2.0, 2.3), heard=3.1)
     assert turn.utterance_end_at == 3.0
 
 
+def test_an_utterance_end_speaks_of_no_audio_that_was_not_heard() -> None:
+    turn = opened(call_me(end=1.9))
+    turn.end_of_utterance(UtteranceEnd(2.0, 1e9), 2.0)
+    assert turn.utterance_end_at == 2.0
+    turn.add(final(2.6, "now", 1.9, 2.5), 2.6)
+    assert turn.utterance_end_at is None
+
+
 def test_a_stale_utterance_end_takes_nothing_back() -> None:
     turn = opened(call_me())
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.9))
-    turn.end_of_utterance(UtteranceEnd(3.2, 1.0))
+    turn.end_of_utterance(UtteranceEnd(3.0, 1.9), 9.0)
+    turn.end_of_utterance(UtteranceEnd(3.2, 1.0), 9.0)
     assert turn.utterance_end_at == 3.0
 
 
 def test_an_utterance_end_about_the_time_before_the_voice_is_stale() -> None:
     turn = opened(call_me(), voice=Voice(2.3, 2.4))
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.9))
+    turn.end_of_utterance(UtteranceEnd(3.0, 1.9), 9.0)
     assert turn.utterance_end is None
-    turn.end_of_utterance(UtteranceEnd(3.1, 2.3))
+    turn.end_of_utterance(UtteranceEnd(3.1, 2.3), 9.0)
     assert turn.utterance_end_at == 3.1
 
 
@@ -145,14 +153,14 @@ def test_minus_one_counts_when_all_words_are_final() -> None:
         (opened(call_me(), interim(2.5, "now", 2.1, 2.4)), False),
         (opened(voice=spoke()), False),
     ):
-        turn.end_of_utterance(UtteranceEnd(3.0, None))
+        turn.end_of_utterance(UtteranceEnd(3.0, None), 9.0)
         assert turn.utterance_end_at == (3.0 if counts else None)
 
 
 def test_words_without_times_may_end_early_in_their_span() -> None:
     """They are laid out over it; an utterance end behind its start may well be about the last of them."""
     turn = opened(Transcript(2.1, (Word("now", 1.0, 1.9),), 1.0, 1.9, True, timed=False))
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.2))
+    turn.end_of_utterance(UtteranceEnd(3.0, 1.2), 9.0)
     assert turn.utterance_end == Evidence(3.0, 1.9, None)
     assert turn.utterance_end_at == 3.0
 
@@ -228,7 +236,7 @@ def test_without_a_voice_it_takes_evidence_to_owe_nothing() -> None:
     assert turn.unfinalised(request)
     request.answered = 2.7
     assert not turn.unfinalised(request)
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.9))
+    turn.end_of_utterance(UtteranceEnd(3.0, 1.9), 9.0)
     assert not turn.unfinalised(None)
 
 
