@@ -10,9 +10,10 @@ import pytest
 
 from hearout import Deepgram, Dialect, Flux, Soniox
 from hearout.link.secrets import masked, masked_message, redact
+from tests.kit.secret import KEY, told
 
 KEYS = [
-    "7c3f9b1e5d2a8046fe19c0b7a35d48e2f6019bd3",
+    KEY,
     "sk-Ab+/9=Zt0qLm/Nv+8Rk2Wd5",
     'quoted"back\\slash-uvwxZTypXm',
     "exactly12chr",
@@ -30,11 +31,6 @@ def dialect(request: pytest.FixtureRequest, key: str) -> Dialect:
 def key(request: pytest.FixtureRequest) -> str:
     value: str = request.param
     return value
-
-
-def told(text: str, key: str) -> str | None:
-    """Eight characters of the key that stand in ``text``."""
-    return next((key[at : at + 8] for at in range(len(key) - 7) if key[at : at + 8] in text), None)
 
 
 def escaped(text: str) -> Iterator[str]:
@@ -82,6 +78,13 @@ def test_in_every_string_of_a_message(dialect: Dialect, key: str) -> None:
 def test_what_has_no_key_stays_as_it_is(dialect: Dialect) -> None:
     for message in ('{"text": "gr\\u00fc\\u00df dich"}', '{"a": 1}', "no JSON \\u0041", b"\0\1", "[" * 20_000 + "\\"):
         assert masked_message(message, dialect) is message
+
+
+@pytest.mark.parametrize("depth", [300, 600, 900, 20_000])
+def test_at_any_depth(dialect: Dialect, key: str, depth: int) -> None:
+    for text in ('a \\"b\\"', next(escaped(key))):
+        clean = masked_message("[" * depth + f'"{text}"' + "]" * depth, dialect)
+        assert told(str(clean), key) is None
 
 
 def test_a_short_key_is_a_word() -> None:

@@ -23,35 +23,25 @@ def redact(text: str, dialect: Dialect) -> str:
 
 def masked(text: str, dialect: Dialect) -> str:
     """``text`` without the key."""
-    for secret in _secrets(dialect):
-        plain = _ESCAPE.sub(_unescaped, text) if "\\" in text else text
-        if _tells(plain, secret):
-            text = _masked(plain, secret)
-    return text
+    plain, secrets = _plain(text), _secrets(dialect)
+    return _without(plain, secrets) if _tell(plain, secrets) else text
 
 
 def masked_message(message: WireMessage, dialect: Dialect) -> WireMessage:
     """A message without the key in any of its strings."""
-    if isinstance(message, bytes):
-        return message
     secrets = _secrets(dialect)
-    if "\\" not in message and not any(_tells(message, secret) for secret in secrets):
+    if isinstance(message, bytes) or not _tell(_plain(message), secrets):
         return message  # as nearly all do
     try:
-        data = json.loads(message)
+        return json.dumps(_clean(json.loads(message), secrets), ensure_ascii=False)
     except (ValueError, RecursionError):
         return masked(message, dialect)
-    clean = _clean(data, secrets)
-    return message if clean == data else json.dumps(clean, ensure_ascii=False)
 
 
 def _clean(data: Any, secrets: list[str]) -> Any:
     match data:
         case str():
-            for secret in secrets:
-                if _tells(data, secret):
-                    data = _masked(data, secret)
-            return data
+            return _without(data, secrets)
         case list():
             return [_clean(item, secrets) for item in data]
         case dict():
@@ -59,18 +49,25 @@ def _clean(data: Any, secrets: list[str]) -> Any:
     return data
 
 
-def _tells(text: str, secret: str) -> bool:
-    return secret[:_TELLING] in text or secret[-_TELLING:] in text
-
-
-def _masked(text: str, secret: str) -> str:
-    for length in range(len(secret), _TELLING - 1, -1):
-        text = text.replace(secret[:length], "***").replace(secret[-length:], "***")
-    return text
+def _plain(text: str) -> str:
+    """What ``text`` says if it is JSON. Of the characters that a key may have, no other escape stands for one."""
+    return _ESCAPE.sub(_unescaped, text) if "\\" in text else text
 
 
 def _unescaped(escape: re.Match[str]) -> str:
     return chr(int(escape[1], 16)) if escape[1] else escape[2]
+
+
+def _tell(text: str, secrets: list[str]) -> bool:
+    return any(secret[:_TELLING] in text or secret[-_TELLING:] in text for secret in secrets)
+
+
+def _without(text: str, secrets: list[str]) -> str:
+    if _tell(text, secrets):
+        for secret in secrets:
+            for length in range(len(secret), _TELLING - 1, -1):
+                text = text.replace(secret[:length], "***").replace(secret[-length:], "***")
+    return text
 
 
 def _secrets(dialect: Dialect) -> list[str]:
