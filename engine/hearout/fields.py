@@ -181,10 +181,10 @@ class Fields:
             refuse(f'"{key}" must be a whole number, {least} or more, not {shown(value)}')
         return value
 
-    def word(self, key: str, *allowed: str, default: Any = ...) -> Any:
+    def word(self, key: str, *allowed: str) -> Any:
         """One of some strings."""
         wanted = " or ".join(f'"{word}"' for word in allowed)
-        value = self._take(key, default, wanted, (str,))
+        value = self._take(key, ..., wanted, (str,))
         if value not in allowed:
             refuse(f'"{key}" must be {wanted}, not {shown(value)}')
         return value

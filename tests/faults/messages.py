@@ -7,8 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.faults.kit import BROKE, GOOD
-from tests.faults.runs import DIALECTS, KEY, Row
+from tests.faults.runs import DIALECTS, Row
 from tests.faults.server import Trouble, frame
+from tests.kit.secret import KEY
 
 __all__ = ["MESSAGES"]
 

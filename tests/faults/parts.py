@@ -14,7 +14,7 @@ from tests.faults.runs import TALK, WordDetector
 
 __all__ = ["broken_recorder", "broken_rule", "broken_voice", "full_disk", "odd_rule"]
 
-_AFTER = 12  # records, or looks of a rule
+_AFTER = 12  # records
 _AT = 7.0  # seconds
 
 

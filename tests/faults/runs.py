@@ -33,11 +33,11 @@ from hearout.transcribers.soniox import Soniox
 from hearout.vad import SpeechGate
 from tests.faults.server import Server, Sound, Trouble, Words, say
 from tests.kit.provider import Plan
+from tests.kit.secret import KEY
 from tests.kit.word_count import Count
 
 Wire = Literal["memory", "sockets", "no name", "no port", "no tls", "untrusted", "other name", "expired", "trusted"]
 
-KEY = "7c3f9b1e5d2a8046fe19c0b7a35d48e2f6019bd3"  # as long as they are
 ADDRESSES = {
     "deepgram": ("api.deepgram.com", "/v1/listen"),
     "soniox": ("stt-rt.soniox.com", "/transcribe-websocket"),

@@ -14,7 +14,7 @@ from hearout.serving import bearer_token
 from hearout.sources.websocket import websocket_server
 from tests.kit.callers import calling
 
-__all__ = ["KEY", "KINDS", "NUMBER", "REQUEST", "TOKEN", "WELCOME", "Stranger", "meet"]
+__all__ = ["KEY", "KINDS", "NUMBER", "REQUEST", "TOKEN", "WELCOME", "Stranger", "act", "listen", "meet"]
 
 NUMBER = 600  # more than there is room for, from one address as from all
 TOKEN = [(b"Authorization", b"Bearer s3cret")]
@@ -68,13 +68,13 @@ KINDS = [
 async def meet(kind: Stranger) -> tuple[float, float]:
     """`NUMBER` of them at a server of ``hearout serve``: seconds until a client with the token has had a whole call,
     and until the last of them was closed."""
-    server = websocket_server(_listen, authorise=WELCOME)
+    server = websocket_server(listen, authorise=WELCOME)
     began = trio.current_time()
     async with trio.open_nursery() as nursery:
         for _ in range(NUMBER):
             ours, theirs = trio.testing.memory_stream_pair()
             nursery.start_soon(server.serve, theirs)
-            nursery.start_soon(_act, kind, ours)
+            nursery.start_soon(act, kind, ours)
         await trio.testing.wait_all_tasks_blocked()
         async with calling(server, TOKEN) as caller:
             await caller.say({"sample_rate": 16000}, {"type": "end"})
@@ -83,11 +83,13 @@ async def meet(kind: Stranger) -> tuple[float, float]:
     return served, trio.current_time() - began
 
 
-async def _listen(call: Any) -> None:
+async def listen(call: Any) -> None:
+    """Be a handler that hears the call and does nothing else."""
     async for _ in call:
         pass
 
 
-async def _act(kind: Stranger, stream: trio.abc.Stream) -> None:
+async def act(kind: Stranger, stream: trio.abc.Stream) -> None:
+    """Do what the kind does, until the other side has had enough."""
     with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
         await kind.act(stream)

@@ -10,8 +10,9 @@ import pytest
 
 from tests.faults.kit import COARSE, GOOD, refusal
 from tests.faults.matrix import ROWS
-from tests.faults.runs import DIALECTS, KEY, Outcome, Row, run
+from tests.faults.runs import DIALECTS, Outcome, Row, run
 from tests.faults.server import Trouble, say
+from tests.kit.secret import told
 
 # Turns as people take them, and turns between which the link has the time to catch up.
 QUICK = [*say("i would like to move my flight to monday.", 0.5), *say("yes.", 4.2), *say("yes.", 5.4)]
@@ -43,8 +44,8 @@ def check_promises(row: Row, outcome: Outcome) -> None:
     count = outcome.count
     assert not count.doubled
     assert not count.invented
-    told = [(event.audio_start, event.audio_end) for event in outcome.of("audio_lost")]
-    assert outcome.error or all(any(a - 0.3 <= w[1] < b for a, b in told) for w in count.lost)
+    gaps = [(event.audio_start, event.audio_end) for event in outcome.of("audio_lost")]
+    assert outcome.error or all(any(a - 0.3 <= w[1] < b for a, b in gaps) for w in count.lost)
     ats = [event.at for _, event in outcome.events]
     assert ats == sorted(ats)
     for channel in range(len(row.words)):
@@ -54,8 +55,7 @@ def check_promises(row: Row, outcome: Outcome) -> None:
         assert outcome.error or len(kinds) % 2 == 0
     for one, other in pairwise(outcome.of("link_down", "link_up")):
         assert one.type != other.type
-    shown = repr(outcome.events) + repr(outcome.error)
-    assert not any(KEY[at : at + 8] in shown for at in range(len(KEY) - 7))
+    assert told(repr(outcome.events) + repr(outcome.error)) is None
 
 
 @pytest.mark.parametrize(

@@ -25,11 +25,14 @@ _AT_ONCE = 3  # calls
 Listen = Callable[[Call, str], Awaitable[None]]
 
 
-def compare(framework: str, listen: Listen, systems: Mapping[str, str], usual: Sequence[str] | None = None) -> None:
+def compare(
+    framework: str, package: str, listen: Listen, systems: Mapping[str, str], usual: Sequence[str] | None = None
+) -> None:
     """The command ``python -m tests.integration.FRAMEWORK.compare``.
 
     Args:
-        framework: its folder here, and its distribution on PyPI without what comes behind the dash.
+        framework: its folder here.
+        package: its distribution on PyPI.
         listen: plays a call to a system, by the name of that, and reports what it told.
         systems: titles by name.
         usual: scenarios; None: all.
@@ -54,7 +57,6 @@ def compare(framework: str, listen: Listen, systems: Mapping[str, str], usual: S
     print(f"load average {os.getloadavg()[0]:.1f}", file=sys.stderr)
     rows = {title: _run(framework, system, scripts, output) for system, title in systems.items()}
     print(table(rows, {scenario.name: scenario.title for scenario in chosen}))
-    package = {"livekit": "livekit-agents", "pipecat": "pipecat-ai"}[framework]
     print(f"{package} {importlib.metadata.version(package)}, load average {os.getloadavg()[0]:.1f}")
 
 

@@ -19,14 +19,8 @@ from hearout.serving import Limits, WebSocketServer, address_of, serve_websocket
 from hearout.serving.admission import Admission, Visitor
 from hearout.sources.twilio import twilio_server
 from hearout.sources.websocket import websocket_server
-from tests.faults.strangers import KEY, KINDS, REQUEST, TOKEN, WELCOME, Stranger
+from tests.faults.strangers import KEY, KINDS, REQUEST, TOKEN, WELCOME, Stranger, act, listen
 from tests.kit.callers import calling, dialling, refused
-
-
-async def listen(call: Any) -> None:
-    async for _ in call:
-        pass
-
 
 # -- how many, and who leaves --------------------------------------------------------------------------------------
 
@@ -129,11 +123,6 @@ def test_who_is_admitted_stays_and_counts(run_virtual: Callable[..., Any]) -> No
 
 
 # -- whole connections ---------------------------------------------------------------------------------------------
-
-
-async def act(kind: Stranger, stream: trio.abc.Stream) -> None:
-    with suppress(trio.BrokenResourceError, trio.ClosedResourceError):
-        await kind.act(stream)
 
 
 @asynccontextmanager

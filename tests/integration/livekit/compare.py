@@ -91,4 +91,4 @@ async def listen(call: Call, system: str) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    compare("livekit", listen, SYSTEMS, USUAL)
+    compare("livekit", "livekit-agents", listen, SYSTEMS, USUAL)

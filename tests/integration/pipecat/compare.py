@@ -56,4 +56,4 @@ async def listen(call: Call, system: str) -> None:
 if __name__ == "__main__":
     logger.remove()
     logger.add(sys.stderr, level="WARNING")
-    compare("pipecat", listen, SYSTEMS)
+    compare("pipecat", "pipecat-ai", listen, SYSTEMS)

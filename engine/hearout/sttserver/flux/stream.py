@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from hearout.fields import object_in
 from hearout.sttserver.flux.options import FluxOptions, changed
 from hearout.sttserver.recogniser.listener import Listener
 from hearout.sttserver.recogniser.pcm import PcmReader
@@ -86,10 +87,10 @@ class FluxConnection(ABC):
 
     def _command(self, text: str) -> list[Step]:
         try:
-            message = json.loads(text)
-        except (ValueError, RecursionError):
-            message = None
-        match message.get("type") if isinstance(message, dict) else None:
+            message = object_in(text, "a client")
+        except ValueError:
+            message = {}
+        match message.get("type"):
             case "CloseStream":
                 return self._close_stream()
             case "ForceEndTurn":
