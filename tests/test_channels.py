@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from hearout import channels
-from hearout.channels import Arrivals, Channels
+from hearout.channels import Arrivals, Channels, asking_after
 from hearout.errors import SessionError
-from hearout_policies import Policy
+from hearout_policies import Policy, preset
 from hearout_policies.events import Output, TurnStarted
 from hearout_policies.signals import AppCommand, Signal, Tick
 
@@ -106,3 +106,14 @@ def test_a_thousand_deadlines_within_a_second_are_allowed_and_no_more(monkeypatc
     machines, _ = waiting_for(monkeypatch, [2.0 + n / 1001 for n in range(1001)])
     with pytest.raises(SessionError, match="a turn machine asks to be woken again and again: more than 1000 times"):
         machines.play(Arrivals[str]([]), lambda at, what: None)
+
+
+def test_a_transcriber_may_be_asked_no_sooner_than_it_says() -> None:
+    key = "finalize_on_silence.finalize_after"
+
+    def after(usual: float, least: float) -> float:
+        policy = asking_after(Policy().replace({key: usual}), least)
+        return next(p.value for p in policy.parameters() if p.key == key)
+
+    assert [after(0.1, 0.0), after(0.1, 0.2), after(0.3, 0.2)] == [0.1, 0.2, 0.3]
+    assert asking_after(preset("provider"), 0.2) == preset("provider")  # it asks for nothing

@@ -46,7 +46,7 @@ def frames(pattern: str) -> bytes:
 
 def edges(pattern: str, tail: float = 0.0, **settings: Any) -> list[tuple[str, float]]:
     """Starts and stops."""
-    return [(kind, audio) for kind, audio in every_edge(pattern, tail, **settings) if kind != "maybe"]
+    return [(kind, audio) for kind, audio in every_edge(pattern, tail, **settings) if kind in ("start", "stop")]
 
 
 def every_edge(pattern: str, tail: float = 0.0, **settings: Any) -> list[tuple[str, float]]:
@@ -89,13 +89,27 @@ def test_a_start_needs_enough_speech_within_the_window() -> None:
 
 def test_a_suspicion_comes_before_a_start_and_once_for_each_sound() -> None:
     speech = "....##########..........."
-    assert every_edge(speech) == [("maybe", 0.08), ("start", 0.08), ("stop", 0.28)]
+    assert every_edge(speech) == [("maybe", 0.08), ("start", 0.08), ("pause", 0.28), ("stop", 0.28)]
     assert every_edge("....#.#.#.##....") == [("maybe", 0.08)]
     assert every_edge("....##......##..") == [("maybe", 0.08), ("maybe", 0.24)]
     assert every_edge("....#.....#.....#") == []
     assert every_edge("....##", suspicion=0.06) == []
-    assert every_edge(speech, suspicion=0) == [("start", 0.08), ("stop", 0.28)]
+    assert every_edge(speech, suspicion=0, pause=0) == [("start", 0.08), ("stop", 0.28)]
     assert every_edge("....#####", onset=0.04) == [("start", 0.08)]  # as long as the onset: the start says it all
+
+
+def test_a_pause_comes_once_for_each_silence_in_speech_and_before_the_stop() -> None:
+    def pauses(pattern: str, tail: float = 0.0, **settings: Any) -> list[tuple[str, float]]:
+        return every_edge("##########" + pattern, tail, suspicion=0, **settings)[1:]
+
+    assert pauses("....") == []
+    assert pauses(".....") == [("pause", 0.2)]  # 0.1 s
+    assert pauses(".........##.....#") == [("pause", 0.2), ("pause", 0.42)]
+    assert pauses("..........##########") == [("pause", 0.2), ("stop", 0.2), ("start", 0.4)]
+    assert pauses(".....", tail=0.06) == [("pause", 0.14)]  # the detector has kept 0.06 s of it to itself
+    assert pauses("...", pause=0.06) == [("pause", 0.2)]
+    assert pauses("..........", pause=0) == [("stop", 0.2)]
+    assert pauses("..........", pause=0.2) == [("stop", 0.2)]  # as long as the hangover: the stop says it all
 
 
 def test_a_suspicion_is_noticed_with_its_last_frame() -> None:
@@ -157,6 +171,10 @@ def test_edges_alternate_in_order_of_time_and_never_lie_ahead(
                 assert mark == "#"
                 assert not speaking
                 assert not gate.speaking
+            elif edge.kind == "pause":
+                assert mark == "."
+                assert speaking
+                assert gate.speaking
             else:
                 found.append(edge)
         assert gate.speaking == (len(found) % 2 == 1)
@@ -192,7 +210,7 @@ def recording(file: str) -> tuple[Audio, Any]:
 
 def detect(data: bytes, rate: int = RATE, **options: Any) -> list[tuple[float, float]]:
     """The spans of speech."""
-    gate = SpeechGate(WebRtcDetector(rate, **options), rate, suspicion=0)
+    gate = SpeechGate(WebRtcDetector(rate, **options), rate, suspicion=0, pause=0)
     times = [edge.audio for edge in (*gate.feed(data), *gate.flush())]
     return list(zip(times[::2], times[1::2], strict=True))
 
@@ -234,7 +252,8 @@ def test_every_stretch_of_speech_in_the_samples_is_found(file: str) -> None:
 def test_the_edges_of_a_known_recording(order: tuple[Audio, Any]) -> None:
     # Golden: a change here is a change of what every user hears. See `python -m benchmarks.vad` before.
     every = SpeechGate(WebRtcDetector(RATE), RATE).feed(pcm(order[0]))
-    assert [edge.kind for edge in every] == ["maybe", "start", "stop"] * 4  # every suspicion is right
+    assert [edge.kind for edge in every if edge.kind != "pause"] == ["maybe", "start", "stop"] * 4  # no wrong suspicion
+    assert [round(edge.audio, 2) for edge in every if edge.kind == "pause"] == [2.1, 3.94, 6.26, 7.56, 10.4]
     found = [(round(start, 3), round(end, 3)) for start, end in detect(pcm(order[0]))]
     assert found == [(0.5, 2.1), (2.9, 3.94), (6.02, 7.56), (9.54, 10.4)]
 

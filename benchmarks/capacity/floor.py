@@ -27,14 +27,13 @@ from benchmarks.capacity.script import FRAME, RATE, load_talk
 from hearout import Deepgram
 from hearout.link.buffer import ReplayBuffer
 from hearout.session.clock import SessionClock
-from hearout.session.detection import VOICE
 from hearout.session.session import webrtc_gate
 from hearout.transcribers.base import Heard
 from hearout.transcribers.hearing import Hearing
 from hearout_policies.events import Finalize
 from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import load_policy
-from hearout_policies.signals import Signal, Tick
+from hearout_policies.signals import VOICE, Signal, Tick
 
 _MESSAGE = 5  # frames
 _WARM_UP = 2.0  # seconds

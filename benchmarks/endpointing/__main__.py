@@ -38,9 +38,9 @@ __all__ = ["main"]
 def show(rows: Sequence[Row]) -> None:
     """The table of all candidates."""
     fronts = [(name, {id(row) for row in front(sound(rows), of)}) for name, of in (("mean", mean), ("p90", p90))]
-    print("| | | latency p50 s | p90 | p95 | mean | cut/hold | cut/turn | in speech | missed | > 3 s ", end="")
-    print("| more | amended | words missing | not final | front |")
-    print("|---" * 16 + "|")
+    print("| | | latency p50 s | p90 | p95 | mean | predicted | taken back | cut/hold | cut/turn | in speech ", end="")
+    print("| missed | > 3 s | more | amended | words missing | not final | front |")
+    print("|---" * 18 + "|")
     for row in rows:
         f = row.figures
         marks = " ".join(name for name, members in fronts if id(row) in members)
@@ -51,6 +51,8 @@ def show(rows: Sequence[Row]) -> None:
             f"{f.p90:.2f} ({f.p90_interval[0]:.2f}-{f.p90_interval[1]:.2f})",
             f"{f.p95:.2f}",
             f"{f.mean:.2f}",
+            f"{f.predicted_p50:.2f}",
+            _percent(f.taken_back),
             f"{_percent(f.per_hold)} ({_percent(f.per_hold_interval[0])}-{_percent(f.per_hold_interval[1])})",
             f"{_percent(f.per_turn)} ({_percent(f.per_turn_interval[0])}-{_percent(f.per_turn_interval[1])})",
             *(_percent(value) for value in (f.in_speech, f.missed, f.late, f.duplicates + f.ghosts)),

@@ -3,23 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 from benchmarks.endpointing.evaluation import Candidate
 from hearout_policies import Policy
 from hearout_policies.policy import PRESETS
-from hearout_policies.rules import Endpointing, FinalizeOnSilence, OnUtteranceEnd, Rule, Silence
-from hearout_policies.rules.silence import Wait
-from hearout_policies.text import Ending
+from hearout_policies.rules import Endpointing, FinalizeOnSilence, OnUtteranceEnd, Rule, Silence, Verdict
+from hearout_policies.view import TurnView
 
-__all__ = ["FAMILIES", "PRESET", "families_of", "flat", "timer"]
+__all__ = ["FAMILIES", "PRESET", "Flat", "families_of", "timer"]
 
 PRESET = "presets"  # the family of the presets as they are; no curve
 
 _TIMES = (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0, 2.5)
-_HOLDS = (0.3, 0.45, 0.6, 0.8, 1.0, 1.3)
-_SCALES = (0.1, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25, 1.5, 1.7, 2.0, 2.5, 3.5)
+_PRICES = (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0, 12.0)
 
 
 def alone(*rules: Rule) -> Policy:
@@ -27,15 +24,23 @@ def alone(*rules: Rule) -> Policy:
     return Policy(name="+".join(rule.name for rule in rules), rules=rules)
 
 
-def flat(hold: float, deadline: float) -> Silence:
-    """The silence rule deaf to the text."""
-    waits: dict[str, Any] = {ending.value: Wait(hold, deadline) for ending in Ending}
-    return Silence(**waits)
+@dataclass(frozen=True)
+class Flat:
+    """One hold and one deadline for all texts, from the end of speech, in seconds."""
+
+    hold: float
+    deadline: float
+    name: str = "silence"
+
+    def judge(self, turn: TurnView) -> Verdict:
+        if turn.speech_end is None:
+            return Verdict()
+        return Verdict(deadline=turn.speech_end + self.deadline, hold=turn.speech_end + self.hold)
 
 
 def timer(after: float) -> Policy:
     """Nothing but a timer that starts with the silence."""
-    return alone(flat(0.0, after))
+    return alone(Flat(0.0, after))
 
 
 def _timer() -> Iterator[Candidate]:
@@ -65,8 +70,8 @@ def _finalize() -> Iterator[Candidate]:
 
 
 def _text() -> Iterator[Candidate]:
-    for scale in (0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 1.0, 1.25):
-        yield Candidate("silence", f"x {scale:g}", alone(Silence(scale=scale)))
+    for price in _PRICES[:8]:
+        yield Candidate("silence", f"{price:g} s", alone(Silence(price=price, patience=0.0)))
 
 
 def _presets() -> Iterator[Candidate]:
@@ -80,24 +85,11 @@ def _set(name: str, key: str, values: Sequence[float]) -> Iterator[Candidate]:
         yield Candidate(f"{name}: {key}", f"{value:g}", PRESETS[name]().replace({key: value}))
 
 
-_UNFINISHED = ("conjunction", "filler", "function_word", "cut_off", "comma", "digits")
-
-
-def _unfinished() -> Iterator[Candidate]:
-    # The classes after which a user mostly goes on, together.
-    policy = PRESETS["balanced"]()
-    values = {p.key: p.value for p in policy.parameters()}
-    keys = [f"silence.{name}.{what}" for name in _UNFINISHED for what in ("hold", "deadline")]
-    for scale in (0.4, 0.6, 0.8, 1.0, 1.3, 1.7):
-        settings = {key: values[key] * scale for key in keys}
-        yield Candidate("balanced: unfinished texts", f"x {scale:g}", policy.replace(settings))
-
-
 def _deaf() -> Iterator[Candidate]:
     # "balanced" with one hold for all texts: the difference to its own curve is what the text is worth.
     for hold in (0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.3, 1.6, 2.0):
         policy = PRESETS["balanced"]()
-        rules = tuple(flat(hold, hold + 1.0) if isinstance(rule, Silence) else rule for rule in policy.rules)
+        rules = tuple(Flat(hold, hold + 1.0) if isinstance(rule, Silence) else rule for rule in policy.rules)
         yield Candidate("balanced, deaf to text: hold", f"{hold:g} s", replace(policy, name="deaf", rules=rules))
 
 
@@ -109,9 +101,7 @@ def _balanced_endpointing() -> Iterator[Candidate]:
 def _families() -> dict[str, list[Candidate]]:
     candidates = [
         *(*_presets(), *_timer(), *_endpointing(), *_utterance_end(), *_deepgram(), *_finalize(), *_text()),
-        *_set("balanced", "silence.scale", _SCALES),
-        *(one for name in ("question", "stop", "plain") for one in _set("balanced", f"silence.{name}.hold", _HOLDS)),
-        *_unfinished(),
+        *_set("balanced", "silence.price", _PRICES),
         *_set("balanced", "finalize_on_silence.finalize_after", (0.0, 0.2, 0.3, 0.5, 0.8)),
         *_set("balanced", "finalize_timeout", (0.3, 0.6, 1.2, 1.8)),
         *_deaf(),
@@ -128,11 +118,11 @@ FAMILIES = _families()
 
 
 def families_of(policy: Policy, label: str) -> list[Candidate]:
-    """A policy as it is, and its curve over ``silence.scale`` if it has that."""
+    """A policy as it is, and its curve over ``silence.price`` if it has that."""
     found = [Candidate(PRESET, label, policy)]
     if any(rule.name == "silence" for rule in policy.rules):
         found += [
-            Candidate(f"{label}: silence.scale", f"{scale:g}", policy.replace({"silence.scale": scale}))
-            for scale in _SCALES
+            Candidate(f"{label}: silence.price", f"{price:g}", policy.replace({"silence.price": price}))
+            for price in _PRICES
         ]
     return found

@@ -116,7 +116,7 @@ class Edge:
     """What the local VAD notices, ``at`` which moment, and to which ``audio`` time it dates it."""
 
     at: float
-    kind: Literal["start", "stop", "maybe"]
+    kind: Literal["start", "stop", "maybe", "pause"]
     audio: float
 
 
@@ -329,8 +329,10 @@ def listen(voiced: Sequence[Span], errors: VoiceErrors, length: float, random: R
         if errors.suspicion:
             edges.append(Edge(_frame_end(start + errors.suspicion), "maybe", round(start, 3)))
         edges.append(Edge(noticed, "start", round(start, 3)))
+        if errors.pause:
+            edges.append(Edge(max(noticed, _frame_end(end + errors.pause)), "pause", round(end, 3)))
         edges.append(Edge(max(noticed, _frame_end(end + errors.hangover)), "stop", round(end, 3)))
-    silences = list(pairwise([0.0, *(edge.at for edge in edges if edge.kind != "maybe"), length]))[::2]
+    silences = list(pairwise([0.0, *(edge.at for edge in edges if edge.kind in ("start", "stop")), length]))[::2]
     for start, end in silences:
         at = start
         while errors.suspicion and errors.suspected:

@@ -61,7 +61,7 @@ def voice_errors(conversations: Sequence[Conversation]) -> str:
     onsets, ends = [], []
     missed = false = count = 0
     for one in conversations:
-        edges = [edge for edge in one.edges if edge.kind != "maybe"]
+        edges = [edge for edge in one.edges if edge.kind in ("start", "stop")]
         heard = list(zip(edges[::2], edges[1::2], strict=False))
         for start, end in one.voiced:
             here = [(on.audio, off.audio) for on, off in heard if on.audio < end and off.audio > start]

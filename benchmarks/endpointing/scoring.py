@@ -4,7 +4,8 @@ Terms. A *cutoff* is a completion before the true end of the turn, 0.25 s allowe
 comes in the hold (or up to 0.25 s before), else it is one *in speech*: the engine was about to end the turn as
 its user went on. *Latency* runs from the true acoustic end of the last word to the first completion behind it
 (0.25 s before it allowed), until the user speaks again. A turn without one is *missed*; one later than 3 s is
-*late*. Holds are pauses of 0.2 s and more inside a turn.
+*late*. Holds are pauses of 0.2 s and more inside a turn. A *prediction* stands when the completion follows it without a
+`TurnResumed`: a bot that prepares its reply when it is predicted has had that much longer.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.endpointing.conversations import Conversation
-from hearout_policies.events import Output, TurnAmended, TurnCompleted, TurnResumed
+from hearout_policies.events import Output, TurnAmended, TurnCompleted, TurnPredicted, TurnResumed
 
 __all__ = ["COLLAR", "Figures", "Tally", "interval", "score"]
 
@@ -34,19 +35,21 @@ class Tally:
 
     Attributes:
         latencies: seconds, one a turn; NaN where it was missed.
+        predictions: likewise, to the prediction that stands; to the completion where there is none.
         cut: for each turn, whether it was cut off at least once.
         holds, cut_holds: pauses, and those with a completion in them.
         in_speech: completions before the end of a turn, but in no hold.
         late: completions after more than 3 s.
         duplicates: completions behind the first one after a turn.
         ghosts: completions with no word of any turn.
-        resumed, amended: events of these kinds.
+        predicted, resumed, amended: events of these kinds.
         missing: words that no completion of the turn has brought by the time of the latency.
         words: in all.
         unconfirmed: turns whose completion had words that were not final.
     """
 
     latencies: list[float] = field(default_factory=list)
+    predictions: list[float] = field(default_factory=list)
     cut: list[bool] = field(default_factory=list)
     holds: int = 0
     cut_holds: int = 0
@@ -54,6 +57,7 @@ class Tally:
     late: int = 0
     duplicates: int = 0
     ghosts: int = 0
+    predicted: int = 0
     resumed: int = 0
     amended: int = 0
     missing: int = 0
@@ -62,6 +66,7 @@ class Tally:
 
     def merge(self, other: Tally) -> None:
         self.latencies += other.latencies
+        self.predictions += other.predictions
         self.cut += other.cut
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
@@ -69,7 +74,7 @@ class Tally:
 
 _COUNTS = (
     *("holds", "cut_holds", "in_speech", "late", "duplicates", "ghosts"),
-    *("resumed", "amended", "missing", "words", "unconfirmed"),
+    *("predicted", "resumed", "amended", "missing", "words", "unconfirmed"),
 )
 
 
@@ -77,8 +82,10 @@ def score(conversation: Conversation, outputs: Sequence[Output]) -> Tally:
     """What the outputs of one machine are worth."""
     tally = Tally()
     completed = [output for output in outputs if isinstance(output, TurnCompleted)]
+    tally.predicted = sum(isinstance(output, TurnPredicted) for output in outputs)
     tally.resumed = sum(isinstance(output, TurnResumed) for output in outputs)
     tally.amended = sum(isinstance(output, TurnAmended) for output in outputs)
+    standing = _standing(outputs)
     known = {round(word.start, 2) for word in conversation.words}
     tally.ghosts = sum(not any(round(word.start, 2) in known for word in turn.words) for turn in completed)
     position = 0
@@ -103,6 +110,7 @@ def score(conversation: Conversation, outputs: Sequence[Output]) -> Tally:
         tally.in_speech += sum(not any(s - COLLAR <= one.at < e for s, e in holds) for one in early)
         tally.cut.append(bool(early))
         tally.latencies.append(after[0].at - turn.end if after else math.nan)
+        tally.predictions.append(standing.get(after[0].turn, after[0].at) - turn.end if after else math.nan)
         tally.late += bool(after) and after[0].at > turn.end + _LATE
         tally.duplicates += max(0, len(after) - 1)
         tally.unconfirmed += bool(after) and not after[0].confirmed
@@ -110,6 +118,18 @@ def score(conversation: Conversation, outputs: Sequence[Output]) -> Tally:
         tally.words += len(said)
         tally.missing += sum(round(word.start, 2) not in brought for word in said) if after else 0
     return tally
+
+
+def _standing(outputs: Sequence[Output]) -> dict[int, float]:
+    """By the number of the turn: when its end was predicted, unless that was taken back."""
+    out: dict[int, float] = {}
+    for output in outputs:
+        match output:
+            case TurnPredicted():
+                out[output.turn] = output.at
+            case TurnResumed():
+                out.pop(output.turn, None)
+    return out
 
 
 Interval = tuple[float, float]
@@ -132,11 +152,13 @@ class Figures:
     Attributes:
         p50, p90, p95: latency, over the turns that were not missed.
         p50_interval, p90_interval: bootstrap over turns.
+        predicted_p50: seconds from the end of the turn to the prediction that stands, or else the completion.
+        taken_back: predictions, of all.
         per_hold: cutoffs in holds; strictly before the user goes on.
         per_turn: turns with at least one cutoff, in a hold or in speech.
         missed: turns without a completion before the user speaks again.
         missing: words, of all words.
-        in_speech, duplicates, ghosts, late, resumed, amended, unconfirmed: per turn.
+        in_speech, duplicates, ghosts, late, amended, unconfirmed: per turn.
     """
 
     turns: int
@@ -147,6 +169,8 @@ class Figures:
     p90_interval: Interval
     p95: float
     mean: float
+    predicted_p50: float
+    taken_back: float
     per_hold: float
     per_hold_interval: Interval
     per_turn: float
@@ -157,7 +181,6 @@ class Figures:
     duplicates: float
     ghosts: float
     late: float
-    resumed: float
     amended: float
     unconfirmed: float
 
@@ -173,8 +196,9 @@ class Figures:
             halves, tenths = np.percentile(drawn, (50, 90), axis=1)
             intervals = [tuple(float(v) for v in np.percentile(values, (2.5, 97.5))) for values in (halves, tenths)]
             mean = float(latencies.mean())
+            predicted = float(np.nanmedian(tally.predictions))
         else:
-            p50 = p90 = p95 = mean = math.inf
+            p50 = p90 = p95 = mean = predicted = math.inf
             intervals = [(math.inf, math.inf)] * 2
         each = {name: getattr(tally, name) / max(1, turns) for name in cls.__dataclass_fields__ if name in _COUNTS}
         return cls(
@@ -186,6 +210,8 @@ class Figures:
             p90_interval=(intervals[1][0], intervals[1][1]),
             p95=p95,
             mean=mean,
+            predicted_p50=predicted,
+            taken_back=tally.resumed / max(1, tally.predicted),
             per_hold=tally.cut_holds / max(1, tally.holds),
             per_hold_interval=interval(tally.cut_holds, tally.holds),
             per_turn=sum(tally.cut) / max(1, turns),

@@ -12,7 +12,7 @@ import heapq
 import json
 import math
 from bisect import bisect_left, bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
@@ -25,12 +25,10 @@ from hearout.transcribers.base import Heard
 from hearout_policies import Finalize, Policy, TurnMachine
 from hearout_policies.events import Output
 from hearout_policies.signals import (
+    VOICE,
     AgentSpeech,
     EndOfAudio,
     Signal,
-    SpeechStarted,
-    SpeechStopped,
-    SpeechSuspected,
     Tick,
 )
 from hearout_policies.text import Ending, classify, language
@@ -42,11 +40,6 @@ _GRID = 0.1  # seconds; chance is drawn anew for each
 _TAIL = LogNormal(-3.9, 1.0, cap=0.2)  # the transcriber's own VAD outlasts speech a little (assumed)
 _SHOWN = 0.15  # seconds behind a word after which an interim result shows its punctuation (captured: not at once)
 _HELD = 3.0  # seconds of silence for which smart_format withholds digits; documented
-_VOICE: dict[str, Callable[[float, float, float], Signal]] = {
-    "start": SpeechStarted,
-    "stop": SpeechStopped,
-    "maybe": SpeechSuspected,
-}
 _RATHER_NEW = 0.1  # less new audio than this since a Finalize, and the next one is not answered
 
 
@@ -317,7 +310,7 @@ class _Run:
                         self.tell(news.signal)
             case "edge":
                 self.record(t=at, vad=what.kind, audio=what.audio, heard=at, channel=0)
-                self.tell(_VOICE[what.kind](at, what.audio, at))
+                self.tell(VOICE[what.kind](at, what.audio, at))
             case "agent":
                 self.record(t=at, agent=what)
                 self.tell(AgentSpeech(at, what))

@@ -20,6 +20,7 @@ from benchmarks.endpointing.scenarios import SCENARIOS, LogNormal, Network
 from benchmarks.endpointing.scoring import Figures, Tally, score
 from benchmarks.endpointing.simulated import Said, _Run, chance_of
 from hearout import Soniox
+from hearout.channels import asking_after
 from hearout_policies import Policy, TurnMachine, preset
 
 __all__ = ["MODES", "Mode", "SonioxEar", "evaluate", "main"]
@@ -126,7 +127,13 @@ def evaluate(mode: Mode, scenario: str, *, turns: int, seed: int) -> Figures:
     for number in range(math.ceil(turns / TURNS)):
         conversation = sample(SCENARIOS[scenario], seed, number)
         ear = SonioxEar(conversation, endpoints=mode.endpoints)
-        run = _Run(conversation, TurnMachine(mode.policy), cast(Any, ear), None, cast(Any, Soniox("simulated")))
+        run = _Run(
+            conversation,
+            TurnMachine(asking_after(mode.policy, Soniox.finalize_after)),
+            cast(Any, ear),
+            None,
+            cast(Any, Soniox("simulated")),
+        )
         tally.merge(score(conversation, run.run()))
     return Figures.of(tally)
 

@@ -13,12 +13,19 @@ from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import Policy
 from hearout_policies.signals import Signal, Tick
 
-__all__ = ["Arrivals", "Channels"]
+__all__ = ["Arrivals", "Channels", "asking_after"]
 
 _MARGIN = 60.0  # virtual seconds that a machine may wait beyond the bounds of its policy
 _MOST_TICKS = 1000  # deadlines within a second; a turn needs a handful
 
 T = TypeVar("T")
+
+
+def asking_after(policy: Policy, seconds: float) -> Policy:
+    """``policy``, but asking for final results no sooner than so many seconds into a silence."""
+    key = "finalize_on_silence.finalize_after"
+    usual = next((p.value for p in policy.parameters() if p.key == key), seconds)
+    return policy if usual >= seconds else policy.replace({key: seconds})
 
 
 class Channels:
@@ -31,6 +38,7 @@ class Channels:
         count: how many channels.
         take: is given every output, in the order in which they are decided.
         passed: is told each deadline when it is done.
+        finalize_after: `hearout.transcribers.base.Dialect` has it.
 
     Attributes:
         deadline: when to `tick` if nothing else happens (session clock): the earliest of all; None: no need.
@@ -42,6 +50,8 @@ class Channels:
         count: int,
         take: Callable[[Output], object],
         passed: Callable[[float], object] = lambda at: None,
+        *,
+        finalize_after: float = 0.0,
     ) -> None:
         self.deadline: float | None = None
         self._ticks, self._since = 0, 0.0  # deadlines since then
@@ -49,7 +59,7 @@ class Channels:
         self._guards: list[GuardedRule] = []
         self._machines = []
         for channel in range(count):
-            own, guards = guarded(policy)
+            own, guards = guarded(asking_after(policy, finalize_after))
             self._guards += guards
             self._machines.append(TurnMachine(own, channel))
         self._take = take

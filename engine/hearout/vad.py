@@ -165,13 +165,14 @@ class WebRtcDetector:
 
 @dataclass(frozen=True, slots=True)
 class SpeechEdge:
-    """Speech begins or ends; or, between a stop and a start, a sound may be the beginning of speech ("maybe").
+    """Speech begins or ends; or, between a stop and a start, a sound may be the beginning of speech ("maybe"); or,
+    between a start and a stop, a silence may be its end ("pause").
 
     Attributes:
         audio: audio time in seconds, dated back to the real onset or end.
     """
 
-    kind: Literal["start", "stop", "maybe"]
+    kind: Literal["start", "stop", "maybe", "pause"]
     audio: float
 
 
@@ -189,6 +190,7 @@ class SpeechGate:
         suspicion: seconds of speech within ``onset_window`` that make a suspicion ("maybe"), once for each such sound;
             0: none. On the samples, a telephone call and other recordings a start followed 200 of 240 of them, 0.06 s
             later, and 198 of 201 starts had one; in the silences of the call 7 a minute were wrong.
+        pause: seconds of silence in speech that make a pause, once for each silence; 0: none.
     """
 
     def __init__(
@@ -200,6 +202,7 @@ class SpeechGate:
         onset_window: float = 0.12,
         hangover: float = 0.2,
         suspicion: float = 0.04,
+        pause: float = 0.1,
     ) -> None:
         frame = detector.frame_ms / 1000
         self._detector = detector
@@ -209,6 +212,8 @@ class SpeechGate:
         self._window_frames = max(self._onset_frames, round(onset_window / frame))
         self._suspicion_frames = max(1, round(suspicion / frame)) if suspicion > 0 else self._onset_frames
         self._hangover = hangover
+        self._pause = pause or math.inf
+        self._paused = False  # it was told of
         self._rest = b""  # fed, but less than a frame
         self._frame = b""
         self._frames = 0
@@ -254,11 +259,15 @@ class SpeechGate:
         if self.speaking:
             if speech:
                 self._last = self._end = now
+                self._paused = False
             else:
                 self._end = max(self._start, self._last - self._detector.tail)
                 # Half a millisecond for the rounding of the times: frames are 10 ms and longer.
                 if now - self._end > self._hangover - 0.0005:
                     return self._stop()
+                if now - self._end > self._pause - 0.0005 and not self._paused:
+                    self._paused = True
+                    return SpeechEdge("pause", self._end)
         elif speech:
             hits = self._hits
             while hits and hits[0] <= index - self._window_frames:
@@ -267,7 +276,7 @@ class SpeechGate:
                 self._suspected = False
             hits.append(index)
             if len(hits) == self._onset_frames:
-                self.speaking = True
+                self.speaking, self._paused = True, False
                 self._start = hits[0] * self._frame_size / self._sample_rate
                 self._last = self._end = now
                 hits.clear()

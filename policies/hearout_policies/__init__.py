@@ -16,6 +16,7 @@ from hearout_policies.events import (
     as_dict,
 )
 from hearout_policies.machine import TurnMachine
+from hearout_policies.odds import Odds, Pauses
 from hearout_policies.policy import PRESETS, Parameter, Policy, load_policy, preset
 from hearout_policies.rules import (
     NEVER,
@@ -26,7 +27,6 @@ from hearout_policies.rules import (
     Rule,
     Silence,
     Verdict,
-    Wait,
 )
 from hearout_policies.signals import Word
 from hearout_policies.text import Ending
@@ -40,10 +40,12 @@ __all__ = [
     "Event",
     "Finalize",
     "FinalizeOnSilence",
+    "Odds",
     "OnUtteranceEnd",
     "Opinion",
     "Output",
     "Parameter",
+    "Pauses",
     "Policy",
     "ProviderEnd",
     "Rule",
@@ -59,7 +61,6 @@ __all__ = [
     "TurnUpdated",
     "TurnView",
     "Verdict",
-    "Wait",
     "Word",
     "as_dict",
     "load_policy",

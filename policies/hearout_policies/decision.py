@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from hearout_policies.clock import Clock
 from hearout_policies.events import Opinion, Timings, TurnCompleted
 from hearout_policies.finalizes import Finalizes
+from hearout_policies.odds import NO_PAUSES, Pauses
 from hearout_policies.policy import Policy
 from hearout_policies.rules import Verdict
 from hearout_policies.turn import Turn
@@ -58,15 +59,25 @@ class Decision:
         return tuple(said)
 
 
-def view_of(turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ended: float | None) -> TurnView:
-    """What rules may know of ``turn`` now; ``ended``: when the audio did."""
+def view_of(
+    turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ended: float | None, pauses: Pauses = NO_PAUSES
+) -> TurnView:
+    """What rules may know of ``turn`` now.
+
+    Args:
+        ended: when the audio did.
+        pauses: of its user so far.
+    """
     words = turn.words
+    ending = words.ending(policy.words)
+    odds, evidence = policy.odds.weigh(ending, turn.sounds_over)
     request = turn.covering(finalizes.last)
     observed = 0.0 if words.newest_end is None else max(0.0, words.reach - words.newest_end)
     return TurnView(
         now=clock.now,
         opened=turn.told.started.at,
         speaking=turn.speaking,
+        paused=turn.voice.paused if turn.voice and turn.speaking else None,
         vad=turn.voice is not None,
         speech_end=turn.ended_at(clock),
         last_growth=words.grown_at,
@@ -75,14 +86,17 @@ def view_of(turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ende
         text=words.text,
         words=len(words),
         pending=len(words.pending),
-        ending=words.ending(policy.words),
+        ending=ending,
+        odds=odds,
+        evidence=evidence,
+        pauses=pauses,
         unfinalised=turn.unfinalised(request),
         quiet=clock.stalled or observed >= _QUIET,
         owed=turn.voice.owed(words.covered) if turn.voice else 0.0,
         observed=observed,
-        endpoint=turn.endpoint_at,
-        border=turn.border_at,
-        utterance_end=turn.utterance_end_at,
+        endpoint=turn.said.endpoint_at(words, turn.voice),
+        border=turn.said.border_at(words),
+        utterance_end=turn.said.utterance_end_at(words, turn.voice),
         request=request,
         latest_request=finalizes.last,
         link=finalizes.connected,
@@ -192,5 +206,7 @@ def completed(turn: Turn, decision: Decision, end: float, *, backchannel: bool =
         agent_speaking=started.agent_speaking,
         backchannel=backchannel,
         continues=started.continues,
+        odds=view.odds,
+        evidence=view.evidence,
         opinions=decision.opinions,
     )

@@ -148,6 +148,8 @@ class TurnCompleted:
         backchannel: a short "uh-huh" while the agent spoke: not meant as a turn of its own. What was said over the
             agent's last words, or outlasted them, is an answer to them, unless the agent was halted for it.
         continues: as in `TurnStarted`.
+        odds: probability that the turn was over, by words and voice.
+        evidence: what that comes from: how the text ends, ``ear`` for the voice, and what each alone says.
         opinions: what each rule said, in the policy's order; then ``suspicion``, when a sound that may have been speech
             put off the end.
     """
@@ -166,6 +168,8 @@ class TurnCompleted:
     agent_speaking: bool = False
     backchannel: bool = False
     continues: int | None = None
+    odds: float = 0.5
+    evidence: tuple[tuple[str, float], ...] = ()
     opinions: tuple[Opinion, ...] = ()
 
 

@@ -9,7 +9,7 @@ Theory of operation. Each of the things that carry the machine has a file of its
 - `agent.Agent` knows when the voicebot spoke.
 - `voice.Voice` is a stretch of speech that the local VAD hears, the current one or the latest.
 - `words.Words` are the words of one turn. They take the transcriber's results, whole.
-- `evidence.Evidence` is a provider's message that the turn is over.
+- `evidence.ProviderSaid` is what the provider says of its end.
 - `finalizes.Finalizes` are the requests to finalise, each of which waits for its answer.
 - `turn.Turn` is the open turn: its voice, words and evidence, and what the application was `told.Told` of it.
 - `view.TurnView` is what a rule may know of it, and `decision.Decision` is what the verdicts of all rules come to.
@@ -36,16 +36,19 @@ from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended
 from hearout_policies.finalizes import Finalizes
 from hearout_policies.ledger import Ledger
 from hearout_policies.marks import has_word
+from hearout_policies.odds import Pauses
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
     AgentSpeech,
     AppCommand,
     AudioStalled,
+    EarHeard,
     EndOfAudio,
     LinkLost,
     LinkRestored,
     ProviderTurn,
     Signal,
+    SpeechPaused,
     SpeechStarted,
     SpeechStopped,
     SpeechSuspected,
@@ -81,6 +84,7 @@ class TurnMachine:
         self._ledger = Ledger()
         self._finalizes = Finalizes()
         self._agent = Agent()
+        self._pauses = Pauses()  # of the user, within turns
         self._held = False
         self._forced: float | None = None  # force_end with no turn open: the answer to its Finalize may open one
         self._ended: float | None = None
@@ -124,6 +128,10 @@ class TurnMachine:
                 self._speech_stopped(min(signal.audio, clock.audio))
             case SpeechSuspected() if turn and not turn.speaking and self._ended is None:
                 turn.suspected = clock.now + self.policy.suspicion_hold
+            case SpeechPaused() if self._voice:
+                self._voice.paused = clock.now
+            case EarHeard() if self._voice:
+                self._voice.ear = signal
             case AudioStalled():
                 clock.stall(signal.heard)
                 self._speech_stopped(clock.audio)
@@ -133,16 +141,16 @@ class TurnMachine:
             case Transcript():
                 self._transcript(signal)
             case UtteranceEnd() if turn:
-                turn.end_of_utterance(signal, clock.audio)
+                turn.said.utterance_ended(signal, clock.audio, turn.words, turn.voice)
             case ProviderTurn(kind="started") if turn:
                 turn.told_whole = True
             case ProviderTurn(kind="eager_end") if turn and turn.words:
                 self._out += turn.told.predict(clock.now, turn.words.text)
             case ProviderTurn(kind="resumed") if turn and turn.words:
-                turn.endpoint = turn.border = None
+                turn.said.turn_resumed()
                 self._out += turn.told.resume(clock.now)
             case ProviderTurn(kind="ended", audio=audio) if turn and turn.words:
-                turn.provider_ended(clock.now, audio)
+                turn.said.turn_ended(clock.now, audio, turn.words, turn.voice)
             case LinkLost():
                 self._finalizes.lost()
             case LinkRestored():
@@ -169,6 +177,8 @@ class TurnMachine:
         audio = min(signal.audio, self._clock.audio)
         self._ledger.speech_started(audio)
         turn = self._turn
+        if turn and turn.voice and turn.voice.stop is not None:
+            self._pauses = self._pauses.add(audio - turn.voice.stop)
         self._voice = Voice(audio, self._clock.now, before=turn.speech(audio) if turn and turn.voice else 0.0)
         if turn is None:
             self._open(audio)
@@ -250,7 +260,9 @@ class TurnMachine:
         agent = self._agent
         soon = last and began <= last.at + self.policy.continue_within and not agent.began_within(last.at, began)
         self._turns += 1
-        continues = last.turn if last and soon else None
+        continues = None
+        if last and soon:
+            continues, self._pauses = last.turn, self._pauses.add(audio - last.audio_end)
         started = TurnStarted(self._turns, self.channel, now, audio, agent.spoke_at(began), continues)
         turn = self._turn = Turn(Told(started, agent_ended=agent.stopped_after(began)), Words(now))
         voice = self._voice
@@ -295,13 +307,13 @@ class TurnMachine:
             self._end(turn, decision)
             return
         evident = max(decision.evident, decision.suspected) <= now and not (decision.view.unfinalised or self._held)
-        if evident and turn.words and self.policy.predicts(decision.view.ending):
+        if evident and turn.words and self.policy.predicts(decision.view.odds) and not self._is_backchannel(turn):
             self._out += turn.told.predict(now, turn.words.text)
         pending = (decision.when, decision.evident, decision.suspected, decision.ask, self._interrupt(turn))
         self._deadline = min(at for at in pending if at > now)
 
     def _judge(self, turn: Turn) -> Decision:
-        view = view_of(turn, self._clock, self._finalizes, self.policy, self._ended)
+        view = view_of(turn, self._clock, self._finalizes, self.policy, self._ended, self._pauses)
         hold = turn.told.may_answer_until(self._clock) if self._is_backchannel(turn) else -math.inf
         suspected = turn.suspected if self._ended is None else -math.inf
         return decide(view, self.policy, forced=turn.forced, held=self._held, hold=hold, suspected=suspected)
@@ -328,8 +340,8 @@ class TurnMachine:
         if not turn.told.predicts(turn.words.text):
             self._out += turn.told.resume(now)
         end = audio if turn.speech_end is None else turn.speech_end
-        if decision.border and turn.border:
-            audio = min(audio, turn.border.reach)
+        if decision.border and turn.said.border:
+            audio = min(audio, turn.said.border.reach)
             end = min(end, audio)
         self._completed = completed(turn, decision, end, backchannel=self._is_backchannel(turn))
         self._out.append(self._completed)

@@ -15,9 +15,10 @@ from functools import cache
 from typing import Any
 
 from hearout_policies.marks import bare, count_words, has_word, phrase, pieces
+from hearout_policies.odds import Odds
+from hearout_policies.params import param
 from hearout_policies.rules import Endpointing, FinalizeOnSilence, OnUtteranceEnd, ProviderEnd, Rule, Silence
-from hearout_policies.rules.base import param
-from hearout_policies.text import ENDING_ODDS, Ending, Language, language, languages
+from hearout_policies.text import Language, language, languages
 
 __all__ = ["PRESETS", "Parameter", "Policy", "load_policy", "preset"]
 
@@ -52,12 +53,14 @@ class Policy:
         rules: in the order in which ties are decided.
         language: code of the word lists.
         backchannels: what is said to show that one listens; None: the language's list.
+        odds: what evidence of an end is worth.
     """
 
     name: str = "balanced"
     rules: tuple[Rule, ...] = field(default_factory=_all_rules)
     language: str = "en"
     backchannels: frozenset[str] | None = None
+    odds: Odds = field(default_factory=Odds)
     max_silence: float = param(5.0, 0.5, 600.0, "safety net: no turn stays open longer after the last sign of speech")
     max_turn: float = param(120.0, 1.0, 3600.0, "safety net: no turn is longer; hold music and monologues end here")
     finalize_timeout: float = param(
@@ -67,7 +70,7 @@ class Policy:
         1.0, 0.0, 10.0, "after a completion, a turn that starts so soon is marked as continuing it"
     )
     predict_above: float = param(
-        0.4, 0.0, 1.0, "predict an end only where the odds of the text's ending reach this; 1 never predicts", unit=""
+        0.4, 0.0, 1.0, "predict an end only where the odds that it is one reach this; 1 never predicts", unit=""
     )
     suspicion_hold: float = param(
         0.11,
@@ -126,9 +129,9 @@ class Policy:
             return False
         return count_words(text) >= self.interrupt_words or lasted >= self.interrupt_after
 
-    def predicts(self, ending: Ending) -> bool:
-        """Whether an end after such a text is worth predicting."""
-        return self.predict_above < 1 and ENDING_ODDS[ending] >= self.predict_above
+    def predicts(self, odds: float) -> bool:
+        """Whether an end of such odds is worth predicting."""
+        return self.predict_above < 1 and odds >= self.predict_above
 
     def parameters(self) -> Iterator[Parameter]:
         """All numbers of this policy, in the order of their definition."""
@@ -249,23 +252,18 @@ def _balanced() -> Policy:
 
 
 def _fast() -> Policy:
-    settings = {"silence.scale": 0.6, "predict_above": 0.2}
-    return dataclasses.replace(Policy().replace(settings), name="fast")
+    return dataclasses.replace(Policy().replace({"silence.price": 0.4, "predict_above": 0.2}), name="fast")
 
 
 def _patient() -> Policy:
-    # Near what `benchmarks.endpointing.fit` finds if a cutoff is worth 6 s. 1.7 times `balanced` has the same
-    # cutoffs, but waits 0.3 s longer for the slowest tenth: what is unfinished need not wait in proportion.
-    holds = {"question": 0.5, "stop": 1.0, "plain": 1.0, "nothing": 0.7, "digits": 1.7, "comma": 1.9}
-    holds |= {"function_word": 1.8, "conjunction": 1.7, "cut_off": 1.7, "filler": 2.0}
-    settings: dict[str, float] = {"max_silence": 8.0}
-    for kind, hold in holds.items():
-        settings |= {f"silence.{kind}.hold": hold, f"silence.{kind}.deadline": max(2.6, hold + 1.4)}
+    settings = {"silence.price": 4.0, "silence.patience": 2.6, "max_silence": 8.0}
     return dataclasses.replace(Policy().replace(settings), name="patient")
 
 
 def _dictation() -> Policy:
-    settings = {"silence.scale": 3.5, "max_silence": 15.0, "max_turn": 1800.0, "predict_above": 1.0}
+    settings = {"silence.price": 20.0, "silence.longest": 10.0, "silence.patience": 10.0}
+    settings |= {"finalize_on_silence.finalize_after": 0.2, "predict_above": 1.0}
+    settings |= {"max_silence": 15.0, "max_turn": 1800.0}
     return dataclasses.replace(Policy().replace(settings), name="dictation")
 
 

@@ -8,20 +8,24 @@ connections come and go. The two are never mixed: see `hearout_policies.clock`.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 __all__ = [
     "REPLAY_SPEED",
+    "VOICE",
     "AgentSpeech",
     "AppCommand",
     "AudioStalled",
+    "EarHeard",
     "EndOfAudio",
     "LinkLost",
     "LinkRestored",
     "ProviderSpeechStarted",
     "ProviderTurn",
     "Signal",
+    "SpeechPaused",
     "SpeechStarted",
     "SpeechStopped",
     "SpeechSuspected",
@@ -94,6 +98,36 @@ class SpeechSuspected:
     at: float
     audio: float
     heard: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    """The local VAD hears no speech for the moment; `SpeechStopped` follows within 0.1 s, unless the user goes on.
+
+    The transcriber may be asked for its words already, and an ear may listen. It decides nothing.
+
+    Attributes:
+        audio: where the speech ended, if it has.
+        heard: how much audio had been heard when this was noticed.
+    """
+
+    at: float
+    audio: float
+    heard: float
+
+
+@dataclass(frozen=True, slots=True)
+class EarHeard:
+    """An ear has listened to the voice before a silence.
+
+    Attributes:
+        audio: it has heard the audio up to here.
+        odds: probability that the turn is over, had ends and pauses been equally frequent: 0.5 says nothing.
+    """
+
+    at: float
+    audio: float
+    odds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,10 +250,20 @@ class Tick:
     at: float
 
 
+#: What the local VAD tells, by the names of its edges.
+VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected | SpeechPaused]] = {
+    "start": SpeechStarted,
+    "stop": SpeechStopped,
+    "maybe": SpeechSuspected,
+    "pause": SpeechPaused,
+}
+
 Signal = (
     SpeechStarted
     | SpeechStopped
     | SpeechSuspected
+    | SpeechPaused
+    | EarHeard
     | Transcript
     | UtteranceEnd
     | ProviderSpeechStarted

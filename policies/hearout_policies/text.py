@@ -1,7 +1,6 @@
 """How a text ends: the cheapest evidence of whether its speaker has finished.
 
-The classes, and what they are worth, come from 9,845 pauses inside and 5,117 ends of turns of hand-timed
-interviews (see `ENDING_ODDS`). Word lists are data, one TOML file a language in ``languages/``.
+What the classes are worth stands in ``odds.toml``. Word lists are data, one TOML file a language in ``languages/``.
 """
 
 from __future__ import annotations
@@ -9,7 +8,6 @@ from __future__ import annotations
 import re
 import tomllib
 import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from functools import cache
@@ -17,7 +15,7 @@ from importlib import resources
 
 from hearout_policies.marks import COMMAS, QUESTIONS, STOPS, bare, end_marks, has_word, is_blankless, pieces
 
-__all__ = ["ENDING_ODDS", "Ending", "Language", "classify", "language", "languages"]
+__all__ = ["Ending", "Language", "classify", "language", "languages"]
 
 
 class Ending(Enum):
@@ -33,23 +31,6 @@ class Ending(Enum):
     CUT_OFF = "cut_off"
     COMMA = "comma"
     DIGITS = "digits"
-
-
-#: Probability that a pause after such an ending is the end of the turn. Computed from 27 interviews of the CORAAL
-#: corpus (pauses of 0.2-5 s). DIGITS and NOTHING were not measured: the first is a list that goes on more often
-#: than not, of the second nothing is known.
-ENDING_ODDS: Mapping[Ending, float] = {
-    Ending.QUESTION: 0.84,
-    Ending.PLAIN: 0.46,
-    Ending.STOP: 0.42,
-    Ending.CONJUNCTION: 0.20,
-    Ending.FILLER: 0.15,
-    Ending.FUNCTION_WORD: 0.13,
-    Ending.CUT_OFF: 0.11,
-    Ending.COMMA: 0.08,
-    Ending.DIGITS: 0.2,
-    Ending.NOTHING: 0.0,
-}
 
 
 @dataclass(frozen=True)

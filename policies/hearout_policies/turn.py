@@ -1,27 +1,23 @@
-"""One open turn: the evidence gathered about it, and what that says.
-
-It is kept as it came and judged when it is asked for: no late message has to take back what an earlier one said.
-"""
+"""One open turn: what was gathered about it, and what that says."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hearout_policies.clock import Clock
-from hearout_policies.evidence import WORD_SLACK, Evidence
+from hearout_policies.evidence import ENDPOINT_SLACK, ProviderSaid
 from hearout_policies.finalizes import Request
-from hearout_policies.signals import Transcript, UtteranceEnd
+from hearout_policies.signals import Transcript
 from hearout_policies.told import Told
 from hearout_policies.voice import Voice
-from hearout_policies.words import Words, reach
+from hearout_policies.words import Words
 
 __all__ = ["Turn"]
 
 # A VAD's end of speech and a provider's end of span agree within this, when both mean the same end (seconds).
-# webrtcvad's own tail is 60-160 ms; a provider's endpoint needs silence, so it may lie a little before.
+# webrtcvad's own tail is 60-160 ms.
 _END_SLACK = 0.1
-_ENDPOINT_SLACK = 0.35
 _UNHEARD_WORDS = 0.2  # words may outlast the VAD's end of speech by this much before they count
 _WORD_DELAY = 1.5  # without a VAD: a word is shown at most this long after it was spoken, else the clocks disagree
 
@@ -34,9 +30,7 @@ class Turn:
         told: what the application knows of it.
         words: said so far.
         voice: the stretch of speech that the VAD heard last in it; None: it heard none, there are only words.
-        border: the provider's latest end of a turn, by its own turn detection.
-        endpoint: likewise, or of speech; unless it is about the time before the latest stretch.
-        utterance_end: the provider's latest gap between words.
+        said: what the provider said of its end.
         request: the latest Finalize sent in this turn.
         told_whole: the provider detects turns itself, and tells each as a whole: what it leaves out was not said.
         forced: session clock: the application wants the end.
@@ -46,9 +40,7 @@ class Turn:
     told: Told
     words: Words
     voice: Voice | None = None
-    border: Evidence | None = None
-    endpoint: Evidence | None = None
-    utterance_end: Evidence | None = None
+    said: ProviderSaid = field(default_factory=ProviderSaid)
     request: Request | None = None
     told_whole: bool = False
     forced: float | None = None
@@ -57,29 +49,13 @@ class Turn:
     def add(self, result: Transcript, heard: float) -> None:
         """Take in a result whose words all belong to this turn; ``heard``: audio heard by now."""
         self.words.add(result, heard, firm=self.heard_said and not self.told_whole)
-        # On the answer to a Finalize Deepgram's flag is true, false or absent, by model: the answer is evidence enough.
-        if result.endpoint and not result.finalized and (self.words or self.voice):
-            end = min(result.end, heard)
-            if self.voice is None or end >= self.voice.start:
-                self.endpoint = Evidence(result.at, reach(result.words, end), self.voice)
+        self.said.add(result, heard, self.words, self.voice)
 
-    def provider_ended(self, at: float, audio: float) -> None:
-        """The provider's own turn detection says that a turn is over."""
-        self.border = Evidence(at, max(audio, self.words.newest_end or 0.0), self.voice)
-        if self.voice is None or audio >= self.voice.start:
-            self.endpoint = self.border
-
-    def end_of_utterance(self, signal: UtteranceEnd, heard: float) -> None:
-        """Keep one that is not stale: about the time before the newest word, or the speech; ``heard``: audio so far."""
-        newest, end = self.words.newest_end, signal.last_word_end
-        if newest is None:
-            return
-        if end is None:  # "-1": the words were final before; news only while they are not told here
-            if not self.words.finals or self.words.pending:
-                return
-        elif end < min(newest, self.words.newest_from) - WORD_SLACK or (self.voice and end < self.voice.start):
-            return
-        self.utterance_end = Evidence(signal.at, newest if end is None else max(min(end, heard), newest), self.voice)
+    @property
+    def sounds_over(self) -> float | None:
+        """Probability that it is over by the sound of the voice, which has stopped; None: nobody has listened."""
+        ear = self.voice.ear if self.voice and self.voice.stop is not None else None
+        return ear.odds if ear and self.voice and ear.audio >= self.voice.known - _END_SLACK else None
 
     @property
     def speaking(self) -> bool:
@@ -128,39 +104,18 @@ class Turn:
         """The transcriber has heard all of the voice, or has answered the Finalize that asked it to."""
         if self.request and self.request.answered is not None:
             return True
-        return self.voice is not None and self.words.reach >= self.voice.known - _ENDPOINT_SLACK
-
-    @property
-    def endpoint_at(self) -> float | None:
-        """When an endpoint came that covers all words and, once it has stopped, all speech."""
-        if self.endpoint is None or self.words.pending or not self.endpoint.stands(self.words, self.voice):
-            return None
-        stop = self.voice.stop if self.voice else None
-        return self.endpoint.at if stop is None or stop <= self.endpoint.reach + _ENDPOINT_SLACK else None
-
-    @property
-    def border_at(self) -> float | None:
-        """When the provider ended a turn that has all the words, whatever speech was heard since."""
-        border = self.border
-        if border is None or not self.words or self.words.pending or not border.stands(self.words, border.voice):
-            return None
-        return border.at
-
-    @property
-    def utterance_end_at(self) -> float | None:
-        """When an utterance end came that reaches the newest word."""
-        end = self.utterance_end
-        return end.at if end and end.stands(self.words, self.voice) else None
+        return self.voice is not None and self.words.reach >= self.voice.known - ENDPOINT_SLACK
 
     def unfinalised(self, request: Request | None) -> bool:
         """The transcriber may still owe words; ``request``: the Finalize that covers all speech."""
         if self.words.pending or self.speaking or (self.words.kept and request and request.answered is None):
             return True
-        if self.endpoint_at is not None:
+        if self.said.endpoint_at(self.words, self.voice) is not None:
             return False
         if self.voice and self.voice.stop is not None:
             return self.voice.stop > self.words.covered + _END_SLACK
-        return self.utterance_end_at is None and (request is None or request.answered is None)
+        waits = request is None or request.answered is None
+        return waits and self.said.utterance_end_at(self.words, self.voice) is None
 
     def covering(self, request: Request | None) -> Request | None:
         """``request``, if it flushes all the speech there has been."""

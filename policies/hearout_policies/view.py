@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hearout_policies.finalizes import Request
+from hearout_policies.odds import NO_PAUSES, Pauses
 from hearout_policies.text import Ending
 
 __all__ = ["TurnView"]
@@ -20,6 +21,7 @@ class TurnView:
         now: the moment of judgement.
         opened: when the turn was opened.
         speaking: the local VAD hears speech.
+        paused: while it does: when it noticed a pause, last, that may be the end; None: there was none.
         vad: the local VAD heard this turn; False means only its words are known.
         speech_end: when the user ceased to speak; None while the VAD hears speech. Without a VAD the end of the
             newest word.
@@ -30,6 +32,9 @@ class TurnView:
         words: number of words in it.
         pending: number of words that are still interim.
         ending: how the text ends.
+        odds: probability that the turn is over, by all the evidence of words and voice.
+        evidence: what that comes from, as in `TurnCompleted`.
+        pauses: of this caller, within turns, so far.
         unfinalised: the transcriber may still owe words: some are interim, or there was speech behind the audio
             that final results cover.
         quiet: the transcriber has heard audio behind the newest word, and no word in it; or no audio arrives.
@@ -50,6 +55,7 @@ class TurnView:
     now: float = 0.0
     opened: float = 0.0
     speaking: bool = False
+    paused: float | None = None
     vad: bool = False
     speech_end: float | None = None
     last_growth: float = 0.0
@@ -59,6 +65,9 @@ class TurnView:
     words: int = 0
     pending: int = 0
     ending: Ending = Ending.NOTHING
+    odds: float = 0.5
+    evidence: tuple[tuple[str, float], ...] = ()
+    pauses: Pauses = NO_PAUSES
     unfinalised: bool = False
     quiet: bool = False
     owed: float = 0.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from hearout_policies.signals import Transcript
+from hearout_policies.signals import EarHeard, Transcript
 from hearout_policies.words import respread
 
 __all__ = ["Voice"]
@@ -19,12 +19,16 @@ class Voice:
         noticed: session clock: when its onset was known; once it has stopped, when that was known.
         stop: audio time of its end; None while it goes on.
         before: seconds of speech before it, in the same turn.
+        paused: session clock: when a pause was noticed that may be its end, last; None: there was none.
+        ear: what an ear has made of it, last.
     """
 
     start: float
     noticed: float
     stop: float | None = None
     before: float = 0.0
+    paused: float | None = None
+    ear: EarHeard | None = None
 
     @property
     def known(self) -> float:

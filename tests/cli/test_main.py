@@ -136,7 +136,7 @@ def test_mulaw_on_standard_input(
 
 
 def test_a_recorded_session_replays_to_the_same_events(hearout: Run, server: list[str], tmp_path: Path) -> None:
-    heard = hearout("listen", CLIP, "--json", "--record", "trace.jsonl", "--set", "silence.scale=0.8", *server)
+    heard = hearout("listen", CLIP, "--json", "--record", "trace.jsonl", "--set", "silence.price=0.8", *server)
     again = hearout("replay", "trace.jsonl", "--json")
     assert again.status == 0
     assert again.out == heard.out
@@ -162,11 +162,11 @@ def test_a_picture(hearout: Run, server: list[str], tmp_path: Path) -> None:
 
 
 def test_a_policy_file_and_a_parameter(hearout: Run, server: list[str], tmp_path: Path) -> None:
-    (tmp_path / "patient.toml").write_text("[silence.plain]\nhold = 2\ndeadline = 3\n")
+    (tmp_path / "patient.toml").write_text("[silence]\nprice = 20\npatience = 3\n")
     usual = hearout("listen", CLIP, *server)
     for options in (
         ["--policy", "patient.toml"],
-        ["--set", "silence.plain.hold=2", "--set", "silence.plain.deadline=3"],
+        ["--set", "silence.price=20", "--set", "silence.patience=3"],
     ):
         done = hearout("listen", CLIP, *options, *server)
         assert done.status == 0
@@ -295,11 +295,11 @@ BAD_OPTIONS = [
     (["--policy", "nope"], "no policy named 'nope'; there are: balanced, fast,"),
     (["--policy", "nope.toml"], "cannot read policy file nope.toml: No such file or directory"),
     (["--policy", "broken.toml"], "policy file broken.toml is not valid TOML: "),
-    (["--policy", "wrong.toml"], "policy file wrong.toml: silence.plain.hold takes a number from 0 to 30 s, not 'x'"),
-    (["--set", "silence.plain.hold"], "--set silence.plain.hold: give KEY=VALUE"),
-    (["--set", "silence.plane.hold=1"], "policy 'balanced' has no parameter 'silence.plane.hold'"),
+    (["--policy", "wrong.toml"], "policy file wrong.toml: silence.price takes a number from 0 to 10000 s, not 'x'"),
+    (["--set", "silence.price"], "--set silence.price: give KEY=VALUE"),
+    (["--set", "silence.prize=1"], "policy 'balanced' has no parameter 'silence.prize'"),
     *(
-        (["--set", f"silence.plain.hold={value}"], f"silence.plain.hold takes a number from 0 to 30 s, not '{value}'")
+        (["--set", f"silence.price={value}"], f"silence.price takes a number from 0 to 10000 s, not '{value}'")
         for value in ("long", "-1", "1e9", "nan", "")
     ),
     (["--redact"], "--redact masks the words of a trace: name the trace with --record"),
@@ -322,7 +322,7 @@ BAD_OPTIONS = [
 @pytest.mark.parametrize(("options", "says"), BAD_OPTIONS, ids=[" ".join(options) for options, _ in BAD_OPTIONS])
 def test_options_that_cannot_be(hearout: Run, server: list[str], tmp_path: Path, options: list[str], says: str) -> None:
     (tmp_path / "broken.toml").write_text("silence = [")
-    (tmp_path / "wrong.toml").write_text('[silence.plain]\nhold = "x"\n')
+    (tmp_path / "wrong.toml").write_text('[silence]\nprice = "x"\n')
     (tmp_path / "folder.png").mkdir()
     (tmp_path / "sound.wav").write_bytes(wav())
     source = [] if options[0] == "-" else ["sound.wav"]

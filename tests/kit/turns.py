@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from hearout_policies import Output, Policy, TurnCompleted, TurnMachine
+from hearout_policies import Output, Policy, Silence, TurnCompleted, TurnMachine, TurnView
 from hearout_policies.signals import SpeechStarted, SpeechStopped, Tick, Transcript, Word
 
 T = TypeVar("T")
@@ -36,9 +37,25 @@ def stops(at: float) -> SpeechStopped:
     return SpeechStopped(at, at - 0.2, at)
 
 
+@dataclass(frozen=True, slots=True)
+class Steady(Silence):
+    """Holds every text for the same time, in seconds."""
+
+    seconds: float = 0.6
+
+    def hold(self, turn: TurnView) -> float:
+        return self.seconds
+
+
+def steady(seconds: float = 0.6, ask: float = 0.1) -> Policy:
+    """`balanced` with one hold for all; a Finalize goes out ``ask`` seconds into a silence."""
+    rules = (Steady(seconds=seconds) if rule.name == "silence" else rule for rule in Policy().rules)
+    return replace(Policy(), rules=tuple(rules)).replace({"finalize_on_silence.finalize_after": ask})
+
+
 def run(*signals: Any, policy: Policy | None = None) -> list[Output]:
-    """All outputs, with the ticks that the machine asks for, until nothing is due."""
-    machine = TurnMachine(policy)
+    """All outputs, with the ticks that the machine asks for, until nothing is due; every text is held for 0.6 s."""
+    machine = TurnMachine(policy or steady())
     outputs = [output for signal in signals for output in machine.handle(signal)]
     while machine.deadline is not None:
         outputs += machine.handle(Tick(machine.deadline))

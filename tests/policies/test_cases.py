@@ -11,10 +11,12 @@ import pytest
 from hypothesis import HealthCheck, given, note, settings
 from hypothesis import strategies as st
 
+from hearout.channels import asking_after
 from hearout.traces.checker import check
 from hearout.traces.reader import read_trace
 from hearout.traces.records import AudioStall, LinkChange, Received, Record, Trace, VoiceChange
 from hearout.traces.replayer import Replayed, recorded_policy, replay
+from hearout.transcribers.registry import PROVIDERS
 from hearout_policies.testing import Promises
 from tests.kit.paths import CASES
 
@@ -51,8 +53,9 @@ def test_comes_out_the_same_with_other_arrival_times(path: Path, data: st.DataOb
 
 def keeps_the_promises(trace: Trace, replayed: Replayed) -> None:
     """Give the signals of a replay to machines under watch; they must say what the replay's machines said."""
+    after = getattr(PROVIDERS[trace.header.stt].dialect, "finalize_after", 0.0)
     for channel in range(trace.header.channels):
-        watched = Promises(recorded_policy(trace))
+        watched = Promises(asking_after(recorded_policy(trace), after))
         for heard in replayed.heard:
             if heard.channel == channel:
                 watched.handle(heard.signal)

@@ -187,6 +187,8 @@ def test_what_a_rule_sees() -> None:
         words=3,
         pending=1,
         ending=Ending.QUESTION,
+        odds=0.84,
+        evidence=(("question", 0.84),),
         unfinalised=True,
         quiet=False,
         owed=seen.owed,

@@ -28,7 +28,7 @@ from hearout_policies.signals import (
     Word,
 )
 from hearout_policies.words import Words
-from tests.kit.turns import final, interim, of, one, run, said, starts, stops
+from tests.kit.turns import final, interim, of, one, run, said, starts, steady, stops
 
 
 def empty(at: float, start: float, end: float, *, sf: bool = False, ff: bool = False) -> Transcript:
@@ -188,7 +188,7 @@ def goes_on(at: float, *between: Signal, heard: float | None = None) -> int | No
     """Number of the turn that one at ``at`` continues, after one that was completed at 2.0."""
     heard = at if heard is None else heard
     first = [starts(0.6), stops(1.6), final(1.7, "Book it.", 0.5, 1.3, upto=1.6)]
-    outputs = run(*first, *between, SpeechStarted(at, heard - 0.1, heard))
+    outputs = run(*first, *between, SpeechStarted(at, heard - 0.1, heard), policy=steady(0.5))
     assert of(TurnCompleted, outputs)[0].at == pytest.approx(1.9)
     return of(TurnStarted, outputs)[1].continues
 

@@ -8,7 +8,6 @@ import pytest
 
 from hearout_policies import (
     Finalize,
-    Policy,
     TurnAbandoned,
     TurnAmended,
     TurnCompleted,
@@ -31,7 +30,7 @@ from hearout_policies.signals import (
     UtteranceEnd,
     Word,
 )
-from tests.kit.turns import final, interim, of, one, run, starts, stops
+from tests.kit.turns import final, interim, of, one, run, starts, steady, stops
 
 # A forced end
 
@@ -71,14 +70,14 @@ def test_words_before_a_forced_end_belong_to_it() -> None:
 
 @pytest.mark.parametrize(("wait", "at", "reason"), [(1.2, 2.15, True), (1.2, 2.25, False), (3.0, 3.9, True)])
 def test_a_forced_end_with_nothing_heard_is_for_words_that_come_in_time(wait: float, at: float, reason: bool) -> None:
-    policy = Policy().replace({"finalize_timeout": wait})
+    policy = steady().replace({"finalize_timeout": wait})
     turn = one(run(AppCommand(1.0, "force_end"), final(at, "yes", 0.4, 0.8, upto=1.0, ff=True), policy=policy))
     assert (turn.reason == "force_end") is reason
 
 
 def test_a_forced_end_waits_as_long_as_the_policy_says() -> None:
     for wait in (0.5, 2.0):
-        policy = replace(Policy(), rules=()).replace({"finalize_timeout": wait})
+        policy = replace(steady(), rules=()).replace({"finalize_timeout": wait})
         turn = one(run(starts(0.6), interim(1.5, "can", 0.5, 1.4), AppCommand(2.0, "force_end"), policy=policy))
         assert (turn.at, turn.confirmed, turn.reason) == (2.0 + wait, False, "force_end")
 
@@ -93,7 +92,7 @@ def test_a_forced_end_asks_once() -> None:
 
 def test_a_forced_end_asks_for_no_more_than_an_answer_brought() -> None:
     answered = [final(1.5, "call me", 0.5, 1.2), Tick(2.8), final(2.9, "", 1.2, 2.7, ff=True)]
-    outputs = run(*answered, AppCommand(2.95, "force_end"), policy=Policy().replace({"silence.plain.hold": 3}))
+    outputs = run(*answered, AppCommand(2.95, "force_end"), policy=steady(3))
     assert len(of(Finalize, outputs)) == 1
     assert (one(outputs).at, one(outputs).reason) == (2.95, "force_end")
 
@@ -198,7 +197,7 @@ def test_an_answer_that_stops_before_the_speech_is_not_the_last_word(upto: float
 
 
 def test_a_late_caller_gets_all_that_was_due() -> None:
-    machine = TurnMachine()
+    machine = TurnMachine(steady(ask=0.2))
     for signal in (starts(0.6), interim(1.5, "book a", 0.5, 1.4), SpeechStopped(2.1, 2.0, 2.1)):
         machine.handle(signal)
     assert machine.deadline == pytest.approx(2.2)
@@ -241,7 +240,7 @@ def test_an_endpoint_before_newer_words_does_not_end_the_turn() -> None:
         final(2.1, "my card is", 0.5, 1.2, sf=True),
         final(2.2, "four two", 1.25, 1.9),
         stops(2.5),
-        policy=Policy().replace({"silence.digits.hold": 0.1}),
+        policy=steady(0.1),
     )
     turn = one(outputs)
     assert turn.reason == "finalize_on_silence"
@@ -259,7 +258,7 @@ def test_an_utterance_end_before_newer_words_does_not_end_the_turn() -> None:
         final(1.5, "call me", 0.5, 1.3),
         UtteranceEnd(2.2, 1.3),
         interim(2.25, "back", 1.8, 2.1),
-        policy=preset("patient"),
+        policy=preset("patient").replace({"silence.price": 8, "silence.patience": 3.5}),
     )
     assert one(outputs).reason == "finalize_on_silence"
 

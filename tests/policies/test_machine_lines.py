@@ -8,7 +8,6 @@ import pytest
 
 from hearout_policies import (
     Finalize,
-    Policy,
     TurnAmended,
     TurnCompleted,
     TurnMachine,
@@ -34,7 +33,7 @@ from hearout_policies.signals import (
     Transcript,
     Word,
 )
-from tests.kit.turns import final, interim, of, one, run, said, starts, stops
+from tests.kit.turns import final, interim, of, one, run, said, starts, steady, stops
 
 # Connections
 
@@ -158,7 +157,7 @@ def test_a_backchannel_is_no_interruption_however_long() -> None:
 
 
 def test_a_voice_that_is_noticed_late_interrupts_from_then_on() -> None:
-    machine = TurnMachine()
+    machine = TurnMachine(steady())
     machine.handle(AgentSpeech(0.1, "started"))
     machine.handle(interim(1.0, "yeah", 0.5, 0.9))
     machine.handle(SpeechStarted(1.2, 1.1, 1.2))
@@ -166,12 +165,12 @@ def test_a_voice_that_is_noticed_late_interrupts_from_then_on() -> None:
 
 
 def test_an_update_over_the_agent_in_full() -> None:
-    machine = TurnMachine()
+    machine = TurnMachine(steady())
     for signal in (AgentSpeech(0.1, "started"), starts(0.6)):
         machine.handle(signal)
     (told,) = machine.handle(interim(1.0, "okay", 0.5, 0.9))
     assert told == TurnUpdated(1, 0, 1.0, "okay", False, agent_speaking=True, backchannel=True, speech=0.5)
-    machine = TurnMachine()
+    machine = TurnMachine(steady())
     machine.handle(starts(0.6))
     (told,) = machine.handle(interim(1.0, "okay", 0.5, 0.9))
     assert told == TurnUpdated(1, 0, 1.0, "okay", False, agent_speaking=False, backchannel=False, speech=0.5)
@@ -191,7 +190,7 @@ def test_what_interrupts_goes_on_interrupting() -> None:
 
 
 def test_a_prediction_is_told_with_what_came_before_it() -> None:
-    machine = TurnMachine()
+    machine = TurnMachine(steady(ask=0.2))
     for signal in (starts(0.6), interim(1.5, "book", 0.5, 1.4), SpeechStopped(2.1, 2.0, 2.1)):
         machine.handle(signal)
     told = machine.handle(final(2.45, "book it", 0.5, 2.0, upto=2.3, ff=True))
@@ -200,7 +199,7 @@ def test_a_prediction_is_told_with_what_came_before_it() -> None:
 
 @pytest.mark.parametrize(("kind", "told"), [("eager_end", TurnPredicted), ("resumed", TurnResumed)])
 def test_what_a_provider_says_is_told_with_what_came_before_it(kind: str, told: type) -> None:
-    machine = TurnMachine()
+    machine = TurnMachine(steady(ask=0.2))
     for signal in (starts(0.6), interim(1.5, "book", 0.5, 1.4), SpeechStopped(2.1, 2.0, 2.1)):
         machine.handle(signal)
     if kind == "resumed":
@@ -210,7 +209,7 @@ def test_what_a_provider_says_is_told_with_what_came_before_it(kind: str, told: 
 
 
 def test_a_change_of_the_words_takes_a_prediction_back() -> None:
-    machine = TurnMachine()
+    machine = TurnMachine(steady())
     for signal in (interim(1.5, "book", 0.5, 1.4), ProviderTurn(1.6, "eager_end", 1.4)):
         machine.handle(signal)
     told = machine.handle(interim(1.7, "book it", 0.5, 1.6))
@@ -235,7 +234,7 @@ def test_a_prediction_of_other_words_is_taken_back_before_the_end() -> None:
 
 
 def test_no_end_is_predicted_while_words_are_owed_or_the_turn_is_held() -> None:
-    policy = Policy().replace({"silence.plain.hold": 3})
+    policy = steady(3)
     owed = [starts(0.6), interim(1.5, "book it", 0.5, 1.4), stops(2.2)]
     assert not of(TurnPredicted, run(*owed, policy=policy))
     answered = [*owed, AppCommand(2.3, "hold"), final(2.45, "book it", 0.5, 2.0, upto=2.3, ff=True), Tick(6.0)]
@@ -249,7 +248,7 @@ def test_no_end_is_predicted_while_words_are_owed_or_the_turn_is_held() -> None:
 
 def test_a_suspicion_holds_for_as_long_as_the_policy_says() -> None:
     signals = [starts(0.6), stops(2.2), final(2.45, "book a table", 0.5, 2.0, upto=2.3, ff=True)]
-    policy = Policy().replace({"suspicion_hold": 0.25})
+    policy = steady().replace({"suspicion_hold": 0.25})
     assert one(run(*signals, SpeechSuspected(2.5, 2.45, 2.5), policy=policy)).at == pytest.approx(2.75)
 
 
@@ -296,14 +295,14 @@ def test_what_follows_a_turn_closely(voice: bool, amended: list[str]) -> None:
     signals = [final(1.7, "no", 0.5, 1.4, upto=1.6, sf=True), Tick(4.0)]
     if voice:
         signals = [starts(0.6), stops(1.6), *signals]
-    policy = Policy().replace({"silence.stop.hold": 1.5})
+    policy = steady(1.5)
     outputs = run(*signals, final(4.5, "sir", 2.0, 2.1, sf=True), policy=policy)
     assert [o.text for o in of(TurnAmended, outputs)] == amended
     assert len(of(TurnCompleted, outputs)) == 2 - len(amended)
 
 
 def test_who_speaks_on_after_the_longest_turn_begins_another() -> None:
-    policy = Policy().replace({"max_turn": 3})
+    policy = steady().replace({"max_turn": 3})
     outputs = run(starts(0.6), interim(3.0, "and then", 0.5, 2.9), stops(5.0), policy=policy)
     assert [(o.turn, o.audio_start) for o in of(TurnStarted, outputs)] == [(1, 0.5), (2, pytest.approx(3.6))]
     assert of(TurnCompleted, outputs)[0].reason == "safety_net"

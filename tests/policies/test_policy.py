@@ -9,7 +9,7 @@ import pytest
 from hearout.traces.checker import check
 from hearout.traces.reader import read_trace
 from hearout.traces.replayer import replay
-from hearout_policies import PRESETS, Ending, Endpointing, Policy, ProviderEnd, Silence, load_policy, preset
+from hearout_policies import PRESETS, Endpointing, Policy, ProviderEnd, Silence, load_policy, preset
 from tests.kit.paths import CASES
 
 
@@ -90,30 +90,20 @@ def test_the_numbers_of_the_presets() -> None:
     changed = {
         name: {p.key: p.value for p in preset(name).parameters() if usual.get(p.key) != p.value} for name in PRESETS
     }
-    waits = {
-        f"silence.{ending}": wait
-        for ending, wait in (
-            ("question", (0.5, 2.6)),
-            ("stop", (1.0, 2.6)),
-            ("plain", (1.0, 2.6)),
-            ("nothing", (0.7, 2.6)),
-            ("digits", (1.7, 3.1)),
-            ("comma", (1.9, 3.3)),
-            ("function_word", (1.8, 3.2)),
-            ("conjunction", (1.7, 3.1)),
-            ("cut_off", (1.7, 3.1)),
-            ("filler", (2.0, 3.4)),
-        )
-    }
-    patient: dict[str, float] = {"max_silence": 8.0}
-    for key, (hold, deadline) in waits.items():
-        patient |= {f"{key}.hold": hold, f"{key}.deadline": deadline}
-    assert changed.pop("patient") == {key: pytest.approx(value) for key, value in patient.items()}
     own = {"provider_end.silence": 3.5, "provider_end.patience": 2.5, "provider_end.wordless": 2.0}
     assert changed == {
         "balanced": {},
-        "fast": {"silence.scale": 0.6, "predict_above": 0.2},
-        "dictation": {"silence.scale": 3.5, "max_silence": 15.0, "max_turn": 1800.0, "predict_above": 1.0},
+        "fast": {"silence.price": 0.4, "predict_above": 0.2},
+        "patient": {"silence.price": 4.0, "silence.patience": 2.6, "max_silence": 8.0},
+        "dictation": {
+            "silence.price": 20.0,
+            "silence.longest": 10.0,
+            "silence.patience": 10.0,
+            "finalize_on_silence.finalize_after": 0.2,
+            "max_silence": 15.0,
+            "max_turn": 1800.0,
+            "predict_above": 1.0,
+        },
         "provider": {"max_silence": 8.0, "suspicion_hold": 0.0} | own,
         "push_to_talk": {"max_silence": 60.0, "max_turn": 600.0},
     }
@@ -143,20 +133,13 @@ def test_setting_a_parameter_changes_no_other_rule() -> None:
 
 def test_units_are_told() -> None:
     units = {p.key: p.unit for p in Policy().parameters()}
-    assert (units["max_turn"], units["silence.scale"], units["interrupt_words"]) == ("s", "", "words")
-
-
-@pytest.mark.parametrize("rule", Policy().rules)
-def test_a_wait_is_no_longer_than_its_deadline(rule: object) -> None:
-    if isinstance(rule, Silence):
-        for name in ("question", "stop", "plain", "conjunction", "filler", "digits", "nothing"):
-            assert getattr(rule, name).hold <= getattr(rule, name).deadline
+    assert (units["max_turn"], units["odds.plain"], units["interrupt_words"]) == ("s", "", "words")
 
 
 def test_replace_sets_parameters_at_any_depth() -> None:
-    policy = Policy().replace({"max_turn": "60", "silence.plain.hold": 0.8, "endpointing.noise_after": "3"})
+    policy = Policy().replace({"max_turn": "60", "odds.plain": 0.8, "endpointing.noise_after": "3"})
     assert policy.max_turn == 60
-    assert silence(policy).plain.hold == 0.8
+    assert policy.odds.plain == 0.8
     assert policy.rules[0] == Endpointing(noise_after=3)
     assert Policy().max_turn == 120, "the original is left alone"
 
@@ -164,16 +147,16 @@ def test_replace_sets_parameters_at_any_depth() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"plain.hold": 1}, "no parameter 'plain.hold'; did you mean silence"),
+        ({"silence.plain": 1}, "no parameter 'silence.plain'; did you mean odds.plain?"),
         ({"nonsense": 1}, "no parameter 'nonsense'; `hearout policies` lists all keys"),
-        ({"silence.plain": 1}, "no parameter 'silence.plain'"),
+        ({"odds": 1}, "no parameter 'odds'"),
         ({"silence": 1}, "no parameter 'silence'"),
         ({"rules": 1}, "no parameter 'rules'"),
         ({"name": "x"}, "no parameter 'name'"),
-        ({"silence.plain.hold": "soon"}, "silence.plain.hold takes a number from 0 to 30 s, not 'soon'"),
-        ({"silence.plain.hold": 31}, "silence.plain.hold takes a number from 0 to 30 s, not 31"),
-        ({"silence.plain.hold": float("nan")}, "takes a number from 0 to 30 s, not nan"),
-        ({"silence.plain.hold": True}, "takes a number from 0 to 30 s, not True"),
+        ({"silence.price": "soon"}, "silence.price takes a number from 0 to 10000 s, not 'soon'"),
+        ({"silence.price": 10001}, "silence.price takes a number from 0 to 10000 s, not 10001"),
+        ({"silence.price": float("nan")}, "takes a number from 0 to 10000 s, not nan"),
+        ({"silence.price": True}, "takes a number from 0 to 10000 s, not True"),
         ({"backchannels": 3}, "backchannels takes a list of words or phrases, not 3"),
         ({"max_turn": -1}, "max_turn takes a number from 1 to 3600 s, not -1"),
         ({"language": "xx"}, "no word lists for language 'xx'"),
@@ -186,9 +169,9 @@ def test_bad_settings_are_refused_by_name(settings: dict[str, float | str], mess
 
 def test_a_toml_file(tmp_path: Path) -> None:
     path = tmp_path / "mine.toml"
-    path.write_text('base = "patient"\nmax_turn = 60\n[silence.digits]\nhold = 1.5\n')
+    path.write_text('base = "patient"\nmax_turn = 60\n[odds]\ndigits = 0.05\n')
     policy = load_policy(str(path))
-    assert (policy.name, policy.max_turn, silence(policy).digits.hold) == ("patient", 60, 1.5)
+    assert (policy.name, policy.max_turn, policy.odds.digits) == ("patient", 60, 0.05)
 
 
 @pytest.mark.parametrize(
@@ -284,10 +267,9 @@ def test_what_is_an_interruption() -> None:
 
 def test_which_ends_are_predicted() -> None:
     policy = Policy().replace({"predict_above": 0.42})
-    assert policy.predicts(Ending.STOP)
-    assert policy.predicts(Ending.PLAIN)
-    assert not policy.predicts(Ending.CONJUNCTION)
-    assert not Policy().replace({"predict_above": 1.0}).predicts(Ending.QUESTION)
+    assert policy.predicts(0.42)
+    assert not policy.predicts(0.41)
+    assert not Policy().replace({"predict_above": 1.0}).predicts(1.0)
 
 
 def test_the_wait_for_an_answer_is_one_number() -> None:

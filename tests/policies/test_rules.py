@@ -16,10 +16,9 @@ from hearout_policies import (
     Silence,
     TurnView,
     Verdict,
-    Wait,
 )
 from hearout_policies.finalizes import Request
-from hearout_policies.text import Ending
+from hearout_policies.odds import Pauses
 
 VIEW = TurnView(now=5.0, opened=1.0, finalize_timeout=1.2)
 SPEAKING = replace(VIEW, vad=True, speaking=True, words=2, last_growth=3.0, last_words=3.0, unfinalised=True)
@@ -91,14 +90,14 @@ def test_when_nothing_is_owed_the_turn_is_over() -> None:
 
 
 def test_it_asks_early_in_a_silence_and_holds_the_turn_meanwhile() -> None:
-    assert finalizing(SILENT) == (None, 6.2, 4.2)
-    assert finalizing(replace(SILENT, now=4.1)) == (None, 5.4, 4.2)
+    assert finalizing(SILENT) == (None, 6.2, 4.1)
+    assert finalizing(replace(SILENT, now=4.2)) == (None, 5.4, 4.1)
 
 
 def test_without_a_voice_words_that_do_not_grow_are_silence() -> None:
-    assert finalizing(WORDS_ONLY) == (None, 6.2, 4.2), "3.0 + 1.2, as well as 4.0 + 0.2"
+    assert finalizing(WORDS_ONLY) == (None, 6.2, 4.2), "3.0 + 1.2, later than 4.0 + 0.1"
     assert finalizing(replace(WORDS_ONLY, last_words=4.5)) == (None, 6.9, 5.7)
-    assert finalizing(replace(WORDS_ONLY, last_words=4.5, quiet=True)) == (None, 6.2, 4.2)
+    assert finalizing(replace(WORDS_ONLY, last_words=4.5, quiet=True)) == (None, 6.2, 4.1)
 
 
 def test_after_the_audio_it_asks_at_once() -> None:
@@ -211,24 +210,39 @@ def silence(view: TurnView) -> tuple[float | None, float | None, float | None]:
 
 
 @pytest.mark.parametrize(
-    ("ending", "hold", "deadline"),
+    ("odds", "hold"),
     [
-        (Ending.QUESTION, 0.35, 1.5),
-        (Ending.STOP, 0.5, 1.5),
-        (Ending.PLAIN, 0.6, 1.6),
-        (Ending.CONJUNCTION, 1.3, 2.4),
-        (Ending.FILLER, 1.5, 2.6),
-        (Ending.FUNCTION_WORD, 1.2, 2.2),
-        (Ending.CUT_OFF, 1.1, 2.2),
-        (Ending.COMMA, 1.1, 2.2),
-        (Ending.DIGITS, 1.2, 2.4),
-        (Ending.NOTHING, 0.4, 2.0),
+        (0.84, 0.259),
+        (0.5, 0.496),
+        (0.46, 0.531),
+        (0.42, 0.569),
+        (0.2, 0.904),
+        (0.1, 1.279),
+        (0.02, 2.551),
+        (0.01, 3.0),
     ],
 )
-def test_how_long_it_must_be_depends_on_the_text(ending: Ending, hold: float, deadline: float) -> None:
-    assert silence(replace(SILENT, ending=ending)) == (round(4 + deadline, 3), round(4 + hold, 3), None)
-    scaled = Silence(scale=2.0)
-    assert says(scaled, replace(SILENT, ending=ending)) == (round(4 + 2 * deadline, 3), round(4 + 2 * hold, 3), None)
+def test_how_long_it_must_be_depends_on_the_odds(odds: float, hold: float) -> None:
+    """``longest`` bounds it; the deadline is ``patience``, or the hold where that is longer."""
+    assert silence(replace(SILENT, odds=odds)) == (round(4 + max(1.6, hold), 3), round(4 + hold, 3), None)
+
+
+@pytest.mark.parametrize(
+    ("price", "hold"), [(0.0, 0.2), (0.1, 0.2), (0.4, 0.327), (1.3, 0.531), (4.0, 0.864), (100, 3.0)]
+)
+def test_a_higher_price_waits_longer(price: float, hold: float) -> None:
+    assert says(Silence(price=price), replace(SILENT, odds=0.46))[1] == round(4 + hold, 3)
+
+
+def test_the_pauses_of_this_caller_count() -> None:
+    """Ten pauses of 1 s are worth as much as what is known beforehand, or as little as the policy says."""
+    long = Pauses()
+    for _ in range(10):
+        long = long.add(1.0)
+    view = replace(SILENT, odds=0.46, pauses=long)
+    assert silence(view)[1] == 4.607
+    assert says(Silence(prior=1e6), view)[1] == 4.531
+    assert says(Silence(prior=0.0), view)[1] == 4.612
 
 
 def test_while_somebody_speaks_there_is_none() -> None:
@@ -236,37 +250,34 @@ def test_while_somebody_speaks_there_is_none() -> None:
 
 
 def test_after_the_audio_nobody_can_go_on() -> None:
-    assert silence(replace(SILENT, ending=Ending.CONJUNCTION, ended=4.5)) == (7.0, None, None)
+    assert silence(replace(SILENT, odds=0.2, ended=4.5)) == (7.0, None, None)
 
 
-PLAIN = replace(WORDS_ONLY, ending=Ending.PLAIN, last_words=3.9)
-UNFINISHED = replace(PLAIN, ending=Ending.CONJUNCTION)
+PLAIN = replace(WORDS_ONLY, odds=0.46, last_words=3.9)
+UNFINISHED = replace(PLAIN, odds=0.2)
 
 
 def test_without_a_voice_it_also_counts_from_the_last_new_word() -> None:
-    assert silence(PLAIN) == (5.6, 4.6, None)
-    assert silence(replace(PLAIN, last_words=4.8)) == (6.3, 4.6, None)
-    assert silence(replace(PLAIN, last_words=4.8, vad=True)) == (5.6, 4.6, None)
+    assert silence(PLAIN) == (5.6, 4.531, None)
+    assert silence(replace(PLAIN, last_words=4.8)) == (6.3, 4.531, None)
+    assert silence(replace(PLAIN, last_words=4.8, vad=True)) == (5.6, 4.531, None)
 
 
 def test_without_a_voice_an_unfinished_text_is_held_until_its_silence_was_heard() -> None:
     """Unfinished is what is followed by the end of the turn less than 4 times in 10."""
-    assert silence(UNFINISHED) == (6.4, 6.3, None)
-    assert silence(replace(UNFINISHED, observed=1.29)) == (6.4, 6.3, None)
-    assert silence(replace(UNFINISHED, observed=1.3)) == (6.4, 5.3, None)
-    assert silence(replace(UNFINISHED, vad=True)) == (6.4, 5.3, None)
-    for ending, hold in ((Ending.STOP, 4.5), (Ending.PLAIN, 4.6), (Ending.QUESTION, 4.35)):
-        assert silence(replace(UNFINISHED, ending=ending))[1] == hold
-    for ending, hold in ((Ending.DIGITS, 6.2), (Ending.COMMA, 6.1), (Ending.FILLER, 6.5)):
-        assert silence(replace(UNFINISHED, ending=ending))[1] == hold
+    assert silence(UNFINISHED) == (5.904, 5.904, None)
+    assert silence(replace(UNFINISHED, observed=0.9)) == (5.904, 5.904, None)
+    assert silence(replace(UNFINISHED, observed=0.91)) == (5.6, 4.904, None)
+    assert silence(replace(UNFINISHED, vad=True)) == (5.6, 4.904, None)
+    assert silence(replace(UNFINISHED, odds=0.4))[1] == 4.59
+    assert silence(replace(UNFINISHED, odds=0.39))[1] == 5.601
 
 
 def test_a_deadline_does_not_lie_before_its_hold() -> None:
-    rule = Silence(plain=Wait(0.6, 0.1))
-    assert says(rule, replace(SILENT, ending=Ending.PLAIN)) == (4.6, 4.6, None)
+    assert says(Silence(patience=0.1), replace(SILENT, odds=0.46)) == (4.531, 4.531, None)
 
 
 def test_without_a_link_it_waits_for_the_link() -> None:
-    assert silence(replace(SILENT, ending=Ending.PLAIN, link=False)) == (6.5, 4.6, None)
-    assert silence(replace(SILENT, ending=Ending.FILLER, link=False)) == (6.6, 5.5, None)
+    assert silence(replace(SILENT, odds=0.46, link=False)) == (6.5, 4.531, None)
+    assert silence(replace(SILENT, odds=0.01, link=False)) == (7.0, 7.0, None)
     assert silence(replace(SILENT, words=0, link=False)) == (None, None, None)

@@ -39,59 +39,60 @@ def call_me(at: float = 2.1, end: float = 1.9, *, sf: bool = False) -> Transcrip
 
 def test_an_endpoint_that_covers_words_and_voice_counts() -> None:
     turn = opened(call_me(sf=True), voice=spoke())
-    assert turn.endpoint_at == 2.1
+    assert turn.said.endpoint_at(turn.words, turn.voice) == 2.1
     assert turn.unfinalised(None) is False
 
 
 @pytest.mark.parametrize(("end", "counts"), [(2.04, True), (2.06, False)])
 def test_an_endpoint_before_the_newest_word_does_not(end: float, counts: bool) -> None:
     turn = opened(call_me(end=end), voice=Voice(0.5, 0.6))
-    turn.endpoint = Evidence(2.1, 2.0, turn.voice)
-    assert (turn.endpoint_at is not None) is counts
+    turn.said.endpoint = Evidence(2.1, 2.0, turn.voice)
+    assert (turn.said.endpoint_at(turn.words, turn.voice) is not None) is counts
 
 
 @pytest.mark.parametrize(("reach", "counts"), [(1.7, True), (1.6, False)])
 def test_an_endpoint_before_the_end_of_the_voice_does_not(reach: float, counts: bool) -> None:
     """By more than 0.35 s: it needs silence, so it may lie a little before."""
     turn = opened(call_me(end=1.5), voice=spoke(2.0))
-    turn.endpoint = Evidence(2.1, reach, turn.voice)
-    assert (turn.endpoint_at is not None) is counts
+    turn.said.endpoint = Evidence(2.1, reach, turn.voice)
+    assert (turn.said.endpoint_at(turn.words, turn.voice) is not None) is counts
 
 
 def test_an_endpoint_counts_no_more_once_a_word_or_speech_comes_behind_it() -> None:
     turn = opened(call_me(sf=True))
-    assert turn.endpoint_at == 2.1
+    assert turn.said.endpoint_at(turn.words, turn.voice) == 2.1
     turn.add(interim(2.5, "now", 2.1, 2.4), heard=2.5)
-    assert turn.endpoint_at is None, "a word is pending"
+    assert turn.said.endpoint_at(turn.words, turn.voice) is None, "a word is pending"
     turn.add(final(2.6, "now", 2.1, 2.4), heard=2.6)
-    assert turn.endpoint_at is None, "a word is behind it"
+    assert turn.said.endpoint_at(turn.words, turn.voice) is None, "a word is behind it"
     turn = opened(call_me(sf=True), voice=spoke())
     turn.voice = Voice(2.3, 2.4)
-    assert turn.endpoint_at is None
+    assert turn.said.endpoint_at(turn.words, turn.voice) is None
 
 
 def test_an_endpoint_about_the_time_before_the_voice_is_no_news() -> None:
     turn = opened(call_me(), voice=Voice(2.3, 2.4))
     turn.add(final(2.5, "", 1.9, 2.2, sf=True), heard=2.5)
-    assert turn.endpoint is None
+    assert turn.said.endpoint is None
     turn.add(final(2.6, "", 1.9, 2.3, sf=True), heard=2.6)
-    assert turn.endpoint_at == 2.6
+    assert turn.said.endpoint_at(turn.words, turn.voice) == 2.6
 
 
 def test_an_endpoint_of_nothing_is_nothing() -> None:
-    assert opened(final(1.0, "", 0.0, 0.9, sf=True)).endpoint is None
-    assert opened(final(1.0, "", 0.0, 0.9, sf=True), voice=spoke(0.8)).endpoint_at == 1.0
+    assert opened(final(1.0, "", 0.0, 0.9, sf=True)).said.endpoint is None
+    turn = opened(final(1.0, "", 0.0, 0.9, sf=True), voice=spoke(0.8))
+    assert turn.said.endpoint_at(turn.words, turn.voice) == 1.0
 
 
 def test_on_an_answer_the_flag_means_nothing() -> None:
-    assert opened(final(2.1, "call me", 0.5, 1.9, sf=True, ff=True)).endpoint is None
+    assert opened(final(2.1, "call me", 0.5, 1.9, sf=True, ff=True)).said.endpoint is None
 
 
 def test_an_endpoint_reaches_as_far_as_its_words_and_no_further_than_what_was_heard() -> None:
     turn = opened(Transcript(2.1, (Word("me", 1.5, 1.9),), 0.5, 1.6, True, endpoint=True))
-    assert turn.endpoint == Evidence(2.1, 1.9, None)
+    assert turn.said.endpoint == Evidence(2.1, 1.9, None)
     turn = opened(final(2.1, "me", 0.5, 1.9, upto=9.0, sf=True))
-    assert turn.endpoint == Evidence(2.1, 2.1, None)
+    assert turn.said.endpoint == Evidence(2.1, 2.1, None)
 
 
 # Utterance ends
@@ -100,49 +101,49 @@ def test_an_endpoint_reaches_as_far_as_its_words_and_no_further_than_what_was_he
 @pytest.mark.parametrize(("end", "counts"), [(1.86, True), (1.84, False)])
 def test_an_utterance_end_counts_when_it_reaches_the_newest_word(end: float, counts: bool) -> None:
     turn = opened(call_me(end=1.9))
-    turn.end_of_utterance(UtteranceEnd(3.0, end), 9.0)
-    assert turn.utterance_end_at == (3.0 if counts else None)
+    turn.said.utterance_ended(UtteranceEnd(3.0, end), 9.0, turn.words, turn.voice)
+    assert turn.said.utterance_end_at(turn.words, turn.voice) == (3.0 if counts else None)
 
 
 def test_an_utterance_end_is_overtaken_by_words_and_by_speech() -> None:
     turn = opened(call_me())
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.9), 9.0)
+    turn.said.utterance_ended(UtteranceEnd(3.0, 1.9), 9.0, turn.words, turn.voice)
     turn.add(interim(3.1, "now", 2.1, 2.4), heard=3.1)
-    assert turn.utterance_end_at is None
+    assert turn.said.utterance_end_at(turn.words, turn.voice) is None
     turn = opened(call_me())
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.9), 9.0)
+    turn.said.utterance_ended(UtteranceEnd(3.0, 1.9), 9.0, turn.words, turn.voice)
     turn.voice = Voice(2.9, 3.1)
-    assert turn.utterance_end_at is None
+    assert turn.said.utterance_end_at(turn.words, turn.voice) is None
 
 
 def test_an_utterance_end_counts_for_the_words_before_it_that_come_after_it() -> None:
     turn = opened(call_me(end=1.9))
-    turn.end_of_utterance(UtteranceEnd(3.0, 2.3), 9.0)
+    turn.said.utterance_ended(UtteranceEnd(3.0, 2.3), 9.0, turn.words, turn.voice)
     turn.add(final(3.1, "now", 2.0, 2.3), heard=3.1)
-    assert turn.utterance_end_at == 3.0
+    assert turn.said.utterance_end_at(turn.words, turn.voice) == 3.0
 
 
 def test_an_utterance_end_speaks_of_no_audio_that_was_not_heard() -> None:
     turn = opened(call_me(end=1.9))
-    turn.end_of_utterance(UtteranceEnd(2.0, 1e9), 2.0)
-    assert turn.utterance_end_at == 2.0
+    turn.said.utterance_ended(UtteranceEnd(2.0, 1e9), 2.0, turn.words, turn.voice)
+    assert turn.said.utterance_end_at(turn.words, turn.voice) == 2.0
     turn.add(final(2.6, "now", 1.9, 2.5), 2.6)
-    assert turn.utterance_end_at is None
+    assert turn.said.utterance_end_at(turn.words, turn.voice) is None
 
 
 def test_a_stale_utterance_end_takes_nothing_back() -> None:
     turn = opened(call_me())
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.9), 9.0)
-    turn.end_of_utterance(UtteranceEnd(3.2, 1.0), 9.0)
-    assert turn.utterance_end_at == 3.0
+    turn.said.utterance_ended(UtteranceEnd(3.0, 1.9), 9.0, turn.words, turn.voice)
+    turn.said.utterance_ended(UtteranceEnd(3.2, 1.0), 9.0, turn.words, turn.voice)
+    assert turn.said.utterance_end_at(turn.words, turn.voice) == 3.0
 
 
 def test_an_utterance_end_about_the_time_before_the_voice_is_stale() -> None:
     turn = opened(call_me(), voice=Voice(2.3, 2.4))
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.9), 9.0)
-    assert turn.utterance_end is None
-    turn.end_of_utterance(UtteranceEnd(3.1, 2.3), 9.0)
-    assert turn.utterance_end_at == 3.1
+    turn.said.utterance_ended(UtteranceEnd(3.0, 1.9), 9.0, turn.words, turn.voice)
+    assert turn.said.utterance_end is None
+    turn.said.utterance_ended(UtteranceEnd(3.1, 2.3), 9.0, turn.words, turn.voice)
+    assert turn.said.utterance_end_at(turn.words, turn.voice) == 3.1
 
 
 def test_minus_one_counts_when_all_words_are_final() -> None:
@@ -153,16 +154,16 @@ def test_minus_one_counts_when_all_words_are_final() -> None:
         (opened(call_me(), interim(2.5, "now", 2.1, 2.4)), False),
         (opened(voice=spoke()), False),
     ):
-        turn.end_of_utterance(UtteranceEnd(3.0, None), 9.0)
-        assert turn.utterance_end_at == (3.0 if counts else None)
+        turn.said.utterance_ended(UtteranceEnd(3.0, None), 9.0, turn.words, turn.voice)
+        assert turn.said.utterance_end_at(turn.words, turn.voice) == (3.0 if counts else None)
 
 
 def test_words_without_times_may_end_early_in_their_span() -> None:
     """They are laid out over it; an utterance end behind its start may well be about the last of them."""
     turn = opened(Transcript(2.1, (Word("now", 1.0, 1.9),), 1.0, 1.9, True, timed=False))
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.2), 9.0)
-    assert turn.utterance_end == Evidence(3.0, 1.9, None)
-    assert turn.utterance_end_at == 3.0
+    turn.said.utterance_ended(UtteranceEnd(3.0, 1.2), 9.0, turn.words, turn.voice)
+    assert turn.said.utterance_end == Evidence(3.0, 1.9, None)
+    assert turn.said.utterance_end_at(turn.words, turn.voice) == 3.0
 
 
 # The end of speech
@@ -236,7 +237,7 @@ def test_without_a_voice_it_takes_evidence_to_owe_nothing() -> None:
     assert turn.unfinalised(request)
     request.answered = 2.7
     assert not turn.unfinalised(request)
-    turn.end_of_utterance(UtteranceEnd(3.0, 1.9), 9.0)
+    turn.said.utterance_ended(UtteranceEnd(3.0, 1.9), 9.0, turn.words, turn.voice)
     assert not turn.unfinalised(None)
 
 
@@ -317,23 +318,23 @@ def test_the_last_sign_of_speech() -> None:
 
 def test_a_border_is_known_whatever_voice_was_heard_since() -> None:
     turn = opened(call_me(), voice=Voice(2.05, 2.1))
-    turn.provider_ended(2.1, 2.0)
-    assert (turn.endpoint_at, turn.border_at) == (None, 2.1)
+    turn.said.turn_ended(2.1, 2.0, turn.words, turn.voice)
+    assert (turn.said.endpoint_at(turn.words, turn.voice), turn.said.border_at(turn.words)) == (None, 2.1)
     turn.add(interim(2.4, "now", 2.1, 2.3), 2.4)
-    assert turn.border_at is None, "there are words behind it"
+    assert turn.said.border_at(turn.words) is None, "there are words behind it"
 
 
 @pytest.mark.parametrize(("end", "counts"), [(2.04, True), (2.06, False)])
 def test_a_border_before_the_newest_word_does_not_count(end: float, counts: bool) -> None:
     turn = opened(call_me(end=end))
-    turn.border = Evidence(2.1, 2.0, None)
-    assert (turn.border_at is not None) is counts
+    turn.said.border = Evidence(2.1, 2.0, None)
+    assert (turn.said.border_at(turn.words) is not None) is counts
 
 
 def test_a_border_needs_words() -> None:
     turn = opened(final(2.1, "", 0.5, 1.9, sf=True), voice=Voice(2.05, 2.1))
-    turn.provider_ended(2.1, 2.0)
-    assert turn.border_at is None
+    turn.said.turn_ended(2.1, 2.0, turn.words, turn.voice)
+    assert turn.said.border_at(turn.words) is None
 
 
 # What was heard being said

@@ -125,7 +125,7 @@ def test_holds_a_turn_are_as_published() -> None:
 
 def test_a_vad_with_errors_hears_late_and_never_two_starts_in_a_row() -> None:
     one = sample(SCENARIOS["noisy line"], 1, 0)
-    found = [edge.kind for edge in one.edges if edge.kind != "maybe"]
+    found = [edge.kind for edge in one.edges if edge.kind in ("start", "stop")]
     assert found == ["start", "stop"] * (len(found) // 2)
     assert [edge.at for edge in one.edges] == sorted(edge.at for edge in one.edges)
     assert all(edge.at >= edge.audio for edge in one.edges)

@@ -185,6 +185,7 @@ async def events_of(case: str) -> AsyncIterator[Any]:
             [
                 ("prepare", "Book me a table."),
                 ("discard",),
+                ("prepare", "Book me a table. For four people."),
                 ("answer", "Book me a table. For four people."),
             ],
         ),
@@ -193,7 +194,14 @@ async def events_of(case: str) -> AsyncIterator[Any]:
             [("answer", "cancel the booking for"), ("correct", 1, "cancel the booking for Sunday.")],
         ),
         ("agent_backchannel", [("answer", "When does it start?")]),
-        ("agent_barge_in", [("be_quiet",), ("answer", "Sorry, I meant the other account.")]),
+        (
+            "agent_barge_in",
+            [
+                ("be_quiet",),
+                ("prepare", "Sorry, I meant the other account."),
+                ("answer", "Sorry, I meant the other account."),
+            ],
+        ),
     ],
 )
 def test_the_bot_on_the_page_of_turns(

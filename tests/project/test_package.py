@@ -89,7 +89,12 @@ def test_the_wheel_holds_both_packages_whole_and_nothing_else(wheel: zipfile.Zip
         if path.is_file() and "__pycache__" not in path.parts
     }
     assert held == wanted
-    assert {"hearout/py.typed", "hearout_policies/py.typed", "hearout_policies/languages/en.toml"} <= held
+    assert {
+        "hearout/py.typed",
+        "hearout_policies/py.typed",
+        "hearout_policies/languages/en.toml",
+        "hearout_policies/odds.toml",
+    } <= held
 
 
 def test_the_wheel_works_by_itself(wheel: zipfile.ZipFile, tmp_path: Path) -> None:
@@ -102,7 +107,7 @@ def test_the_wheel_works_by_itself(wheel: zipfile.ZipFile, tmp_path: Path) -> No
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
     where, *parameters = done.stdout.splitlines()
     assert where == f"{tmp_path}/hearout/__init__.py {tmp_path}/hearout_policies/__init__.py"
-    assert any(line.startswith("silence.plain.hold = ") for line in parameters)
+    assert any(line.startswith("silence.price = ") for line in parameters)
 
 
 def test_the_wheel_says_what_it_needs(wheel: zipfile.ZipFile) -> None:

@@ -22,11 +22,11 @@ SOURCES = {"hearout": ROOT / "engine", "hearout_policies": ROOT / "policies"}
 FACES = {
     "hearout": """
         AudioFormat AudioLost AudioSource Deepgram Dialect Ending Endpointing Event FileSource Finalize
-        FinalizeOnSilence Flux Header HearoutError LinkDown LinkSettings LinkStats LinkUp Notice OnUtteranceEnd Opinion
-        PRESETS Parameter Policy ProviderEnd PushSource RawSource Recorder Replayed Rule Session SessionError
-        SessionEvent SessionWarning Silence Soniox SpeechEdge SpeechGate Timings Trace TurnAbandoned
+        FinalizeOnSilence Flux Header HearoutError LinkDown LinkSettings LinkStats LinkUp Notice Odds OnUtteranceEnd
+        Opinion PRESETS Parameter Pauses Policy ProviderEnd PushSource RawSource Recorder Replayed Rule Session
+        SessionError SessionEvent SessionWarning Silence Soniox SpeechEdge SpeechGate Timings Trace TurnAbandoned
         TurnAmended TurnCompleted TurnMachine TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView
-        UsageError Verdict VoiceDetector Wait WebRtcDetector Word __version__ as_dict check
+        UsageError Verdict VoiceDetector WebRtcDetector Word __version__ as_dict check
         load_policy local_server open_session paced parse_trace preset read_trace replay stdin_source
         webrtc_gate
     """,
@@ -52,12 +52,12 @@ FACES = {
         Compared Tuned policy_toml tune
     """,
     "hearout_policies": """
-        Ending Endpointing Event Finalize FinalizeOnSilence NEVER OnUtteranceEnd Opinion Output PRESETS Parameter Policy
-        ProviderEnd Rule Silence Timings TurnAbandoned TurnAmended TurnCompleted TurnMachine TurnPredicted
-        TurnResumed TurnStarted TurnUpdated TurnView Verdict Wait Word as_dict load_policy preset
+        Ending Endpointing Event Finalize FinalizeOnSilence NEVER Odds OnUtteranceEnd Opinion Output PRESETS Parameter
+        Pauses Policy ProviderEnd Rule Silence Timings TurnAbandoned TurnAmended TurnCompleted TurnMachine TurnPredicted
+        TurnResumed TurnStarted TurnUpdated TurnView Verdict Word as_dict load_policy preset
     """,
     "hearout_policies.rules": """
-        Endpointing FinalizeOnSilence NEVER OnUtteranceEnd ProviderEnd Rule Silence Verdict Wait param
+        Endpointing FinalizeOnSilence NEVER OnUtteranceEnd ProviderEnd Rule Silence Verdict param
     """,
 }
 #: Modules that are public by themselves, because their import costs something, or for few.
@@ -78,8 +78,9 @@ MODULES = {
         check_dialect
     """,
     "hearout_policies.signals": """
-        AgentSpeech AppCommand AudioStalled EndOfAudio LinkLost LinkRestored ProviderSpeechStarted REPLAY_SPEED
-        ProviderTurn Signal SpeechStarted SpeechStopped SpeechSuspected Tick Transcript UtteranceEnd Word
+        AgentSpeech AppCommand AudioStalled EarHeard EndOfAudio LinkLost LinkRestored ProviderSpeechStarted
+        REPLAY_SPEED ProviderTurn Signal SpeechPaused SpeechStarted SpeechStopped SpeechSuspected Tick Transcript
+        UtteranceEnd VOICE Word
     """,
     "hearout_policies.testing": """
         Promises check_policy check_rule random_signals signal_lists

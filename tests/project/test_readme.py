@@ -60,7 +60,7 @@ def test_policies_in_toml(tmp_path: Path) -> None:
         values = {parameter.key: parameter.value for parameter in policy.parameters()}
         table = tomllib.loads(text)
         assert values["max_turn"] == table["max_turn"]
-        assert values["silence.digits.hold"] == table["silence"]["digits"]["hold"]
+        assert values["odds.digits"] == table["odds"]["digits"]
 
 
 def test_commands_and_their_options_exist() -> None:

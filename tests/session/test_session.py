@@ -22,9 +22,9 @@ from hearout.transcribers.deepgram import Deepgram
 from hearout.vad import SpeechEdge, SpeechGate
 from hearout_policies.events import Finalize, TurnCompleted, TurnStarted, as_dict
 from hearout_policies.policy import Policy
-from hearout_policies.rules import FinalizeOnSilence, Silence
-from hearout_policies.text import Ending
+from hearout_policies.rules import FinalizeOnSilence
 from tests.kit.provider import Plan, Provider, Source
+from tests.kit.turns import Steady
 
 KEY = "dg-secret-key"
 ORDER = [
@@ -486,9 +486,7 @@ def test_what_was_heard_twice_is_so_in_a_replay(hear: Hear, drop: float) -> None
 # Audio that is late
 
 SPLIT = [("my", 1.0, 1.2), ("number", 1.3, 1.6), ("is", 2.05, 2.2), ("five.", 2.3, 2.6)]
-AT_HALF = Policy(rules=(FinalizeOnSilence(), Silence())).replace(
-    {f"silence.{kind.value}.{key}": at for kind in Ending for key, at in (("hold", 0.5), ("deadline", 1.2))}
-)
+AT_HALF = Policy(rules=(FinalizeOnSilence(), Steady(patience=1.2, seconds=0.5)))
 
 
 def jitter(seed: int) -> Callable[[float], float]:

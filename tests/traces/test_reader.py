@@ -98,7 +98,7 @@ def test_every_kind_of_record() -> None:
         ('{"t": 1}', 'unknown kind of record; a record has "t" and one of "vad", "stt"'),
         ('{"t": 1, "wad": "start"}', "unknown kind of record"),
         ('{"t": 0.1, "agent": "started"}', "t goes backwards: 0.1 after 0.5"),
-        ('{"t": 1, "vad": "begin"}', '"vad" must be "start" or "stop" or "maybe", not "begin"'),
+        ('{"t": 1, "vad": "begin"}', '"vad" must be "start" or "stop" or "maybe" or "pause", not "begin"'),
         ('{"t": 1, "vad": "stop", "channel": 2}', '"channel" 2 does not exist; the header says "channels": 2'),
         ('{"t": 1, "vad": "stop", "channel": 1.0}', '"channel" must be a whole number'),
         ('{"t": 1, "vad": "stop", "chanel": 1}', 'unknown key "chanel"; a record of kind "vad" has t, vad, '),

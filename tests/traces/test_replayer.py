@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from hearout.traces.reader import parse_trace
 from hearout.traces.records import Trace
 from hearout.traces.replayer import Replayed, replay
 from hearout_policies import Policy
-from hearout_policies.events import Finalize, Timings, TurnCompleted, as_dict
+from hearout_policies.events import Finalize, Opinion, Timings, TurnCompleted, as_dict
 from hearout_policies.signals import LinkRestored, Signal, Transcript, UtteranceEnd
 
 
@@ -307,6 +308,18 @@ def test_every_millisecond_has_an_owner() -> None:
     assert "goes on from turn 2" in lines[1]
     assert [line.split("ms")[0].split()[-1] for line in lines[2:]] == ["+0", "+200", "+50", "+200", "+50", "+500"]
     assert lines[-2].endswith("turn completed by finalize_on_silence")
+
+
+def test_the_odds_are_explained() -> None:
+    timings = Timings(2.0, 2.2, None, None, decided=2.9)
+    opinion = Opinion("silence", 3.6, 2.904)
+    event = TurnCompleted(1, 0, 2.9, 1.0, 2.0, "and", (), "silence", True, timings, opinions=(opinion,))
+    heard = replace(event, odds=0.1, evidence=(("conjunction", 0.2), ("ear", 0.31)))
+    assert explain(heard, Policy()).splitlines()[-2:] == [
+        "  ends like a conjunction: odds 0.20; the ear: 0.31; together 0.10",
+        "  silence: not before 2.904 s, from 3.600 s on: 0.90 s at a price of 1.3 s a cutoff",
+    ]
+    assert "  no words yet: odds 0.50" in explain(replace(event, evidence=(("nothing", 0.5),)))
 
 
 def test_a_turn_without_known_speech_end_is_explained() -> None:

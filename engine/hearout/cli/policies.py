@@ -26,7 +26,7 @@ def add_policy_arguments(parser: argparse.ArgumentParser, *, default: str | None
         action="append",
         default=[],
         metavar="KEY=VALUE",
-        help="change one parameter, such as silence.plain.hold=0.8; may be repeated",
+        help="change one parameter, such as silence.price=3; may be repeated",
     )
 
 
@@ -40,7 +40,7 @@ def chosen_policy(args: argparse.Namespace, base: Policy | None = None) -> Polic
     for setting in args.set:
         key, equals, value = setting.partition("=")
         if not equals:
-            raise UsageError(f"--set {setting}: give KEY=VALUE, such as silence.plain.hold=0.8")
+            raise UsageError(f"--set {setting}: give KEY=VALUE, such as silence.price=3")
         settings[key.strip()] = value.strip()
     try:
         policy = load_policy(args.policy) if args.policy else base or Policy()

@@ -71,7 +71,8 @@ def _run_replay(args: argparse.Namespace) -> int:
     status = 0
     for name in args.traces:
         trace = read_trace(name)
-        replayed = replay(trace, _policy(args, trace))
+        policy = _policy(args, trace)
+        replayed = replay(trace, policy)
         if len(args.traces) > 1 and not args.json:
             say(f"{name}:")
         for output in replayed.outputs:
@@ -79,7 +80,7 @@ def _run_replay(args: argparse.Namespace) -> int:
                 record = as_dict(output)
                 print(json.dumps({"trace": name, **record} if len(args.traces) > 1 else record))
             elif isinstance(output, TurnCompleted):
-                say(*(explain(output).split("\n") if args.explain else [_one_line(output)]))
+                say(*(explain(output, policy).split("\n") if args.explain else [_one_line(output)]))
         status = max(status, _complain(replayed, name))
     return status
 
@@ -119,7 +120,8 @@ def _run_check(args: argparse.Namespace) -> int:
     for name in args.traces:
         try:
             trace = read_trace(name)
-            replayed = replay(trace, _policy(args, trace))
+            policy = _policy(args, trace)
+            replayed = replay(trace, policy)
         except UsageError as error:
             if len(args.traces) == 1:
                 raise
@@ -128,7 +130,7 @@ def _run_check(args: argparse.Namespace) -> int:
         differs = check(trace, replayed)
         if args.explain and differs:
             completed = (event for event in replayed.outputs if isinstance(event, TurnCompleted))
-            differs += [line for event in completed for line in explain(event).split("\n")]
+            differs += [line for event in completed for line in explain(event, policy).split("\n")]
         asks = trace.expect is not None or trace.commands or trace.forbid
         result = "differs" if differs else "holds" if asks else "expects nothing"
         rows.append(_Row(name, len(replayed.of_type("turn_completed")), result, differs))

@@ -182,7 +182,7 @@ def _report(tuned: Tuned) -> None:
     say("", f"at most {tuned.target:.1%} cut off{'' if tuned.reached else ': not reached; the fewest'}")
     rows = [
         [*_cells(point), name]
-        for name, point in (("start", tuned.base), ("one factor", tuned.factor), ("tuned (*)", tuned.chosen))
+        for name, point in (("start", tuned.base), ("price alone", tuned.factor), ("tuned (*)", tuned.chosen))
     ]
     print_table([[*titles[:-1], "policy"], *rows])
     low, high = tuned.chosen.held_out.cutoffs_between
@@ -191,7 +191,7 @@ def _report(tuned: Tuned) -> None:
     say(
         "",
         f"held out: {tuned.chosen.held_out.cutoffs:.1%} of holds cut off (95 %: {low:.1%} to {high:.1%}), "
-        f"{abs(gain):.2f} s {faster} than one factor on average (95 %: {least:+.2f} to {most:+.2f})",
+        f"{abs(gain):.2f} s {faster} than the price alone on average (95 %: {least:+.2f} to {most:+.2f})",
     )
     if not tuned.reached:
         say("note: no policy within a quarter to four times the numbers does; begin at --policy patient, or --set ...")
@@ -200,10 +200,8 @@ def _report(tuned: Tuned) -> None:
 
 
 def _short_names(keys: Sequence[str]) -> dict[str, str]:
-    """``silence.stop.hold`` is ``stop`` where that says enough."""
-    short = {
-        key: key.removeprefix("silence.").removesuffix(".hold").removeprefix("finalize_on_silence.") for key in keys
-    }
+    """``odds.stop`` is ``stop`` where that says enough."""
+    short = {key: key.rpartition(".")[2] for key in keys}
     return {key: name if list(short.values()).count(name) == 1 else key for key, name in short.items()}
 
 

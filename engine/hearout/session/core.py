@@ -28,7 +28,7 @@ from hearout.link.socket import Connector
 from hearout.nursery import open_background
 from hearout.session.blame import blame
 from hearout.session.clock import MICRO, SessionClock
-from hearout.session.detection import VOICE, Detection
+from hearout.session.detection import Detection
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
 from hearout.session.recording import GuardedRecorder, TraceWriter
 from hearout.sources.base import AudioSource, Pours, checked
@@ -38,6 +38,7 @@ from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnComplet
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
     REPLAY_SPEED,
+    VOICE,
     AgentSpeech,
     AppCommand,
     AudioStalled,
@@ -90,7 +91,13 @@ class SessionCore:
         self._realtime = realtime
         self._stall_after = stall_after
         self._clock = SessionClock(source.sample_rate, realtime=realtime, patience=stall_after)
-        self._channels = Channels(policy, source.channels, self._decided, self._clock.pass_by)
+        self._channels = Channels(
+            policy,
+            source.channels,
+            self._decided,
+            self._clock.pass_by,
+            finalize_after=getattr(transcriber, "finalize_after", 0.0),
+        )
         self._frame_bytes = 2 * source.channels
         self._block_bytes = round(_BLOCK * source.sample_rate) * self._frame_bytes
         self._stalled = False

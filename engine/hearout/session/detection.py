@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from hearout.audio import deinterleave
 from hearout.session.blame import note
 from hearout.vad import SpeechEdge, SpeechGate
-from hearout_policies.signals import SpeechStarted, SpeechStopped, SpeechSuspected
 
-__all__ = ["VOICE", "Detection"]
-
-#: What the machine hears, by the kind of the edge.
-VOICE: Mapping[str, type[SpeechStarted | SpeechStopped | SpeechSuspected]] = {
-    "start": SpeechStarted,
-    "stop": SpeechStopped,
-    "maybe": SpeechSuspected,
-}
+__all__ = ["Detection"]
 
 
 class Detection:

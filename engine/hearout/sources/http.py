@@ -11,7 +11,7 @@ import trio
 
 from hearout.errors import HearoutError, SessionError
 from hearout.sources.encoded import Decoding
-from hearout.sources.http_stream import HttpSettings, HttpStream, Pauses, open_http_stream
+from hearout.sources.http_stream import HttpSettings, HttpStream, Outages, open_http_stream
 
 __all__ = ["HttpSettings", "HttpSource", "http_source"]
 
@@ -62,7 +62,7 @@ class HttpSource:
 
     def __init__(self, stream: HttpStream, settings: HttpSettings) -> None:
         self._stream = stream
-        self._pauses = Pauses(settings)
+        self._outages = Outages(settings)
         self._decoding: Decoding | None = None
         self._mono = stream.broadcast
         self._limiter = trio.CapacityLimiter(1)  # trio's own is for work that ends soon
@@ -85,9 +85,9 @@ class HttpSource:
         await trio.lowlevel.checkpoint()
         while self._decoding is not None:
             if pcm := await self._in_thread(self._decoding.read):
-                if outage := self._pauses.lasting:
+                if outage := self._outages.lasting:
                     _log.warning("%s: on air again; %.1f s were not heard", self._stream.name, outage)
-                    self._pauses.over()
+                    self._outages.over()
                 return pcm
             if not self._stream.broadcast:
                 self.close()
@@ -98,11 +98,11 @@ class HttpSource:
     async def _connect_again(self) -> None:
         """To a broadcast that broke off, or paused."""
         error: HearoutError = SessionError(f"{self._stream.name}: connection lost")
-        if not self._pauses.lasting:
+        if not self._outages.lasting:
             _log.warning("%s, trying again", error)
         decoding: Decoding | None = None
         while decoding is None:
-            await self._pauses.wait(error)
+            await self._outages.wait(error)
             try:
                 await self._stream.reopen()
                 decoding = await self._in_thread(lambda: self._decode(self.sample_rate))

@@ -17,7 +17,7 @@ from hearout.errors import HearoutError, SessionError, UsageError, reason_of, un
 from hearout.sources.address import without_secrets
 from hearout.writing import printable
 
-__all__ = ["HttpSettings", "HttpStream", "Pauses", "open_http_stream"]
+__all__ = ["HttpSettings", "HttpStream", "Outages", "open_http_stream"]
 
 _log = logging.getLogger(__name__)
 
@@ -55,7 +55,7 @@ class HttpSettings:
     redirects: int = 5
 
 
-class Pauses:
+class Outages:
     """The outages of one source: how long to wait before each attempt, and when to give up."""
 
     def __init__(self, settings: HttpSettings) -> None:
@@ -102,7 +102,7 @@ class HttpStream:
         self._url = url
         self._settings = settings
         self._logged = logged
-        self._pauses = Pauses(settings)
+        self._outages = Outages(settings)
         self._response: httpx.Response | None = None
         self._body: AsyncIterator[bytes] | None = None
         self._length: int | None = None
@@ -150,7 +150,7 @@ class HttpStream:
                 await self._go_on(error)
             else:
                 self._position += len(chunk)
-                self._pauses.over()
+                self._outages.over()
                 self._ready = self._icy.feed(chunk)
         data, self._ready = self._ready[:max_bytes], self._ready[max_bytes:]
         return data
@@ -177,10 +177,10 @@ class HttpStream:
             return
         if self._length is None:
             raise lost from None
-        if not self._pauses.lasting:
+        if not self._outages.lasting:
             _log.warning("%s after %d of %d bytes: going on from there", lost, self._position, self._length)
         while self._body is None:
-            await self._pauses.wait(lost)
+            await self._outages.wait(lost)
             try:
                 response = await self._request(self._position)
             except UsageError as refused:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from hearout.writing import printable
 from hearout_policies.events import Opinion, TurnCompleted
+from hearout_policies.policy import Policy
+from hearout_policies.rules import Silence
 
 __all__ = ["explain"]
 
 
-def explain(event: TurnCompleted) -> str:
+def explain(event: TurnCompleted, policy: Policy | None = None) -> str:
     """Which rule decided, what the others said, and where each millisecond after the end of speech went.
 
-    Several lines of text.
+    Several lines of text. ``policy`` is the one that decided, for the price of its hold.
     """
     timings = event.timings
     steps = [
@@ -33,8 +35,23 @@ def explain(event: TurnCompleted) -> str:
         previous = at
     if timings.latency is not None:
         lines.append(f"  {'':9}    {_milliseconds(timings.latency):>9}  in all, after the end of speech")
-    lines += [f"  {opinion.rule}: {_opinion(opinion)}" for opinion in event.opinions]
+    if event.evidence:
+        lines.append(f"  {_odds(event)}")
+    price = next((rule.price for rule in policy.rules if isinstance(rule, Silence)), None) if policy else None
+    for opinion in event.opinions:
+        said = f"  {opinion.rule}: {_opinion(opinion)}"
+        if opinion.rule == Silence().name and price is not None and opinion.hold and timings.speech_end is not None:
+            said += f": {opinion.hold - timings.speech_end:.2f} s at a price of {price:g} s a cutoff"
+        lines.append(said)
     return "\n".join(lines)
+
+
+def _odds(event: TurnCompleted) -> str:
+    """Each source, and what all come to."""
+    (ending, text), *others = event.evidence
+    like = "no words yet" if ending == "nothing" else f"ends like a {ending.replace('_', ' ')}"
+    said = [f"{like}: odds {text:.2f}", *(f"the {source}: {odds:.2f}" for source, odds in others)]
+    return "; ".join([*said, f"together {event.odds:.2f}"] if others else said)
 
 
 def _opinion(opinion: Opinion) -> str:

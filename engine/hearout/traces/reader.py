@@ -4,7 +4,7 @@ Line 1 is the header, then records in order of ``t`` (session clock, seconds; au
 ``audio`` says otherwise)::
 
     {"hearout_trace": 1, "stt": "deepgram", "channels": 1, "vad": true, "policy": {...}, "source": "..."}
-    {"t": 0.52, "vad": "start", "audio": 0.44, "channel": 0}   the local VAD; "stop", "maybe" likewise
+    {"t": 0.52, "vad": "start", "audio": 0.44, "channel": 0}   the local VAD; "stop", "maybe", "pause" likewise
     {"t": 1.02, "stt": {...}}                                  a provider message, exactly as received
     {"t": 2.30, "sent": {"type": "Finalize"}}                  what the engine sent; for reading, but for Silence
     {"on": "finalize", "after": 0.25, "stt": {...}}            the n-th of these answers the n-th Finalize
@@ -208,7 +208,7 @@ def _record(line: _TraceLine, header: Header) -> Record:
                 refuse('a "vad" record, but the header says "vad": false')
             record = VoiceChange(
                 t,
-                line.word("vad", "start", "stop", "maybe"),
+                line.word("vad", "start", "stop", "maybe", "pause"),
                 line.seconds("audio", t),
                 line.seconds("heard", t),
                 line.channel(header, 0),

@@ -59,13 +59,13 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class VoiceChange:
-    """The local VAD noticed at ``t`` that speech began or ended at ``audio``, or that it may have begun ("maybe").
+    """The local VAD noticed at ``t`` that speech began or ended at ``audio``, or may have ("maybe", "pause").
 
     By then the first ``heard`` seconds of audio had been heard.
     """
 
     t: float
-    kind: Literal["start", "stop", "maybe"]
+    kind: Literal["start", "stop", "maybe", "pause"]
     audio: float
     heard: float
     channel: int = 0

@@ -85,9 +85,11 @@ def replay(trace: Trace, policy: Policy | None = None) -> Replayed:
 class _Replay:
     def __init__(self, trace: Trace, policy: Policy) -> None:
         self._trace = trace
-        self._hearing = Hearing(_dialect(trace))
+        dialect = _dialect(trace)
+        self._hearing = Hearing(dialect)
         self._hearing.begin(0.0)
-        self._channels = Channels(policy, trace.header.channels, self._take)
+        after = getattr(dialect, "finalize_after", 0.0)
+        self._channels = Channels(policy, trace.header.channels, self._take, finalize_after=after)
         self._answers = iter(trace.answers)
         # A record of the trace goes before an answer that is due with it.
         self._arrivals: Arrivals[Record | Answer] = Arrivals((record.t, record) for record in trace.records)
@@ -104,12 +106,8 @@ class _Replay:
         match item:
             case Received(message=message) | Answer(message=message):
                 self._receive(at, message, item.line)
-            case VoiceChange(kind="start"):
-                self._tell(item.channel, signals.SpeechStarted(at, item.audio, item.heard))
-            case VoiceChange(kind="maybe"):
-                self._tell(item.channel, signals.SpeechSuspected(at, item.audio, item.heard))
             case VoiceChange():
-                self._tell(item.channel, signals.SpeechStopped(at, item.audio, item.heard))
+                self._tell(item.channel, signals.VOICE[item.kind](at, item.audio, item.heard))
             case LinkChange(state="lost"):
                 self._arrivals.lose_answers()
                 self._connected = False

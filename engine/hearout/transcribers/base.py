@@ -49,7 +49,8 @@ class Dialect(Protocol):
     """How one provider speaks.
 
     One serves one session at a time. Those that remember nothing of a connection may have a class attribute
-    ``shareable = True``: several sessions may have them at once.
+    ``shareable = True``: several sessions may have them at once. One whose words get worse when `finalize` comes too
+    soon may have a class attribute ``finalize_after``: the least seconds of silence before it.
 
     Attributes:
         name: as in ``--stt`` and in traces.

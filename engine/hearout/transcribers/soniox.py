@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from hearout.errors import UsageError
 from hearout.fields import field_of, object_in
@@ -102,6 +102,8 @@ class Soniox:
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     name: str = field(default="soniox", init=False, repr=False)
+    #: Finalize "only after about 200 ms of silence following speech", or words get worse (Soniox's page on it).
+    finalize_after: ClassVar[float] = 0.2
     # Soniox hangs up after 20 s without a message.
     keepalive_after: float | None = field(default=10.0, init=False, repr=False)
     longest: float | None = field(default=300 * 60.0, init=False, repr=False)  # then: max_duration_reached

@@ -11,7 +11,8 @@ Finalizes of *its* policy. Here they are taken out, and put back where the other
 
 What this cannot know: a Finalize makes some providers drop the endpoint that would have come a moment later, so
 for a policy that asks later than the recorded one the endpoint is missing. Words that a Finalize in mid-word
-would have spoilt are not. What the user does is fixed, too: whoever was cut off might have said something else.
+would have spoilt are not. Nor does a turn know this caller's pauses before it. What the user does is fixed, too:
+whoever was cut off might have said something else.
 """
 
 from __future__ import annotations
@@ -51,6 +52,7 @@ class Episode:
         delays: (when, seconds to the answer or None) of the recorded Finalizes near this turn; None: this
             transcriber answers none.
         interval: seconds between interim results.
+        finalize_after: the transcriber is asked for final results no sooner into a silence.
         offset: session clock minus audio time.
     """
 
@@ -60,6 +62,7 @@ class Episode:
     words: tuple[Word, ...]
     delays: tuple[tuple[float, float | None], ...] | None
     interval: float
+    finalize_after: float
     offset: float
 
 
@@ -78,7 +81,7 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
         UsageError: as `hearout.traces.replayer.replay`.
     """
     channels = hear(trace)
-    finalizes = PROVIDERS[trace.header.stt].finalizes
+    provider = PROVIDERS[trace.header.stt]
     out: list[Episode] = []
     for heard, found in zip(channels, pauses(trace, channels), strict=True):
         interval = _interval(heard)
@@ -97,8 +100,9 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
                     tuple(_on_session_clock(p, heard) for _, p in turn),
                     tuple(_slice(heard, before, since, border, until)),
                     tuple(word for word in heard.words if before <= middle(word) < border),
-                    _delays(heard, pause) if finalizes else None,
+                    _delays(heard, pause) if provider.finalizes else None,
                     interval,
+                    getattr(provider.dialect, "finalize_after", 0.0),
                     heard.session(pause.start) - pause.start,
                 )
             )
@@ -161,7 +165,7 @@ def run(episode: Episode, policy: Policy) -> list[Completion]:
 class _Run:
     def __init__(self, episode: Episode, policy: Policy) -> None:
         self._episode = episode
-        self._channels = Channels(policy, 1, self._take)
+        self._channels = Channels(policy, 1, self._take, finalize_after=episode.finalize_after)
         self._covered = -math.inf  # audio time up to which words are final, here
         self._connected = True
         self._out: list[Completion] = []

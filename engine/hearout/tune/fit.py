@@ -49,7 +49,7 @@ class Tuned:
     Attributes:
         policy: the best for the target.
         base: the policy it started from, and its figures.
-        factor: the best that one common factor on all parameters gives.
+        factor: the best that the price alone gives, or one common factor where that is not searched.
         chosen: those of `policy`.
         front: no other policy tried is better in both, by cutoffs.
         gain: mean latency of `factor` minus that of `chosen` on the held-out part, seconds, with its 95 % interval.
@@ -107,7 +107,7 @@ def tune(
     Args:
         policy: where to start, and what all other parameters come from; None: the default.
         target: share of holds, more than 0 and less than 1.
-        parameters: keys, or patterns such as ``silence.*``; none: those that latency depends on most.
+        parameters: keys, or patterns such as ``odds.*``; none: those that latency depends on most.
         trials: policies to try.
         jobs: processes, -1 for one a core. ``joblib.parallel_config(backend=...)`` around the call takes them
             elsewhere: to a Dask or Ray cluster, say.

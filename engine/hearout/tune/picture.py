@@ -27,7 +27,7 @@ def picture(tuned: Tuned, kind: str) -> bytes:
     axes.step([100 * x for x, _ in front], [y for _, y in front], where="post", c="#2563b8", label="front")
     shown: tuple[tuple[str, Compared, str], ...] = (
         ("start", tuned.base, "#d9730d"),
-        ("one factor", tuned.factor, "#a78bbd"),
+        ("price alone", tuned.factor, "#a78bbd"),
         ("tuned", tuned.chosen, "#2f8f4e"),
     )
     for name, point, colour in shown:

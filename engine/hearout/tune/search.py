@@ -1,6 +1,7 @@
 """Look for policies that are faster at the same number of cutoffs.
 
-First a sweep: all parameters times a common factor, which is the trade-off everybody knows. Then rounds of random
+First a sweep of the price, or of all parameters times a common factor where it is not searched: the trade-off that
+everybody knows. Then rounds of random
 changes to the best found so far, wide ones first, a few parameters at a time. Which settings are tried depends on the
 seed and the figures alone, never on how many processes work or who is done first.
 """
@@ -26,11 +27,15 @@ __all__ = ["SWEEP", "Settings", "Trial", "best", "chosen_parameters", "front", "
 
 Settings = Mapping[str, float]
 
-USUAL = ("silence.*.hold", "finalize_on_silence.finalize_after")
-"""What is searched unless told otherwise: what the latency of a turn consists of, when the transcriber answers."""
+PRICE = "silence.price"
+USUAL = (
+    PRICE,
+    *(f"odds.{ending}" for ending in ("question", "stop", "plain", "conjunction", "function_word", "comma")),
+)
+"""What is searched unless told otherwise. Not fillers, cut-off words and digits: few recordings have enough of them."""
 
 _REACH = 4.0  # a quarter of the value to four times; further off, none of the reasons for the value holds
-SWEEP = 15  # points of the common factor
+SWEEP = 15  # points
 _ROUND = 24  # settings between two looks at the figures
 _SPREAD = (0.6, 0.08)  # of the changes, as a share of the value: in the first round, in the last
 _CHANGED = 3  # parameters that one change touches, on average
@@ -155,11 +160,19 @@ class _Space:
         self._keys = [p.key for p in parameters]
         self._base = np.array([p.value for p in parameters], float)
         around = np.where(self._base > 0, self._base, 0.25)
-        self._low = np.array([p.low for p in parameters]).clip(min=np.ceil(around / _REACH * 100) / 100)
-        self._high = np.array([p.high for p in parameters]).clip(max=np.floor(around * _REACH * 100) / 100)
+        reach = np.where(
+            [key == PRICE for key in self._keys], _REACH**2, _REACH
+        )  # waits grow with the price's logarithm
+        self._low = np.array([p.low for p in parameters]).clip(min=np.ceil(around / reach * 100) / 100)
+        self._high = np.array([p.high for p in parameters]).clip(max=np.floor(around * reach * 100) / 100)
 
     def sweep(self, count: int) -> list[Settings]:
-        return [self._settings(self._base * f) for f in np.geomspace(1 / _REACH, _REACH, count)]
+        swept = np.array([key == PRICE for key in self._keys])
+        if not swept.any():
+            swept[:] = True
+        reach = _REACH**2 if swept.sum() == 1 else _REACH
+        factors = np.geomspace(1 / reach, reach, count)
+        return [self._settings(np.where(swept, self._base * factor, self._base)) for factor in factors]
 
     def change(self, settings: Settings, spread: float, rng: Any) -> Settings:
         values = np.array([settings.get(key, base) for key, base in zip(self._keys, self._base, strict=True)])
@@ -168,7 +181,7 @@ class _Space:
         return self._settings(np.where(touched, values * np.exp(rng.normal(0.0, spread, len(values))), values))
 
     def _settings(self, values: Any) -> Settings:
-        rounded = np.round(np.clip(values, self._low, self._high), 2)
+        rounded = np.clip(np.round(values, 2), self._low, self._high)
         pairs = zip(self._keys, rounded, self._base, strict=True)
         return {key: round(float(value), 4) for key, value, base in pairs if value != base}
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Protocol
 
 from hearout_policies.view import TurnView
 
-__all__ = ["NEVER", "Rule", "Verdict", "param"]
+__all__ = ["NEVER", "Rule", "Verdict"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +46,3 @@ class Rule(Protocol):
 
     def judge(self, turn: TurnView) -> Verdict:
         """Say when this turn should be completed, if nothing more happens."""
-
-
-def param(default: float, low: float, high: float, why: str, unit: str = "s") -> Any:
-    """A numeric parameter of a rule or policy, with what `hearout policies` prints about it."""
-    return field(default=default, metadata={"low": low, "high": high, "unit": unit, "why": why})

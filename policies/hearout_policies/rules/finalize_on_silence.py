@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from hearout_policies.finalizes import Request
-from hearout_policies.rules.base import NEVER, Verdict, param
+from hearout_policies.params import param
+from hearout_policies.rules.base import NEVER, Verdict
 from hearout_policies.view import TurnView
 
 __all__ = ["FinalizeOnSilence"]
+
+_EARLY = 0.1  # seconds: so long is what the local VAD notices as a pause (`hearout.vad`)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,7 @@ class FinalizeOnSilence:
     """
 
     finalize_after: float = param(
-        0.2, 0.0, 3.0, "into the silence; earlier, Soniox documents worse words, and breaths would do"
+        0.1, 0.0, 3.0, "into the silence; up to 0.1: in each pause of the voice, before the VAD calls it a silence"
     )
     quiet_timeout: float = param(
         0.6, 0.1, 10.0, "when all known words are final: Deepgram need not answer if there was hardly any audio"
@@ -94,6 +98,9 @@ class FinalizeOnSilence:
                 return NEVER
             if turn.utterance_end is not None:
                 return Verdict(finalize=turn.last_growth + self.words_quiet)
+            asked = turn.latest_request.sent if turn.latest_request else -math.inf
+            if turn.paused is not None and turn.paused > asked and self.finalize_after <= _EARLY:
+                return Verdict(finalize=turn.paused)
             return Verdict(finalize=self._silence(turn))
         assert turn.speech_end is not None
         ask = max(turn.speech_end + self.finalize_after, self._silence(turn))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hearout_policies.rules.base import NEVER, Verdict, param
+from hearout_policies.params import param
+from hearout_policies.rules.base import NEVER, Verdict
 from hearout_policies.view import TurnView
 
 __all__ = ["ProviderEnd"]
