@@ -9,7 +9,10 @@ seed and the figures alone, never on how many processes work or who is done firs
 from __future__ import annotations
 
 import pickle
+import signal
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -198,10 +201,28 @@ class _Evaluator:
         self._block = pickle.dumps((list(episodes), policy))
         self._parallel = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
         self._task = delayed(_evaluate)
+        with _interrupts_wait():
+            list(self._parallel(delayed(bool)() for _ in range(2)))
 
     def __call__(self, batch: Sequence[Settings]) -> Iterator[Outcome]:
         results: Iterator[Outcome] = self._parallel(self._task(self._block, settings) for settings in batch)
         return results
+
+
+@contextmanager
+def _interrupts_wait() -> Iterator[None]:
+    """Ctrl-C comes at the end: joblib can neither use nor end processes that are half started, and they complain."""
+    if threading.current_thread() is not threading.main_thread():  # no signal is handled in others
+        yield
+        return
+    came: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
+    if came:
+        signal.raise_signal(signal.SIGINT)
 
 
 def _evaluate(block: bytes, settings: Settings) -> Outcome:
