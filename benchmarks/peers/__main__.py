@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.peers.environments import CACHE, LIVEKIT, PIPECAT, Failed, python_in
 from benchmarks.peers.feed import WARM_UP
 from benchmarks.peers.scenarios import SCENARIOS, Scenario, Script, build, load_scripts
-from benchmarks.peers.scores import Outcome, read_run, score, table
+from benchmarks.peers.scores import Outcome, predictions_line, read_run, score, table, total
 from hearout.errors import UsageError
 
 _ROOT = Path(__file__).parents[2]
@@ -163,7 +163,8 @@ def _show(output: Path) -> int:
         versions = ", ".join(f"{package} {version}" for package, version in run["versions"].items())
         notes.append(
             f"- {title}: {versions}; load before {about['load'][name]:.1f}, audio at most {late * 1000:.0f} ms late, "
-            f"{run['cpu'] / audio:.3f} s of CPU per second of audio"
+            f"{run['cpu'] / audio:.3f} s of CPU per second of audio; "
+            f"{predictions_line(total(rows[title].values()))}"
             + (" - LATE: a busy machine, or the system stood still" if late > _TOO_LATE else "")
         )
     text = f"{table(rows, titles)}\n{about['date']}, {about['machine']}, {about['at_once']} calls at once, "

@@ -16,7 +16,7 @@ from collections.abc import AsyncIterator
 import trio
 
 from benchmarks.peers.feed import RATE, WARM_UP, Call, Feed, load_calls, report
-from hearout import Deepgram, TurnAmended, TurnCompleted, open_session
+from hearout import Deepgram, TurnAmended, TurnCompleted, TurnPredicted, TurnResumed, open_session
 
 
 class _Audio:
@@ -40,6 +40,10 @@ async def listen(call: Call, policy: str) -> None:
                 report(call.name, "turn", text=event.text, turn=event.turn, reason=event.reason)
             elif isinstance(event, TurnAmended):
                 report(call.name, "amended", text=event.text, turn=event.turn)
+            elif isinstance(event, TurnPredicted):
+                report(call.name, "predicted")
+            elif isinstance(event, TurnResumed):
+                report(call.name, "taken back")
 
 
 async def main(plan: str, policy: str, at_once: int) -> None:

@@ -21,6 +21,7 @@ import aiohttp
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, StopResponse
 from livekit.agents.voice import io
+from livekit.agents.voice.agent_activity import AgentActivity
 from livekit.plugins import deepgram, silero
 
 from benchmarks.peers.feed import RATE, Call, Feed, play, report
@@ -57,13 +58,22 @@ class _Line(io.AudioInput):
         return rtc.AudioFrame(data=block, sample_rate=RATE, num_channels=1, samples_per_channel=len(block) // 2)
 
 
+def _report_early_replies() -> None:
+    """Say when a reply would be begun before its turn is over; that takes the one before it back."""
+
+    def begun(activity: AgentActivity, info: Any) -> None:
+        report(activity.agent.call.name, "predicted")
+
+    AgentActivity.on_preemptive_generation = begun
+
+
 class _Receptionist(Agent):
     def __init__(self, call: Call) -> None:
         super().__init__(instructions="Say nothing.")
-        self._call = call
+        self.call = call
 
     async def on_user_turn_completed(self, turn_ctx: Any, new_message: Any) -> None:
-        report(self._call.name, "turn", text=new_message.text_content or "")
+        report(self.call.name, "turn", text=new_message.text_content or "")
         raise StopResponse
 
 
@@ -91,6 +101,7 @@ if __name__ == "__main__":
     args = parser.parse_args()
     logging.basicConfig(level=os.environ.get("PEERS_LOG", "WARNING"), stream=sys.stderr)
     packages = ("livekit-agents", "livekit-plugins-deepgram", "livekit-plugins-silero", "livekit-local-inference")
+    _report_early_replies()
     report("", "version", versions={name: importlib.metadata.version(name) for name in packages})
     asyncio.run(play(args.plan, partial(listen, settings=args.settings), args.at_once))
     sys.stdout.flush()

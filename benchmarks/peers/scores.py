@@ -12,7 +12,7 @@ from typing import Any
 
 from benchmarks.peers.scenarios import Script
 
-__all__ = ["Outcome", "TurnScore", "cell", "read_run", "score", "table"]
+__all__ = ["Outcome", "TurnScore", "cell", "predictions_line", "read_run", "score", "table", "total"]
 
 
 @dataclass(frozen=True)
@@ -61,16 +61,26 @@ class Outcome:
     Attributes:
         doubled: words handed over that were not spoken, or had been handed over already.
         empty: hand-overs without a word.
+        predicted: of the right turns that were predicted: seconds from the end of the last word to the prediction that
+            stood.
+        predictions: in all.
+        taken_back: of them, because the user went on, or another came in its place.
     """
 
     turns: list[TurnScore] = field(default_factory=list)
     doubled: int = 0
     empty: int = 0
+    predicted: list[float] = field(default_factory=list)
+    predictions: int = 0
+    taken_back: int = 0
 
     def add(self, other: Outcome) -> None:
         self.turns += other.turns
         self.doubled += other.doubled
         self.empty += other.empty
+        self.predicted += other.predicted
+        self.predictions += other.predictions
+        self.taken_back += other.taken_back
 
 
 def read_run(path: Path) -> tuple[dict[str, list[dict[str, Any]]], dict[str, Any]]:
@@ -96,6 +106,7 @@ def score(script: Script, events: Iterable[Mapping[str, Any]]) -> Outcome:
     The words are aligned in order: as many as possible, and none with one that had not been begun when it was handed
     over. Words added by an amendment count from then.
     """
+    events = list(events)
     given, empty = _words(events)
     spoken = [
         (text, script.real(start), number) for number, turn in enumerate(script.turns) for text, start, _ in turn.words
@@ -124,7 +135,43 @@ def score(script: Script, events: Iterable[Mapping[str, Any]]) -> Outcome:
                 latency=None if stuck or lost else last - end,
             )
         )
+    standing = _predictions(events, outcome)
+    for number, spoken_turns in owners.items():
+        turn_number = min(spoken_turns)
+        if number in standing and outcome.turns[turn_number].right:
+            outcome.predicted.append(standing[number] - script.real(script.turns[turn_number].end))
     return outcome
+
+
+def _predictions(events: Iterable[Mapping[str, Any]], outcome: Outcome) -> dict[int, float]:
+    """By the number of the hand-over: when the prediction came that stood until then. Counts all in ``outcome``."""
+    standing: dict[int, float] = {}
+    number, latest = 0, None
+    for event in events:
+        match event["event"]:
+            case "predicted":
+                outcome.predictions += 1
+                outcome.taken_back += latest is not None
+                latest = event["t"]
+            case "taken back":
+                outcome.taken_back += latest is not None
+                latest = None
+            case "turn":
+                if latest is not None:
+                    standing[number] = latest
+                number, latest = number + 1, None
+    return standing
+
+
+def predictions_line(outcome: Outcome) -> str:
+    """What a bot that begins its reply at a prediction has of it."""
+    if not outcome.predictions:
+        return "no predictions"
+    median = f"{statistics.median(outcome.predicted):.2f} s" if outcome.predicted else "never"
+    return (
+        f"{len(outcome.predicted)} of {sum(turn.right for turn in outcome.turns)} right turns predicted, {median} "
+        f"after their end in the median; {outcome.taken_back} of {outcome.predictions} predictions taken back"
+    )
 
 
 def _words(events: Iterable[Mapping[str, Any]]) -> tuple[list[_Word], int]:
@@ -181,12 +228,17 @@ def table(rows: Mapping[str, Mapping[str, Outcome]], titles: Mapping[str, str]) 
         lines.append(f"| {title} | " + " | ".join(cell(outcomes[scenario]) for outcomes in rows.values()) + " |")
     totals = []
     for outcomes in rows.values():
-        whole = Outcome()
-        for outcome in outcomes.values():
-            whole.add(outcome)
-        totals.append(cell(whole, latency=False))
+        totals.append(cell(total(outcomes.values()), latency=False))
     lines.append("| **all** | " + " | ".join(totals) + " |")
     return "\n".join(lines) + "\n"
+
+
+def total(outcomes: Iterable[Outcome]) -> Outcome:
+    """All of them together."""
+    whole = Outcome()
+    for outcome in outcomes:
+        whole.add(outcome)
+    return whole
 
 
 def cell(outcome: Outcome, *, latency: bool = True) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 from benchmarks.peers.feed import RATE, Call, Feed
 from benchmarks.peers.scenarios import SCENARIOS, Scenario, Script, Spoken, build, load_scripts
-from benchmarks.peers.scores import Outcome, cell, score
+from benchmarks.peers.scores import Outcome, cell, predictions_line, score
 from benchmarks.peers.server import Hearing, Line
 from hearout.sttserver.deepgram.options import parse_options
 from hearout.sttserver.steps import Drop, Send, Step
@@ -195,3 +195,20 @@ def test_outcomes_add_up() -> None:
     for text in ("please send it", "please"):
         whole.add(score(TWO, [turn(2.6, text), turn(7.8, "yes please")]))
     assert cell(whole, latency=False) == "**3/4**; 2 words lost"
+
+
+def test_a_prediction_counts_when_nothing_took_it_back() -> None:
+    def happened(event: str, at: float) -> dict[str, object]:
+        return {"event": event, "t": at}
+
+    events = [
+        *(happened("predicted", 1.2), happened("taken back", 1.3)),
+        *(happened("predicted", 2.1), happened("predicted", 2.3), turn(2.6, "please send it")),
+        *(happened("predicted", 7.2), turn(7.8, "yes please")),
+    ]
+    outcome = score(TWO, events)
+    assert [round(seconds, 3) for seconds in outcome.predicted] == [0.3, 0.4]
+    assert (outcome.predictions, outcome.taken_back) == (4, 2)
+    line = "2 of 2 right turns predicted, 0.35 s after their end in the median; 2 of 4 predictions taken back"
+    assert predictions_line(outcome) == line
+    assert predictions_line(score(TWO, [])) == "no predictions"

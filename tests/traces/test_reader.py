@@ -265,6 +265,18 @@ def test_a_providers_nan_makes_no_unreadable_trace() -> None:
     assert parse_trace(file.getvalue().splitlines()).records == (Received(1.0, {"start": None, "words": [1.5]}),)
 
 
+@pytest.mark.parametrize("redact", [False, True])
+def test_a_message_too_deep_to_be_written_is_left_out(redact: bool) -> None:
+    deep: Any = []
+    for _ in range(5000):
+        deep = [deep]
+    file = io.StringIO()
+    recorder = Recorder(file, Header("deepgram"), redact=redact)
+    recorder.write({"t": 1.0, "stt": {"more": deep}})
+    recorder.write({"t": 2.0, "stt": {"start": 1.5}})
+    assert [json.loads(line).get("t") for line in file.getvalue().splitlines()] == [None, 2.0]
+
+
 def test_half_a_character_makes_no_unreadable_trace(tmp_path: Path) -> None:
     with Recorder(tmp_path / "call.jsonl", Header("deepgram")) as recorder:
         recorder.write({"t": 1.0, "stt": {"transcript": "\ud83d"}})

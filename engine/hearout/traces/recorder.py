@@ -60,14 +60,17 @@ class Recorder:
         return self._failure is not None
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Append one record.
+        """Append one record; one that is nested too deeply to be written is left out.
 
         Raises:
             SessionError: the file cannot be written any more (disk full).
         """
-        if self._redact:
-            record = {k: redacted(v) if k in ("stt", "sent") else v for k, v in record.items()}
-        self._write(record)
+        try:
+            if self._redact:
+                record = {k: redacted(v) if k in ("stt", "sent") else v for k, v in record.items()}
+            self._write(record)
+        except RecursionError:
+            return  # reading goes a little deeper than writing; no message of a provider goes half as deep
 
     def _write(self, record: Mapping[str, Any]) -> None:
         try:
