@@ -317,6 +317,26 @@ def test_no_secret_gets_into_a_log(caplog: pytest.LogCaptureFixture) -> None:
     assert not logging.getLogger("httpx").filters
 
 
+@pytest.mark.parametrize("place", ["reason", "content-type", "content-encoding"])
+def test_a_server_that_repeats_the_secrets_of_an_address(place: str, caplog: pytest.LogCaptureFixture) -> None:
+    """Its words come in errors and logs, without what it repeats: whole, cut, or with its escapes undone."""
+    caplog.set_level(logging.INFO)
+    said = "me:top/secret topsecret-signature topsecret-sig t%2Fsecret"
+
+    async def answer(request: Request) -> None:
+        if place == "reason":
+            await request.head(f"403 {said}")
+        else:
+            await request.head("200 OK", **{place: said})
+
+    with web(answer) as server:
+        url = server.url.replace("//", "//me:top%2Fsecret@") + "/a?sig=topsecret-signature&t=t%252Fsecret"
+        complaint = refused(url, UsageError)
+    for text in (complaint, caplog.text):
+        assert "secret" not in text
+    assert "***" in complaint
+
+
 # -- on the command line ------------------------------------------------------------------------------------------
 
 

@@ -1,15 +1,16 @@
-"""What a server says, without the key: it may repeat that, cut, or with its characters escaped as JSON does it."""
+"""What a server says, without the secrets it may repeat: cut, or with their characters escaped as JSON does it."""
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from typing import Any
 
 from hearout.transcribers.base import Dialect, WireMessage
 from hearout.writing import printable
 
-__all__ = ["masked", "masked_message", "redact"]
+__all__ = ["masked", "masked_message", "redact", "without"]
 
 _SECRET = 12  # characters; a shorter key is none, but may well be a word that was said
 _TELLING = 8  # characters at the beginning or end of a key; fewer tell nothing of it
@@ -24,7 +25,7 @@ def redact(text: str, dialect: Dialect) -> str:
 def masked(text: str, dialect: Dialect) -> str:
     """``text`` without the key."""
     plain, secrets = _plain(text), _secrets(dialect)
-    return _without(plain, secrets) if _tell(plain, secrets) else text
+    return without(plain, secrets) if _tell(plain, secrets) else text
 
 
 def masked_message(message: WireMessage, dialect: Dialect) -> WireMessage:
@@ -38,10 +39,19 @@ def masked_message(message: WireMessage, dialect: Dialect) -> WireMessage:
         return masked(message, dialect)
 
 
-def _clean(data: Any, secrets: list[str]) -> Any:
+def without(text: str, secrets: Sequence[str]) -> str:
+    """``text`` without these, and without their first and last characters where there are enough to tell of them."""
+    if _tell(text, secrets):
+        for secret in secrets:
+            for length in range(len(secret), min(len(secret), _TELLING) - 1, -1):
+                text = text.replace(secret[:length], "***").replace(secret[-length:], "***")
+    return text
+
+
+def _clean(data: Any, secrets: Sequence[str]) -> Any:
     match data:
         case str():
-            return _without(data, secrets)
+            return without(data, secrets)
         case list():
             return [_clean(item, secrets) for item in data]
         case dict():
@@ -58,16 +68,8 @@ def _unescaped(escape: re.Match[str]) -> str:
     return chr(int(escape[1], 16)) if escape[1] else escape[2]
 
 
-def _tell(text: str, secrets: list[str]) -> bool:
+def _tell(text: str, secrets: Sequence[str]) -> bool:
     return any(secret[:_TELLING] in text or secret[-_TELLING:] in text for secret in secrets)
-
-
-def _without(text: str, secrets: list[str]) -> str:
-    if _tell(text, secrets):
-        for secret in secrets:
-            for length in range(len(secret), _TELLING - 1, -1):
-                text = text.replace(secret[:length], "***").replace(secret[-length:], "***")
-    return text
 
 
 def _secrets(dialect: Dialect) -> list[str]:

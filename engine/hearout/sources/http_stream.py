@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlsplit
 
 import httpx
@@ -14,7 +15,8 @@ import trio
 
 from hearout.backoff import Backoff, may_pass
 from hearout.errors import HearoutError, SessionError, UsageError, reason_of, untrusted
-from hearout.sources.address import without_secrets
+from hearout.link.secrets import without
+from hearout.sources.address import secrets_in, without_secrets
 from hearout.writing import printable
 
 __all__ = ["HttpSettings", "HttpStream", "Outages", "open_http_stream"]
@@ -100,6 +102,7 @@ class HttpStream:
         self.broadcast = False
         self._client = client
         self._url = url
+        self._secrets = secrets_in(url)
         self._settings = settings
         self._logged = logged
         self._outages = Outages(settings)
@@ -121,7 +124,7 @@ class HttpStream:
         await self.aclose()
         response = await self._request()
         try:
-            self._check_content(response.headers.get("content-type", "").partition(";")[0].strip().lower())
+            self._check_content(response.headers.get("content-type", "").partition(";")[0])
         except UsageError:
             await response.aclose()
             raise
@@ -231,7 +234,7 @@ class HttpStream:
 
     def _redirected(self, request: httpx.Request, target: httpx.Request) -> httpx.Request:
         if target.url.scheme not in ("http", "https"):
-            raise UsageError(f"{self.name}: redirects to {printable(target.url.scheme, 80)}:, which is not followed")
+            raise UsageError(f"{self.name}: redirects to {self._said(target.url.scheme)}:, which is not followed")
         if request.url.scheme == "https" and target.url.scheme == "http":
             named = without_secrets(str(target.url))
             raise UsageError(f"{self.name}: redirects to an address without encryption, {named}")
@@ -244,10 +247,10 @@ class HttpStream:
             if all(name.strip().lower() in ("", "identity") for name in coding.split(",")):
                 return response
             await response.aclose()
-            packs = f"the server packs the audio ({printable(coding, 80)}), although it was asked not to"
+            packs = f"the server packs the audio ({self._said(coding)}), although it was asked not to"
             raise UsageError(f"{self.name}: {packs}; check the address")
         await response.aclose()
-        said = f"{self.name}: the server answers HTTP {status} {printable(response.reason_phrase, 80)}".rstrip()
+        said = f"{self.name}: the server answers HTTP {status} {self._said(response.reason_phrase)}".rstrip()
         if status in (401, 403):
             login = "a login can be part of the address, https://USER:PASSWORD@HOST"
             raise UsageError(f"{said}; {'check user and password' if urlsplit(self._url).username else login}")
@@ -255,8 +258,11 @@ class HttpStream:
             raise UsageError(f"{said}; check the address")
         raise SessionError(said)
 
+    def _said(self, text: str) -> str:
+        return printable(without(text, self._secrets), 80)
+
     def _check_content(self, kind: str) -> None:
-        kind = printable(kind, 80)
+        kind = self._said(kind).strip().lower()
         if any(playlist in kind for playlist in _PLAYLISTS):
             raise UsageError(f"{self.name}: a playlist ({kind}), no audio: give the address of a stream that is in it")
         if kind not in _UNSPECIFIC and not kind.startswith(_CONTAINERS):
@@ -304,7 +310,7 @@ class IcyFilter:
 
 
 class _Masked(logging.Filter):
-    """httpx logs every address it asks for, with the query: ours are masked there."""
+    """httpx logs every address it asks for, with the query, and the reason in the answer: ours are masked there."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -312,8 +318,15 @@ class _Masked(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         if isinstance(record.args, tuple):
-            record.args = tuple(without_secrets(str(arg)) if str(arg) in self.urls else arg for arg in record.args)
+            record.args = tuple(self._masked(arg) for arg in record.args)
         return True
+
+    def _masked(self, arg: Any) -> Any:
+        if str(arg) in self.urls:
+            return without_secrets(str(arg))
+        if isinstance(arg, str):  # the reason in the answer
+            return without(arg, [secret for url in self.urls for secret in secrets_in(url)])
+        return arg
 
 
 @asynccontextmanager
