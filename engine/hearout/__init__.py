@@ -7,6 +7,7 @@ gets, and the policies that decide.
 import logging
 
 from hearout.audio import AudioFormat
+from hearout.ear import Ear, SmartTurn
 from hearout.errors import HearoutError, SessionError, UsageError
 from hearout.link.settings import LinkSettings, LinkStats
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
@@ -60,6 +61,7 @@ __all__ = [
     "AudioSource",
     "Deepgram",
     "Dialect",
+    "Ear",
     "Ending",
     "Endpointing",
     "Event",
@@ -91,6 +93,7 @@ __all__ = [
     "SessionEvent",
     "SessionWarning",
     "Silence",
+    "SmartTurn",
     "Soniox",
     "SpeechEdge",
     "SpeechGate",

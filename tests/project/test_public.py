@@ -21,17 +21,20 @@ SOURCES = {"hearout": ROOT / "engine", "hearout_policies": ROOT / "policies"}
 #: Packages that hand on names of their modules.
 FACES = {
     "hearout": """
-        AudioFormat AudioLost AudioSource Deepgram Dialect Ending Endpointing Event FileSource Finalize
+        AudioFormat AudioLost AudioSource Deepgram Dialect Ear Ending Endpointing Event FileSource Finalize
         FinalizeOnSilence Flux Header HearoutError LinkDown LinkSettings LinkStats LinkUp Notice Odds OnUtteranceEnd
         Opinion PRESETS Parameter Pauses Policy ProviderEnd PushSource RawSource Recorder Replayed Rule Session
-        SessionError SessionEvent SessionWarning Silence Soniox SpeechEdge SpeechGate Timings Trace TurnAbandoned
-        TurnAmended TurnCompleted TurnMachine TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView
+        SessionError SessionEvent SessionWarning Silence SmartTurn Soniox SpeechEdge SpeechGate Timings Trace
+        TurnAbandoned TurnAmended TurnCompleted TurnMachine TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView
         UsageError Verdict VoiceDetector WebRtcDetector Word __version__ as_dict check
         load_policy local_server open_session paced parse_trace preset read_trace replay stdin_source
         webrtc_gate
     """,
     "hearout.aio": """
         PushSource Session feed local_server open_session
+    """,
+    "hearout.ear": """
+        Ear SmartTurn
     """,
     "hearout.serving": """
         Authorise Limits Peer ProtocolError Upgrade WebSocketServer address_of bearer_token is_loopback

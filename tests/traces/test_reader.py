@@ -95,7 +95,7 @@ def test_every_kind_of_record() -> None:
         ('{"t": 1, "t": 2, "end": true}', 'key "t" stands twice'),
         ('{"end": true}', '"t" is missing'),
         ('{"t": 1, "end": false}', '"end" must be true'),
-        ('{"t": 1}', 'unknown kind of record; a record has "t" and one of "vad", "stt"'),
+        ('{"t": 1}', 'unknown kind of record; a record has "t" and one of "vad", "ear", "stt"'),
         ('{"t": 1, "wad": "start"}', "unknown kind of record"),
         ('{"t": 0.1, "agent": "started"}', "t goes backwards: 0.1 after 0.5"),
         ('{"t": 1, "vad": "begin"}', '"vad" must be "start" or "stop" or "maybe" or "pause", not "begin"'),

@@ -13,6 +13,7 @@ from functools import partial
 from pathlib import Path
 
 from hearout.aio.guest import in_trio, notify
+from hearout.ear.base import Ear
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
@@ -37,6 +38,7 @@ async def open_session(
     *,
     policy: Policy | str = "balanced",
     vad: Callable[[int], SpeechGate] | None = webrtc_gate,
+    ear: Ear | None = None,
     recorder: TraceWriter | None = None,
     realtime: bool = True,
     stall_after: float = 0.5,
@@ -62,6 +64,7 @@ async def open_session(
         transcriber,
         policy=policy,
         vad=vad,
+        ear=ear,
         recorder=recorder,
         realtime=realtime,
         stall_after=stall_after,

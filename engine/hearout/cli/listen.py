@@ -23,12 +23,14 @@ from typing import TYPE_CHECKING
 import trio
 
 from hearout.audio import AudioFormat
+from hearout.cli.models import add_ear_argument, chosen_ear
 from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.report import JsonReport, Report, TextReport, live
 from hearout.cli.shutdown import Shutdown, run_until_signal
 from hearout.cli.tokens import Tee, TokenListing
 from hearout.cli.transcribers import add_stt_arguments, open_transcribers
+from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.plot.picture import check_picture, plot
@@ -70,6 +72,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--list-devices", action=_ListDevices, nargs=0, help="list the microphones, and exit")
     add_stt_arguments(parser)
     add_policy_arguments(parser)
+    add_ear_argument(parser)
     parser.add_argument("--json", action="store_true", help="print every event as one line of JSON")
     parser.add_argument(
         "--show-tokens", action="store_true", help="print after each result what is final, and what is not yet"
@@ -102,10 +105,11 @@ def _run(args: argparse.Namespace) -> int:
     if args.json and args.show_tokens:
         raise UsageError("--show-tokens prints lines of its own, which are no JSON: leave out --json")
     policy = chosen_policy(args)
+    ear = chosen_ear(args)
     source = _source(args)
     _check_outputs(args)
     with _trace_path(args) as trace:
-        status = trio.run(run_until_signal, partial(_listen, args, source, policy, trace))
+        status = trio.run(run_until_signal, partial(_listen, args, source, policy, ear, trace))
         if args.plot and not status:
             assert trace is not None
             recorded = read_trace(trace)
@@ -133,7 +137,12 @@ def _check_outputs(args: argparse.Namespace) -> None:
 
 
 async def _listen(
-    args: argparse.Namespace, opened: OpenSource, policy: Policy, trace: Path | None, shutdown: Shutdown
+    args: argparse.Namespace,
+    opened: OpenSource,
+    policy: Policy,
+    ear: Ear | None,
+    trace: Path | None,
+    shutdown: Shutdown,
 ) -> int:
     """One session; its exit status. A trace that broke off is a failure, but only of the trace: the turns are told."""
     realtime = args.speed != "max"
@@ -161,6 +170,7 @@ async def _listen(
                 shutdown.of(audio),
                 transcriber,
                 policy=policy,
+                ear=ear,
                 recorder=Tee(writers) if writers else None,
                 realtime=realtime,
             )

@@ -12,9 +12,11 @@ from functools import partial
 
 import trio
 
+from hearout.cli.models import add_ear_argument, chosen_ear
 from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.transcribers import add_stt_arguments, open_transcribers
+from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
@@ -36,7 +38,11 @@ Transcribers = Callable[[AudioSource], Dialect]
 
 
 async def converse(
-    call: SocketCall, transcribers: Transcribers, policy: Policy | str, connect: Connector = open_stream
+    call: SocketCall,
+    transcribers: Transcribers,
+    policy: Policy | str,
+    ear: Ear | None = None,
+    connect: Connector = open_stream,
 ) -> None:
     """One session: the client's audio in, every event back as a JSON object, first of all ``ready``.
 
@@ -45,7 +51,7 @@ async def converse(
     """
     transcriber = transcribers(call)
     await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
-    async with open_session(call, transcriber, policy=policy, connect=connect) as session:
+    async with open_session(call, transcriber, policy=policy, ear=ear, connect=connect) as session:
         call.on_control = partial(_obey, session)
         async for event in session:
             await call.send(as_dict(event))
@@ -85,6 +91,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_stt_arguments(parser)
     add_policy_arguments(parser)
+    add_ear_argument(parser)
     parser.set_defaults(run=_run)
 
 
@@ -97,16 +104,16 @@ def _run(args: argparse.Namespace) -> int:
             f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE}, or give --token"
         )
     gc.set_threshold(20_000)  # at Python's 700 it takes an eighth of all time where there are hundreds of calls
-    trio.run(_serve, args, chosen_policy(args), bearer_token(token) if token else None)
+    trio.run(_serve, args, chosen_policy(args), chosen_ear(args), bearer_token(token) if token else None)
     return 0
 
 
-async def _serve(args: argparse.Namespace, policy: Policy, authorise: Authorise | None) -> None:
+async def _serve(args: argparse.Namespace, policy: Policy, ear: Ear | None, authorise: Authorise | None) -> None:
     """Until SIGINT or SIGTERM."""
     async with AsyncExitStack() as stack:
         transcribers = await stack.enter_async_context(open_transcribers(args))
         server = websocket_server(
-            partial(converse, transcribers=transcribers, policy=policy),
+            partial(converse, transcribers=transcribers, policy=policy, ear=ear),
             authorise=authorise,
             limits=Limits(connections=args.connections),
         )

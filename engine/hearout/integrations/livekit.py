@@ -15,6 +15,7 @@ from typing import Any, Literal
 
 import hearout.aio.session as aio
 from hearout.audio import AudioFormat, working_rate
+from hearout.ear.base import Ear
 from hearout.errors import SessionError, UsageError
 from hearout.extras import needs_extra
 from hearout.link.settings import LinkSettings
@@ -71,7 +72,7 @@ class HearoutSTT(stt.STT[Literal["turn_event"]]):
     Args:
         transcriber: the provider's dialect: one channel, 8000 or 16000 Hz, to which LiveKit brings the audio. It is
             copied for each connection of LiveKit's.
-        policy, vad: as in `hearout.open_session`.
+        policy, vad, ear: as in `hearout.open_session`.
         link: as in `hearout.open_session`; by default the first connection has as much time as LiveKit's connection
             options allow.
         recorder: makes the recorder of one stream, which is closed with it: ``lambda: Recorder(path, header)``.
@@ -86,6 +87,7 @@ class HearoutSTT(stt.STT[Literal["turn_event"]]):
         *,
         policy: Policy | str = "balanced",
         vad: Callable[[int], SpeechGate] | None = webrtc_gate,
+        ear: Ear | None = None,
         link: LinkSettings | None = None,
         recorder: Callable[[], AbstractContextManager[TraceWriter]] | None = None,
     ) -> None:
@@ -108,7 +110,7 @@ class HearoutSTT(stt.STT[Literal["turn_event"]]):
             )
         )
         self._transcriber = transcriber
-        self._open = partial(aio.open_session, policy=policy, vad=vad)
+        self._open = partial(aio.open_session, policy=policy, vad=vad, ear=ear)
         self._link = link
         self._recorder: Callable[[], AbstractContextManager[TraceWriter | None]] = recorder or nullcontext
         self._agent_speaking = False

@@ -10,6 +10,7 @@ from typing import Any
 
 import hearout.aio.session as aio
 from hearout.audio import AudioFormat
+from hearout.ear.base import Ear
 from hearout.errors import HearoutError, UsageError
 from hearout.extras import needs_extra
 from hearout.link.settings import LinkSettings
@@ -52,7 +53,7 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
 
     Args:
         transcriber: the provider's dialect, of one channel; its ``sample_rate`` is set to that of the audio.
-        policy, vad, recorder, link: as in `hearout.open_session`.
+        policy, vad, ear, recorder, link: as in `hearout.open_session`.
         should_interrupt: whether a turn interrupts the bot.
         options: of Pipecat's `STTService`. ``enable_eager_end_of_turn``: answer `hearout.TurnPredicted` ahead of
             the end of the turn, at the price of an LLM run for each prediction that is taken back.
@@ -68,6 +69,7 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         *,
         policy: Policy | str = "balanced",
         vad: Callable[[int], SpeechGate] | None = webrtc_gate,
+        ear: Ear | None = None,
         recorder: TraceWriter | None = None,
         link: LinkSettings | None = None,
         should_interrupt: bool = True,
@@ -84,7 +86,13 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         super().__init__(settings=settings, **options)
         self._transcriber = transcriber
         self._open = partial(
-            aio.open_session, transcriber=transcriber, policy=policy, vad=vad, recorder=recorder, link=link
+            aio.open_session,
+            transcriber=transcriber,
+            policy=policy,
+            vad=vad,
+            ear=ear,
+            recorder=recorder,
+            link=link,
         )
         self._should_interrupt = should_interrupt
         self._source: aio.PushSource | None = None

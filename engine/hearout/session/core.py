@@ -21,6 +21,7 @@ from typing import Literal
 import trio
 
 from hearout.channels import Channels
+from hearout.ear.base import Ear
 from hearout.lag import watch_lag
 from hearout.link.link import Link
 from hearout.link.settings import LinkSettings
@@ -29,6 +30,7 @@ from hearout.nursery import open_background
 from hearout.session.blame import blame
 from hearout.session.clock import MICRO, SessionClock
 from hearout.session.detection import Detection
+from hearout.session.listening import Listening
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
 from hearout.session.recording import GuardedRecorder, TraceWriter
 from hearout.sources.base import AudioSource, Pours, checked
@@ -42,6 +44,7 @@ from hearout_policies.signals import (
     AgentSpeech,
     AppCommand,
     AudioStalled,
+    EarHeard,
     EndOfAudio,
     LinkLost,
     LinkRestored,
@@ -73,6 +76,7 @@ class SessionCore:
         emit: Callable[[SessionEvent], None],
         *,
         vad: Callable[[int], SpeechGate] | None,
+        ear: Ear | None,
         recorder: TraceWriter | None,
         realtime: bool,
         stall_after: float,
@@ -84,6 +88,9 @@ class SessionCore:
             link = LinkSettings() if realtime else LinkSettings(replay_speed=None)
         self.voice = Detection(vad, source.sample_rate, source.channels)
         self.link = Link(transcriber, source.sample_rate, self, settings=link, connect=connect)
+        self._listening: Listening | None = None
+        if ear is not None:
+            self._listening = Listening(ear, source.sample_rate, source.channels, self._ear_heard, self.warn)
         self._source = source
         self._transcriber = transcriber
         self._emit = emit
@@ -234,6 +241,8 @@ class SessionCore:
     async def _run(self) -> None:
         async with open_background() as nursery:
             nursery.start_soon(self._run_link)
+            if self._listening is not None:
+                nursery.start_soon(self._listening.run)
             if self._realtime:
                 nursery.start_soon(self._keep_time)
             error = await self._ingest()
@@ -283,6 +292,8 @@ class SessionCore:
                     continue
                 for block in self._blocks(checked(chunk, self._frame_bytes)):
                     self._hear(block)
+                    if self._listening is not None:
+                        await self._listening.settle()
                     self._tick()
                     if (failure := self._channels.failure) is not None:
                         raise failure
@@ -305,6 +316,8 @@ class SessionCore:
     def _hear(self, block: bytes) -> None:
         self._clock.hear(len(block) // self._frame_bytes)
         self.link.feed(block)  # before what is noticed in it: a Finalize is to flush this, too
+        if self._listening is not None:
+            self._listening.hear(block)
         for channel, edge in self.voice.feed(block):
             self._voice(channel, edge, self._clock.heard_at())
         if self._stalled or (self._due is not None and self._clock.has_heard(self._due)):
@@ -317,6 +330,13 @@ class SessionCore:
         audio, heard = round(edge.audio, 6), self.heard
         self._trace.write(t=at, vad=edge.kind, audio=audio, heard=heard, channel=channel)
         self.dispatch(channel, VOICE[edge.kind](at, audio, heard))
+        if self._listening is not None and edge.kind == "stop":
+            self._listening.ask(channel, audio, heard)
+
+    def _ear_heard(self, channel: int, audio: float, odds: float) -> None:
+        at = self.now()
+        self._trace.write(t=at, ear=odds, audio=audio, channel=channel)
+        self.dispatch(channel, EarHeard(at, audio, odds))
 
     def _end_audio(self) -> None:
         self._clock.end()

@@ -10,6 +10,7 @@ from functools import partial
 
 import trio
 
+from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
@@ -38,6 +39,7 @@ async def open_session(
     *,
     policy: Policy | str = "balanced",
     vad: Callable[[int], SpeechGate] | None = webrtc_gate,
+    ear: Ear | None = None,
     recorder: TraceWriter | None = None,
     realtime: bool = True,
     stall_after: float = 0.5,
@@ -57,6 +59,8 @@ async def open_session(
             they are, unless it says ``shareable = True`` as `Deepgram` does.
         policy: when a turn is over: a `Policy`, the name of a preset, or a TOML file.
         vad: makes the voice detection of one channel from a sample rate; None: none, words alone must do.
+        ear: hears whether a turn is over, where the voice detection finds a silence; `hearout.ear.SmartTurn` is one.
+            It may serve many sessions.
         recorder: gets every record of the trace.
         realtime: the audio is happening now. False: take it as fast as the transcriber can hear, with the
             results of a session in real time.
@@ -73,6 +77,8 @@ async def open_session(
             f"the audio has {source.channels} channel(s) at {source.sample_rate} Hz, but {transcriber.name} "
             f"is set to {transcriber.channels} at {transcriber.sample_rate} Hz; make them agree"
         )
+    if ear is not None and vad is None:
+        raise UsageError("an ear listens in the silences that the voice detection finds: it needs vad")
     if isinstance(policy, str):
         try:
             policy = load_policy(policy)
@@ -84,6 +90,7 @@ async def open_session(
         transcriber,
         policy,
         vad=vad,
+        ear=ear,
         recorder=recorder,
         realtime=realtime,
         stall_after=stall_after,

@@ -5,6 +5,7 @@ Line 1 is the header, then records in order of ``t`` (session clock, seconds; au
 
     {"hearout_trace": 1, "stt": "deepgram", "channels": 1, "vad": true, "policy": {...}, "source": "..."}
     {"t": 0.52, "vad": "start", "audio": 0.44, "channel": 0}   the local VAD; "stop", "maybe", "pause" likewise
+    {"t": 0.95, "ear": 0.31, "audio": 0.86, "channel": 0}      what an ear makes of a silence, by its sound
     {"t": 1.02, "stt": {...}}                                  a provider message, exactly as received
     {"t": 2.30, "sent": {"type": "Finalize"}}                  what the engine sent; for reading, but for Silence
     {"on": "finalize", "after": 0.25, "stt": {...}}            the n-th of these answers the n-th Finalize
@@ -45,6 +46,7 @@ from hearout.traces.records import (
     AudioEnd,
     AudioStall,
     Bounds,
+    EarAnswer,
     Expected,
     Header,
     LinkChange,
@@ -193,7 +195,7 @@ def _header(line: _TraceLine) -> Header:
 
 
 def _record(line: _TraceLine, header: Header) -> Record:
-    kinds = ("vad", "stt", "sent", "link", "audio", "agent", "app", "end")
+    kinds = ("vad", "ear", "stt", "sent", "link", "audio", "agent", "app", "end")
     kind = next((kind for kind in kinds if kind in line), None)
     if kind is None:
         refuse(
@@ -214,6 +216,9 @@ def _record(line: _TraceLine, header: Header) -> Record:
                 line.channel(header, 0),
                 line.line,
             )
+        case "ear":
+            odds = line.number("ear", ..., 0, 1)
+            record = EarAnswer(t, odds, line.seconds("audio", t), line.channel(header, 0), line.line)
         case "stt":
             record = Received(t, line.mapping("stt"), line.line)
         case "sent":

@@ -16,6 +16,7 @@ __all__ = [
     "AudioEnd",
     "AudioStall",
     "Bounds",
+    "EarAnswer",
     "Expected",
     "Header",
     "LinkChange",
@@ -68,6 +69,17 @@ class VoiceChange:
     kind: Literal["start", "stop", "maybe", "pause"]
     audio: float
     heard: float
+    channel: int = 0
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class EarAnswer:
+    """An ear, which had heard the audio up to ``audio``, said how likely the turn is over."""
+
+    t: float
+    odds: float
+    audio: float
     channel: int = 0
     line: int = field(default=0, compare=False)
 
@@ -139,7 +151,7 @@ class AudioEnd:
     line: int = field(default=0, compare=False)
 
 
-Record = VoiceChange | Received | Sent | LinkChange | AudioStall | AgentChange | AppCall | AudioEnd
+Record = VoiceChange | EarAnswer | Received | Sent | LinkChange | AudioStall | AgentChange | AppCall | AudioEnd
 
 
 @dataclass(frozen=True, slots=True)

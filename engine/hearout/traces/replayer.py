@@ -20,6 +20,7 @@ from hearout.traces.records import (
     AppCall,
     AudioEnd,
     AudioStall,
+    EarAnswer,
     LinkChange,
     Received,
     Record,
@@ -108,6 +109,8 @@ class _Replay:
                 self._receive(at, message, item.line)
             case VoiceChange():
                 self._tell(item.channel, signals.VOICE[item.kind](at, item.audio, item.heard))
+            case EarAnswer():
+                self._tell(item.channel, signals.EarHeard(at, item.audio, item.odds))
             case LinkChange(state="lost"):
                 self._arrivals.lose_answers()
                 self._connected = False

@@ -1,0 +1,82 @@
+"""Smart Turn v3.2 as an ear."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hearout.ear.features import SAMPLE_RATE, log_mel
+from hearout.ear.models import MODELS, check, require
+from hearout.errors import UsageError
+from hearout.extras import needs_extra
+from hearout.writing import printable
+
+__all__ = ["SmartTurn"]
+
+_SECONDS = 8
+_SHAPE = [1, 80, 100 * _SECONDS]
+_INPUT = "input_features"
+_SURE = 1e-4  # the model's answers are rounded to 0 and 1
+
+
+class SmartTurn:
+    """Daily's model, on one core: some 0.1 s of the processor a question. Making one takes as long as a few.
+
+    Its answers are believed as far as measurements on pauses of people allow (``models.toml``).
+
+    Args:
+        path: a file of your own; None: the one that ``hearout models get smart-turn`` has fetched, or that of an
+            installed Pipecat.
+        sha256: of a file of your own, in hexadecimal; None: it must be the model that hearout knows.
+
+    Raises:
+        UsageError: onnxruntime is missing, there is no file, it is damaged, or its model is another.
+    """
+
+    seconds = float(_SECONDS)
+
+    def __init__(self, path: str | Path | None = None, *, sha256: str | None = None) -> None:
+        known = MODELS["smart-turn"]
+        with needs_extra("ear", "an ear", "onnxruntime"):
+            import onnxruntime
+        if path is None:
+            file = require(known)
+        else:
+            file = Path(path)
+            check(file, sha256 or known.sha256, "for a model of your own give its sha256")
+        options = onnxruntime.SessionOptions()
+        options.inter_op_num_threads = options.intra_op_num_threads = 1
+        options.log_severity_level = 4  # errors are raised, which is enough
+        try:
+            self._session: Any = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # of its own kinds, which have no common name
+            raise UsageError(f"{file}: onnxruntime cannot load it: {printable(str(error), 200)}") from None
+        inputs = [(one.name, list(one.shape)[1:]) for one in self._session.get_inputs()]
+        if inputs != [(_INPUT, _SHAPE[1:])] or len(self._session.get_outputs()) != 1:
+            raise UsageError(f"{file}: a model of another shape: {printable(str(inputs), 200)}")
+
+    def listen(self, pcm: bytes, sample_rate: int, silence: float) -> float:
+        """`hearout.ear.base.Ear` has it."""
+        return _believed(self.raw(pcm, sample_rate))
+
+    def raw(self, pcm: bytes, sample_rate: int) -> float:
+        """What the model itself says: probability that the turn is over."""
+        samples = np.frombuffer(pcm, "<i2").astype(np.float32) / 32768
+        if sample_rate != SAMPLE_RATE:
+            with needs_extra("ear", "an ear", "soxr"):
+                import soxr
+            samples = soxr.resample(samples, sample_rate, SAMPLE_RATE)
+        whole = np.zeros(_SECONDS * SAMPLE_RATE, np.float32)
+        samples = samples[-len(whole) :]
+        whole[len(whole) - len(samples) :] = samples  # zeros in front, as in its training
+        (answer,) = self._session.run(None, {_INPUT: log_mel(whole)[None]})
+        return float(np.ravel(answer)[0])
+
+
+def _believed(raw: float) -> float:
+    raw = min(max(raw, _SURE), 1 - _SURE)
+    known = MODELS["smart-turn"]
+    return 1 / (1 + math.exp(-known.shift - known.scale * math.log(raw / (1 - raw))))

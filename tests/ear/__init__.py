@@ -1,0 +1,1 @@
+"""Ears, their models, and what they hear."""

