@@ -98,13 +98,9 @@ class SessionCore:
         self._realtime = realtime
         self._stall_after = stall_after
         self._clock = SessionClock(source.sample_rate, realtime=realtime, patience=stall_after)
-        self._channels = Channels(
-            policy,
-            source.channels,
-            self._decided,
-            self._clock.pass_by,
-            finalize_after=getattr(transcriber, "finalize_after", 0.0),
-        )
+        after = getattr(transcriber, "finalize_after", 0.0)
+        passed = self._clock.pass_by
+        self._channels = Channels(policy, source.channels, self._decided, passed, finalize_after=after)
         self._frame_bytes = 2 * source.channels
         self._block_bytes = round(_BLOCK * source.sample_rate) * self._frame_bytes
         self._stalled = False
