@@ -16,6 +16,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from benchmarks.endpointing.scenarios import ENDINGS, INTERVIEW_PAUSE, LogNormal, Scenario, VoiceErrors
+from hearout_policies.signals import EarHeard
 from hearout_policies.text import Ending
 
 __all__ = [
@@ -128,6 +129,7 @@ class Conversation:
         key: names it; seeds what else is drawn for it.
         voiced: the stretches of true speech, pauses in between.
         agent: when the voicebot speaks.
+        answers: of an ear, to its silences.
         edges: what the local VAD tells.
         length: seconds of audio.
     """
@@ -139,6 +141,7 @@ class Conversation:
     agent: tuple[Span, ...]
     edges: tuple[Edge, ...]
     length: float
+    answers: tuple[EarHeard, ...] = ()
 
     @property
     def words(self) -> list[SpokenWord]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -37,14 +37,27 @@ from benchmarks.endpointing.scoring import Figures, Tally, score
 from benchmarks.endpointing.simulated import converse
 from hearout import webrtc_gate
 from hearout.errors import UsageError
+from hearout_policies.signals import EarHeard
 from hearout_policies.text import Ending
 
-__all__ = ["load_call", "load_samples", "measure", "voice_errors"]
+__all__ = [
+    "Listener",
+    "Sound",
+    "conversation",
+    "load_call",
+    "load_samples",
+    "made_up_turn",
+    "measure",
+    "read",
+    "voice_errors",
+]
 
 _SAMPLES = Path(__file__).parents[2] / "samples"
 _SCENARIO = SCENARIOS["agent"]
 _PAUSE = 0.18  # seconds; shorter gaps are none
 _RATE = 3.84  # words a second, CORAAL's median
+_EAR_HEARS = 8.0  # seconds
+_EAR_TAKES = 0.1  # seconds, of the processor, and so of the silence
 _TAIL = 6.0  # seconds of silence put behind a recording, so that the last turn can end
 
 
@@ -86,14 +99,14 @@ def load_samples() -> list[Conversation]:
     found = []
     for file in sorted(_SAMPLES.glob("*.json")):
         truth = json.loads(file.read_text())
-        sound, rate = _read(_SAMPLES / truth["file"])
+        sound, rate = read(_SAMPLES / truth["file"])
         for channel in range(sound.shape[1]):
             turns = [_known_turn(turn) for turn in truth["turns"] if turn["channel"] == channel]
-            found.append(_conversation(f"{truth['file']}/{channel}", turns, [], sound[:, channel], rate))
+            found.append(conversation(f"{truth['file']}/{channel}", turns, [], sound[:, channel], rate))
     return found
 
 
-def load_call(directory: Path) -> list[Conversation]:
+def load_call(directory: Path, listener: Listener | None = None) -> list[Conversation]:
     """A call: ``*.silver_turns.json`` with ``ipus`` and ``silences`` by speaker, and a ``*_SPEAKER.wav`` for each.
 
     Raises:
@@ -116,17 +129,20 @@ def load_call(directory: Path) -> list[Conversation]:
             if end in ends:
                 groups.append([])
         random = Random(f"words/{truth['call']}/{speaker}")
-        turns = [_made_up_turn(group, random) for group in groups if group]
+        turns = [made_up_turn(group, random) for group in groups if group]
         others = [tuple(span) for other in speakers if other != speaker for span in truth["ipus"][other]]
-        sound, rate = _read(audio)
-        found.append(_conversation(f"{truth['call']}/{speaker}", turns, sorted(others), sound[:, 0], rate))
+        sound, rate = read(audio)
+        found.append(conversation(f"{truth['call']}/{speaker}", turns, sorted(others), sound[:, 0], rate, listener))
     return found
 
 
 Sound = npt.NDArray[np.int16]
 
+#: What an ear says of the audio so far, at that rate.
+Listener = Callable[[bytes, int], float]
 
-def _read(path: Path) -> tuple[Sound, int]:
+
+def read(path: Path) -> tuple[Sound, int]:
     sound, rate = soundfile.read(path, dtype="int16", always_2d=True)
     return sound, rate
 
@@ -137,7 +153,7 @@ def _known_turn(turn: dict[str, Any]) -> SpokenTurn:
     return SpokenTurn(tuple(words), tuple(holds), ())
 
 
-def _made_up_turn(spans: Sequence[Span], random: Random) -> SpokenTurn:
+def made_up_turn(spans: Sequence[Span], random: Random) -> SpokenTurn:
     words: list[SpokenWord] = []
     endings: list[Ending] = []
     holds = [(one[1], other[0]) for one, other in pairwise(spans)]
@@ -157,14 +173,31 @@ def _made_up_turn(spans: Sequence[Span], random: Random) -> SpokenTurn:
     return SpokenTurn(tuple(words), tuple(holds), tuple(endings))
 
 
-def _conversation(
-    key: str, turns: Sequence[SpokenTurn], agent: Sequence[Span], sound: Sound, rate: int
+def conversation(
+    key: str,
+    turns: Sequence[SpokenTurn],
+    agent: Sequence[Span],
+    sound: Sound,
+    rate: int,
+    listener: Listener | None = None,
 ) -> Conversation:
-    silence = np.zeros(round(_TAIL * rate), np.int16)
-    edges = _listen(np.concatenate([sound, silence]), rate)
+    """What was said, and what the real voice detection, and the ear, make of its sound."""
+    whole = np.concatenate([sound, np.zeros(round(_TAIL * rate), np.int16)])
+    edges = _listen(whole, rate)
     length = math.floor(10 * (len(sound) / rate + _TAIL)) / 10
     voiced = tuple(span for turn in turns for span in voiced_in(turn))
-    return Conversation(_SCENARIO, key, tuple(turns), voiced, tuple(agent), edges, length)
+    answers = _ask(listener, edges, whole, rate) if listener else ()
+    return Conversation(_SCENARIO, key, tuple(turns), voiced, tuple(agent), edges, length, answers)
+
+
+def _ask(listener: Listener, edges: Sequence[Edge], sound: Sound, rate: int) -> tuple[EarHeard, ...]:
+    """Once in each silence, as a session does."""
+    stops = [edge for edge in edges if edge.kind == "stop"]
+    heard = [sound[max(0, round((edge.at - _EAR_HEARS) * rate)) : round(edge.at * rate)] for edge in stops]
+    return tuple(
+        EarHeard(edge.at + _EAR_TAKES, edge.at, listener(pcm.tobytes(), rate))
+        for edge, pcm in zip(stops, heard, strict=True)
+    )
 
 
 def _listen(sound: Sound, rate: int) -> tuple[Edge, ...]:

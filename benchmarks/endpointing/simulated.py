@@ -273,6 +273,8 @@ class _Run:
         conversation = self.conversation
         for edge in conversation.edges:
             self.push(edge.at, "edge", edge)
+        for answer in conversation.answers:
+            self.push(answer.at, "ear", answer)
         for start, end in conversation.agent:
             self.push(start, "agent", "started")
             self.push(end, "agent", "stopped")
@@ -311,6 +313,9 @@ class _Run:
             case "edge":
                 self.record(t=at, vad=what.kind, audio=what.audio, heard=at, channel=0)
                 self.tell(VOICE[what.kind](at, what.audio, at))
+            case "ear":
+                self.record(t=at, ear=what.odds, audio=what.audio, channel=0)
+                self.tell(what)
             case "agent":
                 self.record(t=at, agent=what)
                 self.tell(AgentSpeech(at, what))
