@@ -3,9 +3,9 @@
     python -m benchmarks.people DIR [DIR ...] [--no-ear] [--json FILE]
 
 Real sound goes through the real voice detection and, unless told otherwise, the real ear; a simulated Deepgram knows
-the words and has realistic delays; the real turn machine decides, in virtual time (`benchmarks.endpointing`). Each price
-is tried with and without the ear. How far the ear is believed is fitted on every second recording, and applied to the
-others.
+the words and has realistic delays; the real turn machine decides, in virtual time (`benchmarks.endpointing`). Each
+price is tried with and without the ear. How far the ear is believed is fitted on every second recording, and applied to
+the others.
 """
 
 from __future__ import annotations
