@@ -49,6 +49,7 @@ __all__ = [
     "made_up_turn",
     "measure",
     "read",
+    "turn_of",
     "voice_errors",
 ]
 
@@ -148,7 +149,11 @@ def read(path: Path) -> tuple[Sound, int]:
 
 
 def _known_turn(turn: dict[str, Any]) -> SpokenTurn:
-    words = [SpokenWord(word["text"], word["start"], word["end"]) for word in turn["words"]]
+    return turn_of([SpokenWord(word["text"], word["start"], word["end"]) for word in turn["words"]])
+
+
+def turn_of(words: Sequence[SpokenWord]) -> SpokenTurn:
+    """A turn of words whose times are known."""
     holds = [(one.end, other.start) for one, other in pairwise(words) if other.start - one.end >= _PAUSE]
     return SpokenTurn(tuple(words), tuple(holds), ())
 

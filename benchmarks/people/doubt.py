@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from benchmarks.endpointing.conversations import Conversation
+from hearout.ear.smart_turn import believed as as_believed
+from hearout.ear.smart_turn import log_odds
 
 __all__ = ["believed", "fit"]
 
-_SURE = 1e-4
 _STEPS = 4000
 _NEAR = 0.3  # seconds: a silence that begins so near to the end of a turn is its end
 
@@ -24,14 +24,14 @@ def believed(conversations: Sequence[Conversation]) -> list[Conversation]:
     halves = conversations[::2], conversations[1::2]
     lines = fit(halves[1]), fit(halves[0])
     return [
-        replace(one, answers=tuple(replace(a, odds=_believe(a.odds, lines[number % 2])) for a in one.answers))
+        replace(one, answers=tuple(replace(a, odds=as_believed(a.odds, *lines[number % 2])) for a in one.answers))
         for number, one in enumerate(conversations)
     ]
 
 
 def fit(conversations: Sequence[Conversation]) -> Line:
     """Logistic regression with ends and pauses weighted equally; nothing is believed where one of them is missing."""
-    answers = [(_log_odds(a.odds), _is_end(one, a.audio)) for one in conversations for a in one.answers]
+    answers = [(log_odds(a.odds), _is_end(one, a.audio)) for one in conversations for a in one.answers]
     x = np.array([value for value, _ in answers])
     end = np.array([is_end for _, is_end in answers], bool)
     if not end.any() or end.all():
@@ -50,12 +50,3 @@ def _is_end(one: Conversation, audio: float) -> bool:
         turn.end - _NEAR <= audio < turn.end + 1.0 and not any(start <= audio < end for start, end in turn.holds)
         for turn in one.turns
     )
-
-
-def _believe(odds: float, line: Line) -> float:
-    return 1 / (1 + math.exp(-line[0] - line[1] * _log_odds(odds)))
-
-
-def _log_odds(odds: float) -> float:
-    odds = min(max(odds, _SURE), 1 - _SURE)
-    return math.log(odds / (1 - odds))

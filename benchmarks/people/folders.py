@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -18,8 +17,8 @@ import numpy as np
 import soundfile
 import soxr
 
-from benchmarks.endpointing.conversations import Conversation, Span, SpokenTurn, SpokenWord
-from benchmarks.endpointing.recorded import Listener, Sound, conversation, load_call, made_up_turn, read
+from benchmarks.endpointing.conversations import Conversation, Span, SpokenWord
+from benchmarks.endpointing.recorded import Listener, Sound, conversation, load_call, made_up_turn, read, turn_of
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
 
@@ -80,8 +79,7 @@ def _utterance(file: Path, text: str | None, listener: Listener | None) -> Conve
         words = [_trimmed(word, loud) for word in words]
         if not words:
             return None
-        holds = [(one.end, other.start) for one, other in pairwise(words) if other.start - one.end >= _PAUSE]
-        turn = SpokenTurn(tuple(words), tuple(holds), ())
+        turn = turn_of(words)
     return conversation(file.name, [turn], [], sound, rate, listener)
 
 

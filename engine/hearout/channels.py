@@ -57,9 +57,10 @@ class Channels:
         self._ticks, self._since = 0, 0.0  # deadlines since then
         self._patience = policy.max_turn + policy.max_silence + _MARGIN
         self._guards: list[GuardedRule] = []
+        policy = asking_after(policy, finalize_after)
         self._machines = []
         for channel in range(count):
-            own, guards = guarded(asking_after(policy, finalize_after))
+            own, guards = guarded(policy)
             self._guards += guards
             self._machines.append(TurnMachine(own, channel))
         self._take = take

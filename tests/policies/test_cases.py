@@ -16,6 +16,7 @@ from hearout.traces.checker import check
 from hearout.traces.reader import read_trace
 from hearout.traces.records import AudioStall, LinkChange, Received, Record, Trace, VoiceChange
 from hearout.traces.replayer import Replayed, recorded_policy, replay
+from hearout.transcribers.base import least_silence
 from hearout.transcribers.registry import PROVIDERS
 from hearout_policies.testing import Promises
 from tests.kit.paths import CASES
@@ -53,7 +54,7 @@ def test_comes_out_the_same_with_other_arrival_times(path: Path, data: st.DataOb
 
 def keeps_the_promises(trace: Trace, replayed: Replayed) -> None:
     """Give the signals of a replay to machines under watch; they must say what the replay's machines said."""
-    after = getattr(PROVIDERS[trace.header.stt].dialect, "finalize_after", 0.0)
+    after = least_silence(PROVIDERS[trace.header.stt].dialect)
     for channel in range(trace.header.channels):
         watched = Promises(asking_after(recorded_policy(trace), after))
         for heard in replayed.heard:

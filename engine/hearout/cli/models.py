@@ -7,7 +7,7 @@ import argparse
 from hearout.cli.output import say
 from hearout.ear.base import Ear
 from hearout.ear.fetching import fetch
-from hearout.ear.models import MODELS, Model, check, find, folder
+from hearout.ear.models import MODELS, Model, find, folder, require
 from hearout.ear.smart_turn import SmartTurn
 from hearout.errors import UsageError
 from hearout.writing import printable
@@ -75,11 +75,7 @@ def _verify(args: argparse.Namespace) -> int:
     if not models:
         raise UsageError(f"there is no model in {folder()}: see hearout models list")
     for model in models:
-        found = find(model)
-        if found is None:
-            raise UsageError(f"{model.name} is not here: hearout models get {model.name}")
-        check(found, model.sha256, f"hearout models get {model.name}")
-        say(f"{model.name}  {found} is what it should be")
+        say(f"{model.name}  {require(model)} is what it should be")
     return 0
 
 

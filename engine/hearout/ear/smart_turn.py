@@ -14,7 +14,7 @@ from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.writing import printable
 
-__all__ = ["SmartTurn"]
+__all__ = ["SmartTurn", "believed", "log_odds"]
 
 _SECONDS = 8
 _SHAPE = [1, 80, 100 * _SECONDS]
@@ -76,7 +76,17 @@ class SmartTurn:
         return float(np.ravel(answer)[0])
 
 
-def _believed(raw: float) -> float:
+def log_odds(raw: float) -> float:
+    """Of an answer of the model's, which may be rounded to 0 or 1."""
     raw = min(max(raw, _SURE), 1 - _SURE)
+    return math.log(raw / (1 - raw))
+
+
+def believed(raw: float, shift: float, scale: float) -> float:
+    """An answer of the model's, with doubt: the logistic function of ``shift`` and ``scale`` times its log-odds."""
+    return 1 / (1 + math.exp(-shift - scale * log_odds(raw)))
+
+
+def _believed(raw: float) -> float:
     known = MODELS["smart-turn"]
-    return 1 / (1 + math.exp(-known.shift - known.scale * math.log(raw / (1 - raw))))
+    return believed(raw, known.shift, known.scale)

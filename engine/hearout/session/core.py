@@ -34,7 +34,7 @@ from hearout.session.listening import Listening
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
 from hearout.session.recording import GuardedRecorder, TraceWriter
 from hearout.sources.base import AudioSource, Pours, checked
-from hearout.transcribers.base import Dialect, WireMessage
+from hearout.transcribers.base import Dialect, WireMessage, least_silence
 from hearout.vad import SpeechEdge, SpeechGate
 from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnCompleted, TurnStarted
 from hearout_policies.policy import Policy
@@ -98,7 +98,7 @@ class SessionCore:
         self._realtime = realtime
         self._stall_after = stall_after
         self._clock = SessionClock(source.sample_rate, realtime=realtime, patience=stall_after)
-        after = getattr(transcriber, "finalize_after", 0.0)
+        after = least_silence(transcriber)
         passed = self._clock.pass_by
         self._channels = Channels(policy, source.channels, self._decided, passed, finalize_after=after)
         self._frame_bytes = 2 * source.channels

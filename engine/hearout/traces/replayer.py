@@ -28,7 +28,7 @@ from hearout.traces.records import (
     Trace,
     VoiceChange,
 )
-from hearout.transcribers.base import Dialect, Heard, ProviderFailed
+from hearout.transcribers.base import Dialect, Heard, ProviderFailed, least_silence
 from hearout.transcribers.clock import silence_of
 from hearout.transcribers.hearing import Hearing
 from hearout.transcribers.registry import PROVIDERS
@@ -89,7 +89,7 @@ class _Replay:
         dialect = _dialect(trace)
         self._hearing = Hearing(dialect)
         self._hearing.begin(0.0)
-        after = getattr(dialect, "finalize_after", 0.0)
+        after = least_silence(dialect)
         self._channels = Channels(policy, trace.header.channels, self._take, finalize_after=after)
         self._answers = iter(trace.answers)
         # A record of the trace goes before an answer that is due with it.

@@ -12,7 +12,15 @@ from typing import Protocol
 
 from hearout_policies.signals import Signal
 
-__all__ = ["Dialect", "Heard", "ProviderFailed", "ProviderNews", "StreamFinished", "WireMessage"]
+__all__ = [
+    "Dialect",
+    "Heard",
+    "ProviderFailed",
+    "ProviderNews",
+    "StreamFinished",
+    "WireMessage",
+    "least_silence",
+]
 
 WireMessage = str | bytes
 
@@ -111,3 +119,9 @@ class Dialect(Protocol):
         Raises:
             ValueError: not a message of this provider (no JSON, wrong types, times that are no numbers).
         """
+
+
+def least_silence(dialect: Dialect | type[Dialect]) -> float:
+    """Seconds of silence before it may be asked to `finalize`: its ``finalize_after``, if it has one."""
+    seconds: float = getattr(dialect, "finalize_after", 0.0)
+    return seconds

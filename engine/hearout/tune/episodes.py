@@ -24,6 +24,7 @@ from statistics import median
 
 from hearout.channels import Arrivals, Channels
 from hearout.traces.records import Trace
+from hearout.transcribers.base import least_silence
 from hearout.transcribers.registry import PROVIDERS
 from hearout.tune.labels import Pause, Speaker, hear, pauses
 from hearout_policies import events, signals
@@ -102,7 +103,7 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
                     tuple(word for word in heard.words if before <= middle(word) < border),
                     _delays(heard, pause) if provider.finalizes else None,
                     interval,
-                    getattr(provider.dialect, "finalize_after", 0.0),
+                    least_silence(provider.dialect),
                     heard.session(pause.start) - pause.start,
                 )
             )

@@ -1,9 +1,9 @@
 """Look for policies that are faster at the same number of cutoffs.
 
 First a sweep of the price, or of all parameters times a common factor where it is not searched: the trade-off that
-everybody knows. Then rounds of random
-changes to the best found so far, wide ones first, a few parameters at a time. Which settings are tried depends on the
-seed and the figures alone, never on how many processes work or who is done first.
+everybody knows. Then rounds of random changes to the best found so far, wide ones first, a few parameters at a time.
+Which settings are tried depends on the seed and the figures alone, never on how many processes work or who is done
+first.
 """
 
 from __future__ import annotations
@@ -163,16 +163,13 @@ class _Space:
         self._keys = [p.key for p in parameters]
         self._base = np.array([p.value for p in parameters], float)
         around = np.where(self._base > 0, self._base, 0.25)
-        reach = np.where(
-            [key == PRICE for key in self._keys], _REACH**2, _REACH
-        )  # waits grow with the price's logarithm
+        self._price = np.array([key == PRICE for key in self._keys])
+        reach = np.where(self._price, _REACH**2, _REACH)  # waits grow with the price's logarithm
         self._low = np.array([p.low for p in parameters]).clip(min=np.ceil(around / reach * 100) / 100)
         self._high = np.array([p.high for p in parameters]).clip(max=np.floor(around * reach * 100) / 100)
 
     def sweep(self, count: int) -> list[Settings]:
-        swept = np.array([key == PRICE for key in self._keys])
-        if not swept.any():
-            swept[:] = True
+        swept = self._price if self._price.any() else ~self._price
         reach = _REACH**2 if swept.sum() == 1 else _REACH
         factors = np.geomspace(1 / reach, reach, count)
         return [self._settings(np.where(swept, self._base * factor, self._base)) for factor in factors]
