@@ -129,7 +129,9 @@ def _scenarios(name: str, options: argparse.Namespace) -> list[Scenario]:
     chosen = SCENARIOS.values() if name == "all" else [SCENARIOS[name]]
     return [
         dataclasses.replace(
-            one, verbatim=options.verbatim, ear=dataclasses.replace(one.ear, smart_format=options.smart_format)
+            one,
+            verbatim=options.verbatim,
+            transcriber=dataclasses.replace(one.transcriber, smart_format=options.smart_format),
         )
         for one in chosen
     ]

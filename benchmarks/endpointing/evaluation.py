@@ -11,7 +11,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 
 from benchmarks.endpointing.conversations import TURNS, sample
-from benchmarks.endpointing.scenarios import SCENARIOS, Ear, Scenario
+from benchmarks.endpointing.scenarios import SCENARIOS, Scenario, Transcriber
 from benchmarks.endpointing.scoring import Figures, Tally, score
 from benchmarks.endpointing.simulated import converse
 from hearout_policies import Policy
@@ -26,7 +26,7 @@ class Candidate:
     Attributes:
         family: candidates that differ in one parameter make a curve.
         label: the value of that parameter.
-        ear: options of the transcriber; None: the scenario's.
+        transcriber: options of the transcriber; None: the scenario's.
     """
 
     family: str
@@ -35,25 +35,30 @@ class Candidate:
     endpointing_ms: int | None = 300
     utterance_end_ms: int | None = 1000
 
-    def ear(self, scenario: Scenario) -> Ear:
-        return replace(scenario.ear, endpointing_ms=self.endpointing_ms, utterance_end_ms=self.utterance_end_ms)
+    def transcriber(self, scenario: Scenario) -> Transcriber:
+        return replace(scenario.transcriber, endpointing_ms=self.endpointing_ms, utterance_end_ms=self.utterance_end_ms)
 
 
 def evaluate(
-    policy: Policy, scenario: Scenario | str = "agent", *, turns: int = 200, seed: int = 1, ear: Ear | None = None
+    policy: Policy,
+    scenario: Scenario | str = "agent",
+    *,
+    turns: int = 200,
+    seed: int = 1,
+    transcriber: Transcriber | None = None,
 ) -> Figures:
     """The figures of one policy.
 
     Args:
         turns: rounded up to whole conversations of 20.
-        ear: the transcriber's options; None: the scenario's.
+        transcriber: the transcriber's options; None: the scenario's.
     """
     if isinstance(scenario, str):
         scenario = SCENARIOS[scenario]
     tally = Tally()
     for number in range(math.ceil(turns / TURNS)):
         conversation = sample(scenario, seed, number)
-        tally.merge(score(conversation, converse(conversation, policy, ear)))
+        tally.merge(score(conversation, converse(conversation, policy, transcriber)))
     return Figures.of(tally)
 
 
@@ -70,4 +75,4 @@ def evaluate_all(
 
 def _evaluate(task: tuple[Candidate, Scenario, int, int]) -> Figures:
     candidate, scenario, turns, seed = task
-    return evaluate(candidate.policy, scenario, turns=turns, seed=seed, ear=candidate.ear(scenario))
+    return evaluate(candidate.policy, scenario, turns=turns, seed=seed, transcriber=candidate.transcriber(scenario))

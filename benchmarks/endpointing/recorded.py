@@ -66,7 +66,7 @@ def measure(candidate: Candidate, conversations: Sequence[Conversation]) -> Figu
     """The figures of one candidate."""
     tally = Tally()
     for one in conversations:
-        tally.merge(score(one, converse(one, candidate.policy, candidate.ear(one.scenario))))
+        tally.merge(score(one, converse(one, candidate.policy, candidate.transcriber(one.scenario))))
     return Figures.of(tally)
 
 

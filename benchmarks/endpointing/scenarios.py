@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from hearout_policies.text import Ending
 
-__all__ = ["ENDINGS", "SCENARIOS", "Ear", "EndingShare", "LogNormal", "Network", "Scenario", "VoiceErrors"]
+__all__ = ["ENDINGS", "SCENARIOS", "EndingShare", "LogNormal", "Network", "Scenario", "Transcriber", "VoiceErrors"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Network:
 
 
 @dataclass(frozen=True, slots=True)
-class Ear:
+class Transcriber:
     """How Deepgram v1 hears. Options of a connection have Deepgram's names.
 
     Attributes:
@@ -157,7 +157,7 @@ class Scenario:
     verbatim: bool = False
     voice: VoiceErrors = field(default_factory=VoiceErrors)
     network: Network = field(default_factory=Network)
-    ear: Ear = field(default_factory=Ear)
+    transcriber: Transcriber = field(default_factory=Transcriber)
 
 
 _AGENT = Scenario("agent")
@@ -174,7 +174,7 @@ SCENARIOS: Mapping[str, Scenario] = {
             _AGENT,
             name="noisy line",
             voice=VoiceErrors(missed=0.05, false=6.0, suspected=22.0, stuck=0.15),
-            ear=Ear(endpoint_missed=0.3, unanswered=0.02),
+            transcriber=Transcriber(endpoint_missed=0.3, unanswered=0.02),
         ),
         replace(_AGENT, name="slow network", network=Network(0.15, LogNormal(-3.5, 1.0, cap=0.5), stalls=3.0)),
     )

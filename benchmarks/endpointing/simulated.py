@@ -1,9 +1,9 @@
 """A simulated Deepgram, and conversations run through one turn machine in virtual time.
 
-`SimulatedEar` is the transcriber: pure, told how much audio has reached it, it says which messages it sends, and how
-long each takes it. They are Deepgram's own wire messages, and the real dialect decodes them. `converse` is the fast
-path: audio and messages travel through a queue of events, and `TurnMachine.handle` is called as an engine would. It
-leaves out socket and session; `benchmarks.endpointing.through_engine` shows that these change nothing.
+`SimulatedTranscriber` is pure: told how much audio has reached it, it says which messages it sends, and how long each
+takes it. They are Deepgram's own wire messages, and the real dialect decodes them. `converse` is the fast path: audio
+and messages travel through a queue of events, and `TurnMachine.handle` is called as an engine would. It leaves out
+socket and session; `benchmarks.endpointing.through_engine` shows that these change nothing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from random import Random
 from typing import Any
 
 from benchmarks.endpointing.conversations import FRAME, Conversation, normal
-from benchmarks.endpointing.scenarios import Ear, LogNormal, Network
+from benchmarks.endpointing.scenarios import LogNormal, Network, Transcriber
 from hearout import Deepgram
 from hearout.transcribers.base import Heard
 from hearout_policies import Finalize, Policy, TurnMachine
@@ -33,7 +33,7 @@ from hearout_policies.signals import (
 )
 from hearout_policies.text import Ending, classify, language
 
-__all__ = ["MESSAGE", "Chance", "SimulatedEar", "Way", "converse", "trace"]
+__all__ = ["MESSAGE", "Chance", "SimulatedTranscriber", "Way", "converse", "trace"]
 
 MESSAGE = 0.1  # seconds of audio in a message to the transcriber, as `hearout.link.settings.LinkSettings` has it
 _GRID = 0.1  # seconds; chance is drawn anew for each
@@ -118,15 +118,15 @@ class _Phrase:
     told: bool = False  # SpeechStarted was sent
 
 
-class SimulatedEar:
+class SimulatedTranscriber:
     """One connection to the transcriber.
 
     `hear` and `finalize` take the audio time that has reached it, which never runs backwards. Words are known from
     their end on, in interim results; a final result has those whose middle lies in its span.
     """
 
-    def __init__(self, conversation: Conversation, options: Ear | None = None) -> None:
-        self.options = options or conversation.scenario.ear
+    def __init__(self, conversation: Conversation, options: Transcriber | None = None) -> None:
+        self.options = options or conversation.scenario.transcriber
         self._chance = chance_of(conversation.key, conversation.length)
         self._words = conversation.words
         self._ends = [word.end for word in self._words]
@@ -257,7 +257,7 @@ class _Run:
 
     conversation: Conversation
     machine: TurnMachine
-    ear: SimulatedEar
+    transcriber: SimulatedTranscriber
     records: list[dict[str, Any]] | None
     dialect: Deepgram = field(default_factory=lambda: Deepgram("simulated"))
     outputs: list[Output] = field(default_factory=list)
@@ -302,9 +302,9 @@ class _Run:
                 if what == round(self.sent + MESSAGE, 3) and what <= self.conversation.length:
                     self.send_audio(at, what)
             case "hear":
-                self.answer(at, self.ear.hear(what))
+                self.answer(at, self.transcriber.hear(what))
             case "finalize":
-                self.answer(at, self.ear.finalize(what))
+                self.answer(at, self.transcriber.finalize(what))
             case "message":
                 self.record(t=at, stt=what)
                 for news in self.dialect.decode(json.dumps(what), at, 0.0):
@@ -353,7 +353,7 @@ class _Run:
 def converse(
     conversation: Conversation,
     policy: Policy,
-    ear: Ear | None = None,
+    transcriber: Transcriber | None = None,
     *,
     records: list[dict[str, Any]] | None = None,
 ) -> list[Output]:
@@ -361,15 +361,15 @@ def converse(
 
     Args:
         policy: under test.
-        ear: the options of the transcriber; None: those of the scenario.
+        transcriber: its options; None: those of the scenario.
         records: gets the records of a trace of the session.
     """
-    return _Run(conversation, TurnMachine(policy), SimulatedEar(conversation, ear), records).run()
+    return _Run(conversation, TurnMachine(policy), SimulatedTranscriber(conversation, transcriber), records).run()
 
 
-def trace(conversation: Conversation, policy: Policy, ear: Ear | None = None) -> list[dict[str, Any]]:
+def trace(conversation: Conversation, policy: Policy, transcriber: Transcriber | None = None) -> list[dict[str, Any]]:
     """The session as a trace, header first: one object a line makes a file that `hearout replay` takes."""
     header = {"hearout_trace": 1, "stt": "deepgram", "channels": 1, "vad": True, "policy": policy.to_dict()}
     records: list[dict[str, Any]] = [header | {"source": f"simulated, {conversation.scenario.name} {conversation.key}"}]
-    converse(conversation, policy, ear, records=records)
+    converse(conversation, policy, transcriber, records=records)
     return records

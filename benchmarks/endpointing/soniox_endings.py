@@ -23,7 +23,7 @@ from hearout import Soniox
 from hearout.channels import asking_after
 from hearout_policies import Policy, TurnMachine, preset
 
-__all__ = ["MODES", "Mode", "SonioxEar", "evaluate", "main"]
+__all__ = ["MODES", "Mode", "SimulatedSoniox", "evaluate", "main"]
 
 # From finalize to its answer over the network: median 0.260 s, p95 0.305; pipecat's stt-benchmark, Soniox v5.
 _FINALISE = LogNormal(math.log(0.260), 0.097)
@@ -59,8 +59,8 @@ MODES = (
 )
 
 
-class SonioxEar:
-    """One connection to Soniox, as `.simulated.SimulatedEar` is one to Deepgram: pure, told of audio."""
+class SimulatedSoniox:
+    """One connection to Soniox, as `.simulated.SimulatedTranscriber` is one to Deepgram: pure, told of audio."""
 
     def __init__(self, conversation: Conversation, *, endpoints: bool) -> None:
         self._chance = chance_of(conversation.key, conversation.length)
@@ -126,11 +126,11 @@ def evaluate(mode: Mode, scenario: str, *, turns: int, seed: int) -> Figures:
     tally = Tally()
     for number in range(math.ceil(turns / TURNS)):
         conversation = sample(SCENARIOS[scenario], seed, number)
-        ear = SonioxEar(conversation, endpoints=mode.endpoints)
+        transcriber = SimulatedSoniox(conversation, endpoints=mode.endpoints)
         run = _Run(
             conversation,
             TurnMachine(asking_after(mode.policy, Soniox.finalize_after)),
-            cast(Any, ear),
+            cast(Any, transcriber),
             None,
             cast(Any, Soniox("simulated")),
         )

@@ -1,8 +1,8 @@
 """The same simulated conversations through the whole engine: does the fast path measure it?
 
 Here a conversation goes through `hearout.open_session` in virtual time: audio in blocks, the real link and dialect,
-websocket bytes over a stream in memory, and at the other end the same `SimulatedEar` behind the same network. The
-local VAD says what the conversation says it hears: audio that is heard wrongly in just that way cannot be made.
+websocket bytes over a stream in memory, and at the other end the same `SimulatedTranscriber` behind the same network.
+The local VAD says what the conversation says it hears: audio that is heard wrongly in just that way cannot be made.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from trio.testing import MockClock, memory_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from benchmarks.endpointing.conversations import FRAME, Conversation, Edge, sample
-from benchmarks.endpointing.scenarios import Ear, Scenario
-from benchmarks.endpointing.simulated import SimulatedEar, converse, ways
+from benchmarks.endpointing.scenarios import Scenario, Transcriber
+from benchmarks.endpointing.simulated import SimulatedTranscriber, converse, ways
 from hearout import Deepgram, Session, open_session
 from hearout.vad import SpeechEdge, SpeechGate
 from hearout_policies import Finalize, Policy, TurnAbandoned, TurnCompleted
@@ -33,7 +33,7 @@ _SAME = 0.1  # seconds; completions that differ by more are different decisions
 
 
 class _Silence:
-    """The audio, in real time. What is in it does not matter: the gate and the ear know what there is to hear."""
+    """The audio, in real time. What is in it does not matter: gate and transcriber know what there is to hear."""
 
     sample_rate, channels = _RATE, 1
 
@@ -73,10 +73,12 @@ class _ScriptedGate:
 
 
 class _Provider:
-    """The far end: websocket, network and `SimulatedEar`."""
+    """The far end: websocket, network and `SimulatedTranscriber`."""
 
-    def __init__(self, conversation: Conversation, ear: Ear | None, source: _Silence, nursery: trio.Nursery) -> None:
-        self._ear = SimulatedEar(conversation, ear)
+    def __init__(
+        self, conversation: Conversation, transcriber: Transcriber | None, source: _Silence, nursery: trio.Nursery
+    ) -> None:
+        self._transcriber = SimulatedTranscriber(conversation, transcriber)
         self._up, self._down = ways(conversation)
         self._source = source
         self._nursery = nursery
@@ -130,9 +132,9 @@ class _Provider:
                 await trio.sleep_until(self._source.began + at)
                 match kind:
                     case "audio":
-                        said = self._ear.hear(until)
+                        said = self._transcriber.hear(until)
                     case "Finalize":
-                        said = self._ear.finalize(until)
+                        said = self._transcriber.finalize(until)
                     case "CloseStream":
                         said = [(0.0, {"type": "Metadata", "duration": until, "channels": 1})]
                     case _:
@@ -154,14 +156,16 @@ class _Provider:
                 return
 
 
-def converse_through_engine(conversation: Conversation, policy: Policy, ear: Ear | None = None) -> list[Output]:
+def converse_through_engine(
+    conversation: Conversation, policy: Policy, transcriber: Transcriber | None = None
+) -> list[Output]:
     """What the fast path's `converse` does, through a session."""
 
     async def main() -> list[Output]:
         outputs: list[Output] = []
         source = _Silence(conversation.length)
         async with trio.open_nursery() as nursery:
-            provider = _Provider(conversation, ear, source, nursery)
+            provider = _Provider(conversation, transcriber, source, nursery)
             async with open_session(
                 source,
                 Deepgram("any", sample_rate=_RATE),

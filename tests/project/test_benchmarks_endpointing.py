@@ -26,9 +26,9 @@ from benchmarks.endpointing.conversations import (
 )
 from benchmarks.endpointing.curves import Row, at_cutoffs, at_latency, front, p50, sound
 from benchmarks.endpointing.evaluation import Candidate, evaluate
-from benchmarks.endpointing.scenarios import ENDINGS, SCENARIOS, Ear, LogNormal, Network, VoiceErrors
+from benchmarks.endpointing.scenarios import ENDINGS, SCENARIOS, LogNormal, Network, Transcriber, VoiceErrors
 from benchmarks.endpointing.scoring import Figures, Tally, interval, score
-from benchmarks.endpointing.simulated import Chance, SimulatedEar, Way, converse, trace
+from benchmarks.endpointing.simulated import Chance, SimulatedTranscriber, Way, converse, trace
 from benchmarks.endpointing.through_engine import compare
 from hearout.traces.reader import parse_trace
 from hearout.traces.replayer import replay
@@ -45,7 +45,9 @@ IDEAL = replace(
     with_perfect_voice(AGENT),
     verbatim=True,  # a hold behind nothing but an "um" that is not written has no turn to cut off
     network=Network(0.0, NO_TIME),
-    ear=Ear(interim_every=0.1, interim=NO_TIME, finalise=NO_TIME, endpointing_ms=None, utterance_end_ms=None),
+    transcriber=Transcriber(
+        interim_every=0.1, interim=NO_TIME, finalise=NO_TIME, endpointing_ms=None, utterance_end_ms=None
+    ),
 )
 
 
@@ -159,36 +161,36 @@ def test_every_word_is_final_once(name: str) -> None:
 
 
 def test_a_finalize_without_new_audio_is_not_answered() -> None:
-    ear = SimulatedEar(conversation_of(spoken("yes please", 1.0)))
-    assert [message["from_finalize"] for _, message in ear.finalize(1.4)] == [True]
-    assert ear.finalize(1.4) == []
-    assert [message["from_finalize"] for _, message in ear.finalize(1.9)] == [True]
+    transcriber = SimulatedTranscriber(conversation_of(spoken("yes please", 1.0)))
+    assert [message["from_finalize"] for _, message in transcriber.finalize(1.4)] == [True]
+    assert transcriber.finalize(1.4) == []
+    assert [message["from_finalize"] for _, message in transcriber.finalize(1.9)] == [True]
 
 
 def test_smart_format_withholds_digits_until_asked() -> None:
     number = spoken("My number is five five one", 1.0)
-    options = replace(IDEAL.ear, endpointing_ms=300, smart_format=True, endpoint_missed=0.0, segment=(9.0, 9.0))
+    options = replace(IDEAL.transcriber, endpointing_ms=300, smart_format=True, endpoint_missed=0.0, segment=(9.0, 9.0))
 
-    def first_final(options: Ear) -> float | None:
-        ear = SimulatedEar(conversation_of(number), options)
+    def first_final(options: Transcriber) -> float | None:
+        transcriber = SimulatedTranscriber(conversation_of(number), options)
         for step in range(1, 120):
-            if any(message.get("is_final") for _, message in ear.hear(step / 10)):
+            if any(message.get("is_final") for _, message in transcriber.hear(step / 10)):
                 return step / 10
         return None
 
     ends = number.end
     assert first_final(replace(options, smart_format=False)) == pytest.approx(ends + 0.35, abs=0.15)
     assert first_final(options) == pytest.approx(ends + 3.05, abs=0.15)
-    ear = SimulatedEar(conversation_of(number), options)
-    assert ear.hear(3.5)[-1][1]["is_final"] is False
-    assert ear.finalize(3.5)[0][1]["channel"]["alternatives"][0]["transcript"] == "My number is five five one"
+    transcriber = SimulatedTranscriber(conversation_of(number), options)
+    assert transcriber.hear(3.5)[-1][1]["is_final"] is False
+    assert transcriber.finalize(3.5)[0][1]["channel"]["alternatives"][0]["transcript"] == "My number is five five one"
 
 
 def test_utterance_end_needs_a_gap_behind_final_words() -> None:
-    ear = SimulatedEar(conversation_of(spoken("yes please", 1.0)), Ear(endpoint_missed=0.0))
+    transcriber = SimulatedTranscriber(conversation_of(spoken("yes please", 1.0)), Transcriber(endpoint_missed=0.0))
     told = []
     for step in range(1, 60):
-        told += [(step / 10, m["last_word_end"]) for _, m in ear.hear(step / 10) if m["type"] == "UtteranceEnd"]
+        told += [(step / 10, m["last_word_end"]) for _, m in transcriber.hear(step / 10) if m["type"] == "UtteranceEnd"]
     assert len(told) == 1
     assert told[0][0] >= 1.6 + 1.0
     assert told[0][1] == 1.6

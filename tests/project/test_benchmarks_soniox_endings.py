@@ -8,7 +8,7 @@ import pytest
 
 from benchmarks.endpointing.conversations import Conversation, sample
 from benchmarks.endpointing.scenarios import SCENARIOS
-from benchmarks.endpointing.soniox_endings import MODES, Mode, SonioxEar, evaluate
+from benchmarks.endpointing.soniox_endings import MODES, Mode, SimulatedSoniox, evaluate
 from hearout import Soniox
 from hearout.transcribers.base import Heard
 from hearout_policies.signals import Transcript
@@ -21,11 +21,11 @@ def conversation() -> Conversation:
 
 def listen(conversation: Conversation, *, endpoints: bool, finalize_every: int = 0) -> list[Transcript]:
     """All that is said in a conversation, ``at`` the audio time that had been heard."""
-    ear, dialect, results = SonioxEar(conversation, endpoints=endpoints), Soniox("k"), []
+    transcriber, dialect, results = SimulatedSoniox(conversation, endpoints=endpoints), Soniox("k"), []
     for step in range(1, round(conversation.length * 10) + 1):
-        said = ear.hear(step / 10)
+        said = transcriber.hear(step / 10)
         if finalize_every and step % finalize_every == 0:
-            said = said + ear.finalize(step / 10)
+            said = said + transcriber.finalize(step / 10)
         for takes, message in said:
             assert takes > 0
             news = dialect.decode(json.dumps(message), step / 10, 0.0)
