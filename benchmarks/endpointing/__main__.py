@@ -131,6 +131,7 @@ def _scenarios(name: str, options: argparse.Namespace) -> list[Scenario]:
         dataclasses.replace(
             one,
             verbatim=options.verbatim,
+            ear=options.ear,
             transcriber=dataclasses.replace(one.transcriber, smart_format=options.smart_format),
         )
         for one in chosen
@@ -201,6 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="processes (default 2)")
     parser.add_argument("--verbatim", action="store_true", help='the transcriber writes "um" and cut-off words')
     parser.add_argument("--smart-format", action="store_true", help="the transcriber withholds digits")
+    parser.add_argument("--ear", type=float, metavar="AUC", help="an ear that tells ends from pauses so well (0.84)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves (needs hearout[plot])")
     parser.add_argument("--through", choices=["machine", "engine"], default="machine", help="engine: compare the two")
@@ -214,6 +216,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             options.turns = 96 if options.through == "engine" else 1000
         if options.turns < 1 or options.jobs < 1:
             raise UsageError("--turns and --jobs must be at least 1")
+        if options.ear is not None and not 0.5 <= options.ear < 1:
+            raise UsageError("--ear must be at least 0.5, which is deaf, and less than 1")
         if options.recorded or options.call:
             _recorded(options)
         elif options.through == "engine":

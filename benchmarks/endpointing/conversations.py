@@ -20,6 +20,7 @@ from hearout_policies.signals import EarHeard
 from hearout_policies.text import Ending
 
 __all__ = [
+    "EAR_TAKES",
     "FRAME",
     "TURNS",
     "Conversation",
@@ -42,6 +43,7 @@ Span = tuple[float, float]  # seconds
 
 TURNS = 20  # in a conversation
 FRAME = 0.02  # seconds; the engine hears audio in such blocks
+EAR_TAKES = 0.1  # seconds from the silence to an ear's answer: what Smart Turn takes on a core
 _REACTION = 2.0  # the voicebot begins to speak so long after the true end
 _TAIL = 16.0  # silence at the end: longer than any policy waits but "dictation"
 _STANDARD = NormalDist()
@@ -179,7 +181,8 @@ def sample(scenario: Scenario, seed: int, number: int, turns: int = TURNS) -> Co
     voiced = tuple(span for turn in spoken for span in voiced_in(turn))
     length = math.ceil(spoken[-1].end + _TAIL)
     edges = listen(voiced, scenario.voice, length, Random(f"voice/{key}"))
-    return Conversation(scenario, key, tuple(spoken), voiced, tuple(agent), edges, float(length))
+    answers = () if scenario.ear is None else _answers(spoken, edges, scenario.ear, Random(f"ear/{key}"))
+    return Conversation(scenario, key, tuple(spoken), voiced, tuple(agent), edges, float(length), answers)
 
 
 def _offset(random: Random) -> float:
@@ -344,6 +347,21 @@ def listen(voiced: Sequence[Span], errors: VoiceErrors, length: float, random: R
                 break
             edges.append(Edge(_frame_end(at + errors.suspicion), "maybe", round(at, 3)))
     return tuple(sorted(edges, key=lambda edge: edge.at))
+
+
+def _answers(turns: Sequence[SpokenTurn], edges: Sequence[Edge], auc: float, random: Random) -> tuple[EarHeard, ...]:
+    """What an ear says to each silence: two normal distributions as far apart as that area under the ROC curve needs.
+
+    It is calibrated: its probability is what the answer is worth, had ends and pauses been equally frequent.
+    """
+    apart = math.sqrt(2) * _STANDARD.inv_cdf(auc)
+    found = []
+    for edge in edges:
+        if edge.kind == "stop":
+            end = not any(turn.start <= edge.audio < turn.holds[-1][1] for turn in turns if turn.holds)
+            log_odds = apart * (normal(random) + (apart if end else -apart) / 2)
+            found.append(EarHeard(round(edge.at + EAR_TAKES, 3), edge.at, round(1 / (1 + math.exp(-log_odds)), 4)))
+    return tuple(found)
 
 
 def _frame_end(at: float) -> float:

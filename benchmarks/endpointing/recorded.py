@@ -19,6 +19,7 @@ import numpy.typing as npt
 import soundfile
 
 from benchmarks.endpointing.conversations import (
+    EAR_TAKES,
     FRAME,
     Conversation,
     Edge,
@@ -58,7 +59,6 @@ _SCENARIO = SCENARIOS["agent"]
 _PAUSE = 0.18  # seconds; shorter gaps are none
 _RATE = 3.84  # words a second, CORAAL's median
 _EAR_HEARS = 8.0  # seconds
-_EAR_TAKES = 0.1  # seconds, of the processor, and so of the silence
 _TAIL = 6.0  # seconds of silence put behind a recording, so that the last turn can end
 
 
@@ -200,7 +200,7 @@ def _ask(listener: Listener, edges: Sequence[Edge], sound: Sound, rate: int) -> 
     stops = [edge for edge in edges if edge.kind == "stop"]
     heard = [sound[max(0, round((edge.at - _EAR_HEARS) * rate)) : round(edge.at * rate)] for edge in stops]
     return tuple(
-        EarHeard(edge.at + _EAR_TAKES, edge.at, listener(pcm.tobytes(), rate))
+        EarHeard(edge.at + EAR_TAKES, edge.at, listener(pcm.tobytes(), rate))
         for edge, pcm in zip(stops, heard, strict=True)
     )
 

@@ -96,6 +96,28 @@ def test_pauses_are_as_published() -> None:
         assert low - 0.005 < published < high + 0.005
 
 
+@pytest.mark.parametrize("auc", [0.5, 0.84])
+def test_an_ear_errs_as_often_as_it_is_said_to(auc: float) -> None:
+    ends, holds = [], []
+    for number in range(20):
+        one = sample(replace(AGENT, ear=auc), 1, number)
+        stops = [edge for edge in one.edges if edge.kind == "stop"]
+        assert len(one.answers) == len(stops)
+        for stop, answer in zip(stops, one.answers, strict=True):
+            assert stop.at == answer.audio < answer.at
+            inside = any(turn.start <= stop.audio < turn.holds[-1][1] for turn in one.turns if turn.holds)
+            (holds if inside else ends).append(answer.odds)
+    right = [(end > hold) + (end == hold) / 2 for end in ends for hold in holds]
+    assert sum(right) / len(right) == pytest.approx(auc, abs=0.03)
+
+
+def test_an_ear_that_hears_cuts_off_less_and_one_that_is_deaf_changes_nothing() -> None:
+    none, deaf, good = (evaluate(Policy(), replace(AGENT, ear=auc), turns=200) for auc in (None, 0.5, 0.93))
+    assert deaf == none
+    assert good.mean < none.mean
+    assert good.per_hold < 0.7 * none.per_hold
+
+
 def test_texts_end_as_they_were_meant_to() -> None:
     meant: Counter[Ending] = Counter()
     for number in range(15):
