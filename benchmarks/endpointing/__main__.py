@@ -26,7 +26,7 @@ from benchmarks.endpointing.candidates import FAMILIES, PRESET, families_of
 from benchmarks.endpointing.curves import EOT_BENCH, Row, at_cutoffs, at_latency, front, mean, p50, p90, sound
 from benchmarks.endpointing.evaluation import Candidate, evaluate_all
 from benchmarks.endpointing.picture import draw
-from benchmarks.endpointing.recorded import load_call, load_samples, measure, voice_errors
+from benchmarks.endpointing.recorded import conversation, load_call, load_samples, measure, voice_errors
 from benchmarks.endpointing.scenarios import SCENARIOS, Scenario
 from benchmarks.endpointing.through_engine import compare
 from hearout.errors import UsageError
@@ -183,7 +183,8 @@ def _recorded(options: argparse.Namespace) -> None:
     sets = [("the samples", load_samples())]
     if options.call:
         sets.append(("a recorded call", load_call(options.call)))
-    for what, conversations in sets:
+    for what, recordings in sets:
+        conversations = [conversation(one) for one in recordings]
         rows = [Row(one, measure(one, conversations)) for one in _candidates(options.policy or [PRESET, "timer"])]
         turns, holds = rows[0].figures.turns, rows[0].figures.holds
         print(f"\n## Recorded speech, {what}: {turns} turns with {holds} holds\n")

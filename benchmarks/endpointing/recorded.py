@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from random import Random
@@ -43,6 +44,7 @@ from hearout_policies.text import Ending
 
 __all__ = [
     "Listener",
+    "Recording",
     "Sound",
     "conversation",
     "load_call",
@@ -60,6 +62,28 @@ _PAUSE = 0.18  # seconds; shorter gaps are none
 _RATE = 3.84  # words a second, CORAAL's median
 _EAR_HEARS = 8.0  # seconds
 _TAIL = 6.0  # seconds of silence put behind a recording, so that the last turn can end
+
+
+Sound = npt.NDArray[np.int16]
+
+#: What an ear says of the audio so far, at that rate.
+Listener = Callable[[bytes, int], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Recording:
+    """One channel of sound, at a rate that the voice detection takes, and what was said in it.
+
+    Attributes:
+        key: names it.
+        agent: when somebody else speaks.
+    """
+
+    key: str
+    turns: tuple[SpokenTurn, ...]
+    sound: Sound
+    rate: int
+    agent: tuple[Span, ...] = ()
 
 
 def measure(candidate: Candidate, conversations: Sequence[Conversation]) -> Figures:
@@ -95,19 +119,19 @@ def voice_errors(conversations: Sequence[Conversation]) -> str:
     )
 
 
-def load_samples() -> list[Conversation]:
-    """The recordings of ``samples/``, a conversation each channel."""
+def load_samples() -> list[Recording]:
+    """The recordings of ``samples/``, each channel for itself."""
     found = []
     for file in sorted(_SAMPLES.glob("*.json")):
         truth = json.loads(file.read_text())
         sound, rate = read(_SAMPLES / truth["file"])
         for channel in range(sound.shape[1]):
             turns = [_known_turn(turn) for turn in truth["turns"] if turn["channel"] == channel]
-            found.append(conversation(f"{truth['file']}/{channel}", turns, [], sound[:, channel], rate))
+            found.append(Recording(f"{truth['file']}/{channel}", tuple(turns), sound[:, channel], rate))
     return found
 
 
-def load_call(directory: Path, listener: Listener | None = None) -> list[Conversation]:
+def load_call(directory: Path) -> list[Recording]:
     """A call: ``*.silver_turns.json`` with ``ipus`` and ``silences`` by speaker, and a ``*_SPEAKER.wav`` for each.
 
     Raises:
@@ -131,16 +155,10 @@ def load_call(directory: Path, listener: Listener | None = None) -> list[Convers
                 groups.append([])
         random = Random(f"words/{truth['call']}/{speaker}")
         turns = [made_up_turn(group, random) for group in groups if group]
-        others = [tuple(span) for other in speakers if other != speaker for span in truth["ipus"][other]]
+        others = sorted((a, b) for other in speakers if other != speaker for a, b in truth["ipus"][other])
         sound, rate = read(audio)
-        found.append(conversation(f"{truth['call']}/{speaker}", turns, sorted(others), sound[:, 0], rate, listener))
+        found.append(Recording(f"{truth['call']}/{speaker}", tuple(turns), sound[:, 0], rate, tuple(others)))
     return found
-
-
-Sound = npt.NDArray[np.int16]
-
-#: What an ear says of the audio so far, at that rate.
-Listener = Callable[[bytes, int], float]
 
 
 def read(path: Path) -> tuple[Sound, int]:
@@ -178,21 +196,15 @@ def made_up_turn(spans: Sequence[Span], random: Random) -> SpokenTurn:
     return SpokenTurn(tuple(words), tuple(holds), tuple(endings))
 
 
-def conversation(
-    key: str,
-    turns: Sequence[SpokenTurn],
-    agent: Sequence[Span],
-    sound: Sound,
-    rate: int,
-    listener: Listener | None = None,
-) -> Conversation:
+def conversation(recording: Recording, listener: Listener | None = None) -> Conversation:
     """What was said, and what the real voice detection, and the ear, make of its sound."""
+    sound, rate = recording.sound, recording.rate
     whole = np.concatenate([sound, np.zeros(round(_TAIL * rate), np.int16)])
     edges = _listen(whole, rate)
     length = math.floor(10 * (len(sound) / rate + _TAIL)) / 10
-    voiced = tuple(span for turn in turns for span in voiced_in(turn))
+    voiced = tuple(span for turn in recording.turns for span in voiced_in(turn))
     answers = _ask(listener, edges, whole, rate) if listener else ()
-    return Conversation(_SCENARIO, key, tuple(turns), voiced, tuple(agent), edges, length, answers)
+    return Conversation(_SCENARIO, recording.key, recording.turns, voiced, recording.agent, edges, length, answers)
 
 
 def _ask(listener: Listener, edges: Sequence[Edge], sound: Sound, rate: int) -> tuple[EarHeard, ...]:

@@ -4,7 +4,7 @@ Terms. A *cutoff* is a completion before the true end of the turn, 0.25 s allowe
 comes in the hold (or up to 0.25 s before), else it is one *in speech*: the engine was about to end the turn as
 its user went on. *Latency* runs from the true acoustic end of the last word to the first completion behind it
 (0.25 s before it allowed), until the user speaks again. A turn without one is *missed*; one later than 3 s is
-*late*. Holds are pauses of 0.2 s and more inside a turn. A *prediction* stands when the completion follows it without a
+*late*. Holds are pauses of 0.2 to 5 s inside a turn. A *prediction* stands when the completion follows it without a
 `TurnResumed`: a bot that prepares its reply when it is predicted has had that much longer.
 """
 
@@ -23,7 +23,7 @@ from hearout_policies.events import Output, TurnAmended, TurnCompleted, TurnPred
 __all__ = ["COLLAR", "Figures", "Tally", "interval", "score"]
 
 COLLAR = 0.25  # seconds by which a completion may come before the true end; TurnBench's
-_SHORTEST_HOLD = 0.2  # seconds; eot-bench's
+_HOLD = (0.2, 5.0)  # seconds; eot-bench's: shorter and longer pauses are not counted
 _LATE = 3.0  # seconds; TurnBench's
 _RESAMPLES = 400
 _LEVEL = 1.96  # standard deviations: 95 %
@@ -103,10 +103,10 @@ def score(conversation: Conversation, outputs: Sequence[Output]) -> Tally:
             continue  # nothing but an "um" that the transcriber leaves out: there is no turn to complete
         early = [one for one in here if one.at < turn.end - COLLAR]
         after = here[len(early) :]
-        holds = [hold for hold in turn.holds if hold[1] - hold[0] >= _SHORTEST_HOLD]
-        cut = [any(start - COLLAR <= one.at < end for one in early) for start, end in holds]
-        tally.holds += len(holds)
-        tally.cut_holds += sum(cut)
+        holds = [hold for hold in turn.holds if hold[1] - hold[0] >= _HOLD[0]]
+        counted = [hold for hold in holds if hold[1] - hold[0] <= _HOLD[1]]
+        tally.holds += len(counted)
+        tally.cut_holds += sum(any(start - COLLAR <= one.at < end for one in early) for start, end in counted)
         tally.in_speech += sum(not any(s - COLLAR <= one.at < e for s, e in holds) for one in early)
         tally.cut.append(bool(early))
         tally.latencies.append(after[0].at - turn.end if after else math.nan)
@@ -143,6 +143,11 @@ def interval(count: int, of: int) -> Interval:
     middle = (share + z * z / (2 * of)) / (1 + z * z / of)
     half = z * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of)) / (1 + z * z / of)
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def _middle(values: npt.NDArray[np.float64]) -> Interval:
+    low, high = np.percentile(values, (2.5, 97.5))
+    return float(low), float(high)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,16 +190,19 @@ class Figures:
     unconfirmed: float
 
     @classmethod
-    def of(cls, tally: Tally, seed: int = 1) -> Figures:
+    def of(cls, tally: Tally, seed: int = 1, resamples: int = _RESAMPLES) -> Figures:
+        """``resamples``: for the intervals of the latencies; 0: without."""
         turns = len(tally.latencies)
         latencies: npt.NDArray[np.float64] = np.array([one for one in tally.latencies if not math.isnan(one)])
         found = len(latencies)
         if found:
             p50, p90, p95 = (float(value) for value in np.percentile(latencies, (50, 90, 95)))
             # RandomState: its numbers stay the same in all versions of NumPy.
-            drawn = latencies[np.random.RandomState(seed).randint(found, size=(_RESAMPLES, found))]
-            halves, tenths = np.percentile(drawn, (50, 90), axis=1)
-            intervals = [tuple(float(v) for v in np.percentile(values, (2.5, 97.5))) for values in (halves, tenths)]
+            intervals = [(p50, p50), (p90, p90)]
+            if resamples:
+                drawn = latencies[np.random.RandomState(seed).randint(found, size=(resamples, found))]
+                halves, tenths = np.percentile(drawn, (50, 90), axis=1)
+                intervals = [_middle(halves), _middle(tenths)]
             mean = float(latencies.mean())
             predicted = float(np.nanmedian(tally.predictions))
         else:
@@ -205,9 +213,9 @@ class Figures:
             **(each | {"holds": tally.holds, "missing": tally.missing / max(1, tally.words)}),
             turns=turns,
             p50=p50,
-            p50_interval=(intervals[0][0], intervals[0][1]),
+            p50_interval=intervals[0],
             p90=p90,
-            p90_interval=(intervals[1][0], intervals[1][1]),
+            p90_interval=intervals[1],
             p95=p95,
             mean=mean,
             predicted_p50=predicted,

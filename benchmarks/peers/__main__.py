@@ -15,54 +15,23 @@ import argparse
 import json
 import os
 import platform
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.peers.environments import CACHE, LIVEKIT, PIPECAT, Failed, python_in
+from benchmarks.peers.environments import CACHE, Failed
 from benchmarks.peers.feed import WARM_UP
-from benchmarks.peers.scenarios import SCENARIOS, Scenario, Script, build, load_scripts
+from benchmarks.peers.scenarios import SCENARIOS, Scenario, build, load_scripts
 from benchmarks.peers.scores import Outcome, predictions_line, read_run, score, table, total
+from benchmarks.peers.systems import SYSTEMS, run
 from hearout.errors import UsageError
 
-_ROOT = Path(__file__).parents[2]
 _TOO_LATE = 0.1  # seconds; the audio of a system that has the time it needs is later by a few milliseconds at most
 
 
-@dataclass(frozen=True)
-class System:
-    """A system under test: the module that runs it, with which settings, and what it needs."""
-
-    title: str
-    module: str
-    settings: str
-    requires: tuple[str, ...] = ()
-
-    @property
-    def environment(self) -> str:
-        return self.module.removeprefix("run_")
-
-
-SYSTEMS = {
-    "hearout": System("hearout balanced", "run_hearout", "balanced"),
-    "hearout-fast": System("hearout fast", "run_hearout", "fast"),
-    "pipecat": System("Pipecat default", "run_pipecat", "default", PIPECAT),
-    "pipecat-timeout": System("Pipecat timeout", "run_pipecat", "timeout", PIPECAT),
-    "pipecat-tuned": System("Pipecat tuned", "run_pipecat", "tuned", PIPECAT),
-    "pipecat-timeout-tuned": System("Pipecat timeout, tuned", "run_pipecat", "timeout-tuned", PIPECAT),
-    "livekit": System("LiveKit default", "run_livekit", "default", LIVEKIT),
-    "livekit-flush": System("LiveKit default + flush", "run_livekit", "default-flush", LIVEKIT),
-    "livekit-vad": System("LiveKit vad", "run_livekit", "vad", LIVEKIT),
-    "livekit-vad-flush": System("LiveKit vad + flush", "run_livekit", "vad-flush", LIVEKIT),
-    "livekit-tuned": System("LiveKit tuned", "run_livekit", "default-tuned", LIVEKIT),
-    "livekit-vad-tuned": System("LiveKit vad, tuned", "run_livekit", "vad-tuned", LIVEKIT),
-    "livekit-stt": System("LiveKit stt", "run_livekit", "stt", LIVEKIT),
-}
 _USUAL = ("hearout", "hearout-fast", "pipecat", "pipecat-timeout-tuned", "livekit", "livekit-tuned")
 
 
@@ -82,10 +51,7 @@ def _measure(arguments: argparse.Namespace) -> int:
     output: Path = (arguments.output or arguments.cache / "run").resolve()
     output.mkdir(parents=True, exist_ok=True)
     systems = {name: SYSTEMS[name] for name in arguments.systems}
-    pythons = {
-        name: python_in(arguments.cache / system.environment, system.requires) if system.requires else sys.executable
-        for name, system in systems.items()
-    }
+    pythons = {name: system.python(arguments.cache) for name, system in systems.items()}
     chosen = [scenario for scenario in SCENARIOS if scenario.name in arguments.scenarios]
     scripts = build(output, chosen, arguments.rounds, arguments.seed)
     about: dict[str, Any] = {
@@ -100,7 +66,7 @@ def _measure(arguments: argparse.Namespace) -> int:
         load, began = os.getloadavg()[0], time.monotonic()
         print(f"{system.title}: load average {load:.1f} ...", end="", file=sys.stderr, flush=True)
         try:
-            _run(system, pythons[name], scripts, output, name, arguments.at_once)
+            run(system, pythons[name], scripts, output, name, arguments.at_once)
         except Failed as error:  # the others are measured all the same
             print(f"\nbenchmarks.peers: {error}", file=sys.stderr)
             continue
@@ -108,36 +74,6 @@ def _measure(arguments: argparse.Namespace) -> int:
         about["load"][name] = load
     (output / "about.json").write_text(json.dumps(about, indent=1))
     return _show(output) or int(len(about["load"]) < len(systems))
-
-
-def _run(system: System, python: str, scripts: Sequence[Script], output: Path, name: str, at_once: int) -> None:
-    limit = 120 + 3 * sum(script.real(script.turns[-1].end) + 10 for script in scripts) / at_once
-    server = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.peers.server", str(output / "scripts.json"), str(output / f"{name}.server")],
-        cwd=_ROOT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with server:
-        assert server.stdout is not None
-        ports = json.loads(server.stdout.readline())
-        plan = [
-            {"name": s.name, "port": ports[s.name], "pcm": str(output / s.pcm), "pauses": s.pauses} for s in scripts
-        ]
-        (output / "plan.json").write_text(json.dumps(plan))
-        command = [python, "-m", f"benchmarks.peers.{system.module}", str(output / "plan.json")]
-        command += ["--settings", system.settings, "--at-once", str(at_once)]
-        with (output / f"{name}.jsonl").open("w") as lines, (output / f"{name}.err").open("w") as errors:
-            try:
-                status = subprocess.run(command, cwd=_ROOT, stdout=lines, stderr=errors, timeout=limit).returncode
-            except subprocess.TimeoutExpired:
-                status = None
-        server.communicate()  # closes the pipe: it ends
-    if status is None:
-        raise Failed(f"{system.title} did not end within {limit:.0f} s: see {output / name}.err")
-    if status:
-        raise Failed(f"{system.title} failed with status {status}: see {output / name}.err")
 
 
 def _show(output: Path) -> int:

@@ -16,7 +16,8 @@ from collections.abc import AsyncIterator
 import trio
 
 from benchmarks.peers.feed import RATE, WARM_UP, Call, Feed, load_calls, report
-from hearout import Deepgram, TurnAmended, TurnCompleted, TurnPredicted, TurnResumed, open_session
+from hearout import Deepgram, Ear, TurnAmended, TurnCompleted, TurnPredicted, TurnResumed, open_session
+from hearout.ear import SmartTurn
 
 
 class _Audio:
@@ -32,9 +33,9 @@ class _Audio:
             yield block
 
 
-async def listen(call: Call, policy: str) -> None:
+async def listen(call: Call, policy: str, ear: Ear | None) -> None:
     transcriber = Deepgram("local", f"ws://127.0.0.1:{call.port}/v1/listen")
-    async with open_session(_Audio(call), transcriber, policy=policy) as session:
+    async with open_session(_Audio(call), transcriber, policy=policy, ear=ear) as session:
         async for event in session:
             if isinstance(event, TurnCompleted):
                 report(call.name, "turn", text=event.text, turn=event.turn, reason=event.reason)
@@ -46,15 +47,17 @@ async def listen(call: Call, policy: str) -> None:
                 report(call.name, "taken back")
 
 
-async def main(plan: str, policy: str, at_once: int) -> None:
+async def main(plan: str, settings: str, at_once: int) -> None:
     calls = load_calls(plan)
+    policy, _, more = settings.partition("+")
+    ear = SmartTurn() if more == "ear" else None
     limit = trio.CapacityLimiter(at_once)
 
     async def one(call: Call) -> None:
         async with limit:
-            await listen(call, policy)
+            await listen(call, policy, ear)
 
-    await listen(calls[0], policy)
+    await listen(calls[0], policy, ear)
     assert calls[0].name == WARM_UP
     before = resource.getrusage(resource.RUSAGE_SELF)
     async with trio.open_nursery() as nursery:
@@ -68,7 +71,7 @@ async def main(plan: str, policy: str, at_once: int) -> None:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="hearout listens to the calls of a plan.")
     parser.add_argument("plan")
-    parser.add_argument("--settings", default="balanced", help="a policy")
+    parser.add_argument("--settings", default="balanced", help="a policy; with +ear behind it, and Smart Turn")
     parser.add_argument("--at-once", type=int, default=1)
     args = parser.parse_args()
     report("", "version", versions={"hearout": importlib.metadata.version("hearout")})

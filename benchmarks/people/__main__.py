@@ -1,11 +1,15 @@
 """How late and how often wrong, on recordings of people.
 
     python -m benchmarks.people DIR [DIR ...] [--no-ear] [--json FILE]
+    python -m benchmarks.people DIR [DIR ...] --peers [NAME ...] [--output DIR]
 
 Real sound goes through the real voice detection and, unless told otherwise, the real ear; a simulated Deepgram knows
 the words and has realistic delays; the real turn machine decides, in virtual time (`benchmarks.endpointing`). Each
 price is tried with and without the ear. How far the ear is believed is fitted on every second recording, and applied to
-the others.
+the others. `benchmarks.people.folders` tells what a folder may have in it.
+
+With ``--peers`` the same recordings are then played to hearout and its peers in real time, each with its own voice
+detection and model (`benchmarks.people.beside`).
 """
 
 from __future__ import annotations
@@ -13,14 +17,20 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from benchmarks.endpointing.conversations import Conversation
-from benchmarks.endpointing.curves import Row, at_cutoffs, mean, p50, p90
+from benchmarks.endpointing.curves import EOT_BENCH, mean, p50, p90
 from benchmarks.endpointing.evaluation import Candidate
-from benchmarks.endpointing.recorded import measure
+from benchmarks.endpointing.recorded import Recording, conversation
+from benchmarks.endpointing.scoring import Figures
+from benchmarks.peers.environments import CACHE, Failed
+from benchmarks.peers.systems import SYSTEMS
+from benchmarks.people import eot_bench
+from benchmarks.people.beside import USUAL, beside
+from benchmarks.people.curves import Curve
 from benchmarks.people.doubt import believed
 from benchmarks.people.folders import load
 from hearout.ear.smart_turn import SmartTurn
@@ -30,72 +40,115 @@ from hearout_policies.policy import Policy
 __all__ = ["main"]
 
 PRICES = (0.1, 0.2, 0.4, 0.8, 1.3, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0)
-_SHOWN = (0.4, 1.3, 4.0)  # fast, balanced, patient
+_SHOWN = {"0.4": "fast", "1.3": "balanced", "4": "patient"}
+_TOO_LATE = 0.1  # seconds; as in `benchmarks.peers`
 
 
-def rows(name: str, conversations: Sequence[Conversation], cap: float) -> list[Row]:
-    """The figures at each price."""
-    found = []
-    for price in PRICES:
-        policy = Policy().replace({"silence.price": price, "odds.ear_cap": cap})
-        candidate = Candidate(name, f"{price:g}", policy)
-        found.append(Row(candidate, measure(candidate, conversations)))
-    return found
+def candidates(name: str, cap: float) -> list[Candidate]:
+    """One for each price; ``cap``: how far an ear is believed."""
+    policies = [Policy().replace({"silence.price": price, "odds.ear_cap": cap}) for price in PRICES]
+    return [Candidate(name, f"{price:g}", policy) for price, policy in zip(PRICES, policies, strict=True)]
 
 
-def show(name: str, conversations: Sequence[Conversation], curves: dict[str, list[Row]]) -> None:
-    """The table of one folder."""
-    turns = sum(len(one.turns) for one in conversations)
-    print(f"\n## {name}: {turns} turns in {len(conversations)} recordings\n")
-    print("| | price | p50 s | mean | p90 | cutoffs per hold | turns cut off | predicted after, s |")
-    print("|---" * 8 + "|")
+def _figures(title: str, figures: Figures) -> str:
+    f = figures
+    low, high = f.per_hold_interval
+    cut = f"{f.per_hold:.1%} of {f.holds} ({low:.1%}-{high:.1%})"
+    times = f"{f.p50:.2f} ({f.p50_interval[0]:.2f}-{f.p50_interval[1]:.2f}) | {f.mean:.2f} | {f.p90:.2f}"
+    return f"| {title} | {times} | {cut} | {f.per_turn:.1%} | {f.missed:.1%} |"
+
+
+_HEAD = "| | p50 s | mean | p90 | cutoffs per hold | turns cut off | missed |\n|---|---|---|---|---|---|---|"
+
+
+def show(name: str, recordings: Sequence[Recording], curves: Mapping[str, Curve]) -> None:
+    """The tables of one folder."""
+    turns = sum(len(one.turns) for one in recordings)
+    print(f"\n## {name}: {turns} turns in {len(recordings)} recordings\n\n{_HEAD}")
     for title, curve in curves.items():
-        for row in curve:
-            if float(row.candidate.label) in _SHOWN:
-                f = row.figures
-                low, high = f.per_hold_interval
-                cut = f"{f.per_hold:.1%} of {f.holds} ({low:.1%}-{high:.1%})"
-                times = f"{f.p50:.2f} | {f.mean:.2f} | {f.p90:.2f}"
-                print(
-                    f"| {title} | {row.candidate.label} | {times} | {cut} | {f.per_turn:.1%} | {f.predicted_p50:.2f} |"
-                )
-    print("\n| latency at | 5 % cutoffs per hold: p50, mean, p90 s | 10 % |\n|---|---|---|")
+        for row in curve.rows:
+            if preset := _SHOWN.get(row.candidate.label):
+                print(_figures(f"{title}, {preset}", row.figures))
+    print("\n| latency, s, at | 5 % cutoffs per hold: p50 | mean | p90 | 10 %: p50 | mean | p90 |")
+    print("|---|---|---|---|---|---|---|")
     for title, curve in curves.items():
-        cells = []
-        for share in (0.05, 0.1):
-            times_at = [at_cutoffs(curve, share, of) for of in (p50, mean, p90)]
-            cells.append(", ".join("-" if seconds is None else f"{seconds:.2f}" for seconds in times_at))
-        print(f"| {title} | {cells[0]} | {cells[1]} |")
+        points = [curve.latency_at(share, of) for share in (0.05, 0.1) for of in (p50, mean, p90)]
+        print(f"| {title} | " + " | ".join(point.shown() for point in points) + " |")
+    print("\n| as eot-bench counts | cutoffs at a mean of 0.3 s | 0.6 s | mean latency at 5 % cutoffs | 10 % |")
+    print("|---|---|---|---|---|")
+    for title, curve in curves.items():
+        shares = [curve.cutoffs_at(seconds, mean).shown(as_percent=True) for seconds in (0.3, 0.6)]
+        times = [curve.latency_at(share, mean).shown() for share in (0.05, 0.1)]
+        print(f"| {title} | " + " | ".join(shares + times) + " |")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def show_published() -> None:
+    """What others have on eot-bench's data in English."""
+    print("\nPublished by eot-bench, without the time that a transcriber takes:\n")
+    for name, (at_300, at_600, at_5, at_10) in EOT_BENCH.items():
+        shares = ["-" if share is None else f"{share:.1%}" for share in (at_300, at_600)]
+        print(f"| {name} | " + " | ".join([*shares, f"{at_5:.2f}", f"{at_10:.2f}"]) + " |")
+
+
+def show_beside(name: str, found: Mapping[str, tuple[Figures, float]]) -> None:
+    """The table of a run in real time."""
+    print(f"\n### {name}, in real time\n\n{_HEAD}")
+    for title, (figures, late) in found.items():
+        print(_figures(title + (f" (audio {late:.2f} s LATE: a busy machine)" if late > _TOO_LATE else ""), figures))
+
+
+def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.people", description="Turns in recordings of people.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--no-ear", action="store_true", help="without Smart Turn")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
-    options = parser.parse_args(arguments)
-    out = []
+    parser.add_argument(
+        "--peers",
+        nargs="*",
+        choices=SYSTEMS,
+        metavar="NAME",
+        help=f"beside these, in real time: {', '.join(SYSTEMS)} (without a name: {' '.join(USUAL)})",
+    )
+    parser.add_argument("--cache", type=Path, default=CACHE, help="where peers are installed (default: %(default)s)")
+    parser.add_argument("--output", type=Path, help="where their raw lines go (default: CACHE/people)")
+    parser.add_argument("--at-once", type=int, default=6, help="calls of a system at a time (default: %(default)s)")
+    return parser.parse_args(arguments)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    options = _arguments(arguments)
+    out: list[dict[str, Any]] = []
     try:
         listener = None if options.no_ear else SmartTurn().raw
         for folder in options.folders:
-            conversations = load(folder, listener)
+            recordings = load(folder)
+            heard = [conversation(one, listener) for one in recordings]
+            curves = {"text": Curve(candidates("text", 0.0), heard)}
             if listener:
-                conversations = believed(conversations)
-            curves = {"text": rows("text", conversations, 0.0)}
-            if listener:
-                curves["text and ear"] = rows("text and ear", conversations, 2.0)
-            show(folder.name, conversations, curves)
-            for title, curve in curves.items():
-                for row in curve:
-                    named = {"folder": folder.name, "by": title, "price": float(row.candidate.label)}
-                    out.append(named | asdict(row.figures))
+                curves["text and ear"] = Curve(candidates("text and ear", 2.0), believed(heard))
+            show(folder.name, recordings, curves)
+            if eot_bench.files(folder):
+                show_published()
+            out += [
+                {"folder": folder.name, "by": title, "price": float(row.candidate.label)} | asdict(row.figures)
+                for title, curve in curves.items()
+                for row in curve.rows
+            ]
+            if options.peers is not None:
+                output = (options.output or options.cache / "people") / folder.name
+                found = beside(recordings, options.peers or USUAL, options.cache, output.resolve(), options.at_once)
+                show_beside(folder.name, found)
+                out += [{"folder": folder.name, "by": title} | asdict(f) for title, (f, _) in found.items()]
         if options.json:
             options.json.write_text(json.dumps(out, indent=1))
     except UsageError as error:
         print(f"benchmarks.people: {error}", file=sys.stderr)
         return 2
+    except Failed as error:
+        print(f"benchmarks.people: {error}", file=sys.stderr)
+        return 1
     except OSError as error:
-        print(f"benchmarks.people: {options.json}: {error.strerror}", file=sys.stderr)
+        print(f"benchmarks.people: {error.filename or options.json}: {error.strerror}", file=sys.stderr)
         return 2
     return 0
 

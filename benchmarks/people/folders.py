@@ -1,38 +1,41 @@
-"""Recordings of people as conversations: what was said when, as nearly as that can be known.
+"""Recordings of people, and what was said in them when, as nearly as that can be known.
 
-A folder has a call (``*.silver_turns.json``), or utterances, one a file. Where their texts are known
-(``transcripts.json``: text by name of file) they are laid over the sound by forced alignment, with pocketsphinx; where
-they are not, words are made up, as many as fit. An utterance is one turn. The true end of a word is acoustic: where the
-sound last was as loud as speech.
+A folder has one of these:
+
+- a call: ``*.silver_turns.json``, with speech and silences of each speaker, and a file of sound for each;
+- rows as eot-bench's data has them: ``*.parquet`` or ``*.jsonl`` (`benchmarks.people.eot_bench`);
+- utterances, one a file, each of them one turn. Word times are known where ``NAME.words.json``, or ``NAME_words*.json``
+  for a file whose name begins with NAME, lists them (``text``, ``start``, ``end``, seconds; or ``w``, ``b``, ``e``).
+  Else the texts of ``transcripts.json`` (by the file's name) are laid over the sound by forced alignment. Without a
+  text words are made up, as many as fit.
+
+The true end of a word is acoustic: where the sound last was as loud as speech.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from typing import Any
 
-import numpy as np
 import soundfile
-import soxr
 
-from benchmarks.endpointing.conversations import Conversation, Span, SpokenWord
-from benchmarks.endpointing.recorded import Listener, Sound, conversation, load_call, made_up_turn, read, turn_of
+from benchmarks.endpointing.conversations import SpokenTurn, SpokenWord
+from benchmarks.endpointing.recorded import Recording, load_call, made_up_turn, read, turn_of
+from benchmarks.people import eot_bench
+from benchmarks.people.alignment import aligned
+from benchmarks.people.sound import FRAME, LEAD, loud, ready, spans, trimmed
 from hearout.errors import UsageError
-from hearout.extras import needs_extra
+from hearout.writing import printable
 
 __all__ = ["load"]
 
 _FORMATS = (".wav", ".flac")
-_FRAME = 0.01  # seconds
-_PAUSE = 0.18  # seconds; shorter gaps are none, as in the labels of the call
-_SHORTEST = 0.08  # seconds of speech, likewise
-_LEAD = 0.5  # seconds of silence in front, in which the voice detection gets to know the line
-_RATES = (8000, 16000, 32000, 48000)
 
 
-def load(directory: Path, listener: Listener | None = None) -> list[Conversation]:
+def load(directory: Path) -> list[Recording]:
     """All recordings of a folder.
 
     Raises:
@@ -41,22 +44,28 @@ def load(directory: Path, listener: Listener | None = None) -> list[Conversation
     if not directory.is_dir():
         raise UsageError(f"{directory}: no such folder")
     if next(directory.glob("*.silver_turns.json"), None):
-        return load_call(directory, listener)
+        return load_call(directory)
+    if rows := eot_bench.files(directory):
+        return eot_bench.load(rows)
     files = sorted(file for file in directory.iterdir() if file.suffix in _FORMATS)
     if not files:
-        raise UsageError(f"{directory}: no *.silver_turns.json, and no .wav or .flac in it")
+        raise UsageError(f"{directory}: no *.silver_turns.json, no .parquet or .jsonl, and no .wav or .flac in it")
     texts = _texts(directory / "transcripts.json", files)
-    found = [_utterance(file, texts.get(file.name) if texts else None, listener) for file in files]
+    found = [_utterance(file, texts.get(file.name) if texts else None) for file in files]
     return [one for one in found if one is not None]
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read: {error}") from None
 
 
 def _texts(path: Path, files: Sequence[Path]) -> dict[str, str]:
     if not path.exists():
         return {}
-    try:
-        data = json.loads(path.read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: cannot be read: {error}") from None
+    data = _read_json(path)
     if not isinstance(data, dict) or not all(isinstance(text, str) for text in data.values()):
         raise UsageError(f"{path}: must be an object with the text of each file by its name")
     texts = {file.name: data.get(file.name, data.get(file.stem)) for file in files}
@@ -66,91 +75,50 @@ def _texts(path: Path, files: Sequence[Path]) -> dict[str, str]:
     return {name: str(text) for name, text in texts.items()}
 
 
-def _utterance(file: Path, text: str | None, listener: Listener | None) -> Conversation | None:
-    sound, rate = _sound(file)
-    loud = _loud(sound, rate)
-    spans = list(_spans(loud))
-    if not spans:
-        return None
-    if text is None:
-        turn = made_up_turn(spans, Random(f"words/{file.name}"))
-    else:
-        words = [word for word in _aligned(file, sound, rate, text) if word.end - word.start >= _FRAME]
-        words = [_trimmed(word, loud) for word in words]
-        if not words:
-            return None
-        turn = turn_of(words)
-    return conversation(file.name, [turn], [], sound, rate, listener)
-
-
-def _sound(file: Path) -> tuple[Sound, int]:
-    """One channel, at a rate for the voice detection, with some of its own quietest noise in front."""
+def _utterance(file: Path, text: str | None) -> Recording | None:
     try:
-        sound, rate = read(file)
+        sound, rate = ready(*read(file))
     except soundfile.LibsndfileError as error:
         raise UsageError(f"{file}: not a usable audio file: {error.error_string}") from None
-    mono = sound[:, 0]
-    if rate not in _RATES:
-        mono = np.round(soxr.resample(mono.astype(np.float32), rate, 16_000)).astype(np.int16)
-        rate = 16_000
-    quiet = max(1.0, float(np.percentile(np.abs(mono), 10)))
-    noise = np.random.RandomState(1).normal(0, quiet, round(_LEAD * rate)).astype(np.int16)
-    return np.concatenate([noise, mono]), rate
+    voiced = loud(sound, rate)
+    words = _timed(file)
+    if words is None and text is not None:
+        words = aligned(sound, rate, text)
+        if words is None:
+            raise UsageError(f"{file}: its text does not fit its audio: {printable(text, 60)!r}")
+    if words is None:
+        turn = _made_up(file, list(spans(voiced)))
+    else:
+        words = [trimmed(word, voiced) for word in words if word.end - word.start >= FRAME]
+        turn = turn_of(words) if words else None
+    return None if turn is None else Recording(file.name, (turn,), sound, rate)
 
 
-def _loud(sound: Sound, rate: int) -> list[bool]:
-    """By frame: as loud as speech. The rule of the call's labels: 30 dB below the loudest, 10 dB above the quietest."""
-    size = round(_FRAME * rate)
-    frames = sound[: len(sound) // size * size].reshape(-1, size).astype(np.float64)
-    level = 10 * np.log10((frames**2).mean(axis=1) + 1e-3)
-    own = level[round(_LEAD / _FRAME) :]
-    threshold = max(np.percentile(own, 95) - 30, np.percentile(own, 10) + 10)
-    return [bool(value) for value in level >= threshold]
+def _made_up(file: Path, voiced: Sequence[tuple[float, float]]) -> SpokenTurn | None:
+    return made_up_turn(voiced, Random(f"words/{file.name}")) if voiced else None
 
 
-def _spans(loud: Sequence[bool]) -> Iterator[Span]:
-    """Stretches of speech, the gaps of less than a pause bridged."""
-    start = last = None
-    for number, here in enumerate([*loud, *[False] * round(_PAUSE / _FRAME)]):
-        if here:
-            start, last = number if start is None else start, number
-        elif start is not None and last is not None and number - last >= _PAUSE / _FRAME:
-            if last + 1 - start >= _SHORTEST / _FRAME:
-                yield round(start * _FRAME, 2), round((last + 1) * _FRAME, 2)
-            start = None
+def _timed(file: Path) -> list[SpokenWord] | None:
+    """The words of the file beside it that has their times, if there is one."""
+    lists = sorted(file.parent.glob("*.words.json")) + sorted(file.parent.glob("*_words*.json"))
+    for path in lists:
+        name = path.name.removesuffix(".words.json") if path.name.endswith(".words.json") else ""
+        if file.stem == name or (not name and file.stem.startswith(path.name.partition("_words")[0] + "_")):
+            return _words(path)
+    return None
 
 
-def _aligned(file: Path, sound: Sound, rate: int, text: str) -> list[SpokenWord]:
-    with needs_extra("local", "forced alignment"):
-        from pocketsphinx import Decoder
-    heard = sound if rate == 16_000 else soxr.resample(sound.astype(np.float32), rate, 16_000).astype(np.int16)
-    decoder = Decoder(loglevel="FATAL")
-    words = text.lower().split()
-    unknown = [word for word in words if decoder.lookup_word(word) is None]
-    for word in unknown:  # "um" and the like: some vowel will do
-        decoder.add_word(word, "AH M" if word.endswith("m") else "AH")
+def _words(path: Path) -> list[SpokenWord]:
+    found: list[SpokenWord] = []
     try:
-        decoder.set_align_text(" ".join(words))
-        decoder.start_utt()
-        decoder.process_raw(heard.tobytes(), full_utt=True)
-        decoder.end_utt()
-        found = [(s.word, s.start_frame * _FRAME, (s.end_frame + 1) * _FRAME) for s in decoder.seg() or ()]
-    except RuntimeError:
-        found = []
-    spoken = [SpokenWord(_plain(word), start, end) for word, start, end in found if word[0] not in "<["]
-    if [word.text for word in spoken] != words:
-        raise UsageError(f"{file}: its text does not fit its audio: {text[:60]!r}")
-    return spoken
-
-
-def _plain(word: str) -> str:
-    return word.partition("(")[0]
-
-
-def _trimmed(word: SpokenWord, loud: Sequence[bool]) -> SpokenWord:
-    """Without the silence that the aligner gives to words."""
-    first, stop = round(word.start / _FRAME), round(word.end / _FRAME)
-    voiced = [number for number in range(first, min(stop, len(loud))) if loud[number]]
-    if not voiced:
-        return word
-    return SpokenWord(word.text, round(voiced[0] * _FRAME, 2), round((voiced[-1] + 1) * _FRAME, 2))
+        for item in _read_json(path):
+            text = str(item["text"] if "text" in item else item["w"])
+            start = LEAD + float(item["start"] if "start" in item else item["b"])
+            end = LEAD + float(item["end"] if "end" in item else item["e"])
+            if item.get("t") == "punctuation" and found:
+                found[-1] = SpokenWord(found[-1].text + text, found[-1].start, found[-1].end)
+            else:
+                found.append(SpokenWord(text, start, end))
+    except (TypeError, ValueError, KeyError, AttributeError):
+        raise UsageError(f"{path}: must be a list of words with text, start and end (seconds)") from None
+    return found

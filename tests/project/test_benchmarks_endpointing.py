@@ -98,7 +98,8 @@ def test_pauses_are_as_published() -> None:
 
 @pytest.mark.parametrize("auc", [0.5, 0.84])
 def test_an_ear_errs_as_often_as_it_is_said_to(auc: float) -> None:
-    ends, holds = [], []
+    ends: list[float] = []
+    holds: list[float] = []
     for number in range(20):
         one = sample(replace(AGENT, ear=auc), 1, number)
         stops = [edge for edge in one.edges if edge.kind == "stop"]

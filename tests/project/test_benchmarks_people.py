@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import soundfile
 
+from benchmarks.endpointing.recorded import conversation
 from benchmarks.people.__main__ import main
 from benchmarks.people.doubt import believed, fit
 from benchmarks.people.folders import load
@@ -29,7 +30,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_text_is_laid_over_the_sound(folder: Path) -> None:
     pytest.importorskip("pocketsphinx")
-    (one,) = load(folder, lambda pcm, rate: 0.9)
+    (one,) = (conversation(r, lambda pcm, rate: 0.9) for r in load(folder))
     words = json.loads((SAMPLES / "order.json").read_text())["turns"][0]["words"]
     (turn,) = one.turns
     assert [word.text for word in turn.words] == [word["text"].strip(".,?").lower() for word in words]
@@ -41,14 +42,14 @@ def test_a_text_is_laid_over_the_sound(folder: Path) -> None:
 
 def test_without_a_text_words_are_made_up(folder: Path) -> None:
     (folder / "transcripts.json").unlink()
-    (one,) = load(folder)
+    (one,) = map(conversation, load(folder))
     assert one.turns[0].words
     assert one.answers == ()
 
 
 def test_an_ear_is_believed_as_far_as_the_other_half_allows(folder: Path) -> None:
     (folder / "transcripts.json").unlink()
-    (one,) = load(folder, lambda pcm, rate: 0.9)
+    (one,) = (conversation(r, lambda pcm, rate: 0.9) for r in load(folder))
     (end,) = one.answers[-1:]
     pause = replace(end, audio=one.turns[0].start + 0.1, odds=0.3)
     two = [replace(one, answers=(end, pause)), replace(one, answers=(end, pause))]
@@ -67,7 +68,7 @@ def test_bad_folders_are_one_line(folder: Path, capsys: pytest.CaptureFixture[st
 
     assert "no such folder" in complaint(folder / "nowhere")
     (folder / "empty").mkdir()
-    assert "no *.silver_turns.json, and no .wav or .flac" in complaint(folder / "empty")
+    assert "no *.silver_turns.json, no .parquet or .jsonl, and no .wav or .flac" in complaint(folder / "empty")
     (folder / "transcripts.json").write_text("[1]")
     assert "must be an object with the text of each file" in complaint(folder)
     (folder / "transcripts.json").write_text('{"other.flac": "yes"}')
