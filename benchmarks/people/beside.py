@@ -35,7 +35,7 @@ USUAL = ("hearout", "hearout-fast", "hearout-ear", "pipecat", "livekit")
 
 _LEAD = 1.5  # seconds before the first turn: everybody is connected by then
 _AFTER = 4.5  # seconds behind each recording: longer than any of them waits for more
-_LONG = 90.0  # seconds; a call that is longer gets no further recording
+_LONG = 40.0  # seconds; a call that is longer gets no further recording
 _NO_TIMES = Timings(None, None, None, None, 0.0)
 
 
@@ -47,8 +47,8 @@ def beside(
     calls = joined(recordings)
     scripts = [_script(call, output) for call in calls]
     scripts.sort(key=lambda script: -script.turns[-1].end)
-    first = min(scripts, key=lambda script: script.turns[-1].end)
-    scripts.insert(0, replace(first, name=WARM_UP))
+    (first,) = joined([min(recordings, key=lambda one: len(one.sound) / one.rate)])
+    scripts.insert(0, _script(replace(first, key=WARM_UP), output))
     (output / "scripts.json").write_text(json.dumps([asdict(script) for script in scripts]))
     found: dict[str, tuple[Figures, float]] = {}
     for name in systems:
