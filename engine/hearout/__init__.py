@@ -20,6 +20,7 @@ from hearout.vad import SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector
 from hearout.version import __version__
 from hearout_policies import (
     PRESETS,
+    Answer,
     Ending,
     Endpointing,
     Event,
@@ -44,6 +45,7 @@ from hearout_policies import (
     TurnStarted,
     TurnUpdated,
     TurnView,
+    UserIdle,
     Verdict,
     Word,
     as_dict,
@@ -56,6 +58,7 @@ logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 __all__ = [
     "PRESETS",
+    "Answer",
     "AudioFormat",
     "AudioLost",
     "AudioSource",
@@ -109,6 +112,7 @@ __all__ = [
     "TurnUpdated",
     "TurnView",
     "UsageError",
+    "UserIdle",
     "Verdict",
     "VoiceDetector",
     "WebRtcDetector",

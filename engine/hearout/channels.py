@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from typing import Generic, TypeVar
 
 from hearout.errors import SessionError
@@ -11,7 +12,7 @@ from hearout.rule_guard import GuardedRule, guarded
 from hearout_policies.events import Output
 from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import Policy
-from hearout_policies.signals import Signal, Tick
+from hearout_policies.signals import PolicyChanged, Signal, Tick
 
 __all__ = ["Arrivals", "Channels", "asking_after"]
 
@@ -55,16 +56,22 @@ class Channels:
     ) -> None:
         self.deadline: float | None = None
         self._ticks, self._since = 0, 0.0  # deadlines since then
-        self._patience = policy.max_turn + policy.max_silence + _MARGIN
+        self._patience = 0.0  # virtual seconds that a machine may wait
+        self._bound(policy)
         self._guards: list[GuardedRule] = []
-        policy = asking_after(policy, finalize_after)
-        self._machines = []
-        for channel in range(count):
-            own, guards = guarded(policy)
-            self._guards += guards
-            self._machines.append(TurnMachine(own, channel))
+        self._finalize_after = finalize_after
+        self._machines = [TurnMachine(self._own(policy), channel) for channel in range(count)]
         self._take = take
         self._passed = passed
+
+    def _bound(self, policy: Policy) -> None:
+        self._patience = max(self._patience, policy.max_turn + policy.max_silence + policy.idle_after + _MARGIN)
+
+    def _own(self, policy: Policy) -> Policy:
+        """For one machine: as this transcriber needs it, and with guards of its own."""
+        own, guards = guarded(asking_after(policy, self._finalize_after))
+        self._guards += guards
+        return own
 
     @property
     def failure(self) -> Exception | None:
@@ -76,7 +83,11 @@ class Channels:
         while self.deadline is not None and self.deadline < signal.at:
             self.tick()
         for machine in self._machines if channel is None else (self._machines[channel],):
-            self._handle(machine, signal)
+            if isinstance(signal, PolicyChanged):
+                self._bound(signal.policy)
+                self._handle(machine, replace(signal, policy=self._own(signal.policy)))
+            else:
+                self._handle(machine, signal)
         self._look_ahead()
 
     def tick(self) -> None:

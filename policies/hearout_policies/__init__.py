@@ -1,6 +1,7 @@
 """The pure half of hearout: signals in, events and commands out. Standard library only."""
 
 from hearout_policies.events import (
+    Answer,
     Event,
     Finalize,
     Opinion,
@@ -13,6 +14,7 @@ from hearout_policies.events import (
     TurnResumed,
     TurnStarted,
     TurnUpdated,
+    UserIdle,
     as_dict,
 )
 from hearout_policies.machine import TurnMachine
@@ -35,6 +37,7 @@ from hearout_policies.view import TurnView
 __all__ = [
     "NEVER",
     "PRESETS",
+    "Answer",
     "Ending",
     "Endpointing",
     "Event",
@@ -60,6 +63,7 @@ __all__ = [
     "TurnStarted",
     "TurnUpdated",
     "TurnView",
+    "UserIdle",
     "Verdict",
     "Word",
     "as_dict",

@@ -1,10 +1,13 @@
-"""When the voicebot itself spoke."""
+"""The voicebot itself: when it speaks, what it says and asks, and for how long nobody has answered."""
 
 from __future__ import annotations
 
 from collections import deque
 
-from hearout_policies.signals import AgentSpeech
+from hearout_policies.clock import Clock
+from hearout_policies.echo import Echo
+from hearout_policies.question import Question
+from hearout_policies.signals import AgentSpeech, Transcript
 
 __all__ = ["Agent"]
 
@@ -12,16 +15,61 @@ _MOST = 8  # changes remembered: words tell of their turn a second late, and no 
 
 
 class Agent:
-    """Remembers when the agent began and ceased to speak; all times on the session clock."""
+    """Remembers when the agent began and ceased to speak; all times on the session clock.
 
-    __slots__ = ("_news",)
+    Attributes:
+        question: what was asked.
+    """
+
+    __slots__ = ("_echo", "_news", "_unanswered", "question")
 
     def __init__(self) -> None:
         self._news: deque[AgentSpeech] = deque(maxlen=_MOST)
+        self._echo = Echo()
+        self.question = Question()
+        # When it ceased to speak, or the noise behind that ended; None: it speaks, or its user has spoken since, or
+        # was told to be idle.
+        self._unanswered: float | None = None
 
     def hear(self, news: AgentSpeech) -> None:
         """It began, or ceased."""
         self._news.append(news)
+        self._unanswered = news.at if news.kind == "stopped" else None
+
+    def say(self, text: str, language: str) -> None:
+        """It says this now, or is about to."""
+        if self.question.answered:
+            self._echo = Echo(again=self._echo.heard)
+        self._echo.say(text)
+        self.question.say(text, language)
+
+    def answered(self) -> None:
+        """Its user has completed a turn."""
+        self.question.turn_completed()
+        self._unanswered = None
+
+    def misheard(self, at: float) -> None:
+        """What sounded like its user was none."""
+        if self._unanswered is not None:
+            self._unanswered = at
+
+    def idle_at(self, after: float) -> float | None:
+        """When nobody will have answered it for so long; None: ``after`` is 0, or there is nothing to wait for."""
+        return self._unanswered + after if after and self._unanswered is not None else None
+
+    def told_idle(self) -> float:
+        """Since when nobody has answered; told once."""
+        since, self._unanswered = self._unanswered, None
+        assert since is not None
+        return since
+
+    def may_echo(self, at: float) -> bool:
+        """What is heard then may be its own voice: it speaks, and what it says is known."""
+        return self._echo.on and self.spoke_at(at)
+
+    def sift(self, result: Transcript, least: int, clock: Clock) -> Transcript:
+        """``result`` without the words that are its own (`Echo.sift`)."""
+        return self._echo.sift(result, least, lambda audio: self.spoke_at(min(clock.session(audio), clock.now)))
 
     def spoke_at(self, at: float) -> bool:
         """It was speaking then."""

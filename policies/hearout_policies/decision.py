@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hearout_policies.clock import Clock
-from hearout_policies.events import Opinion, Timings, TurnCompleted
+from hearout_policies.events import Answer, Opinion, Timings, TurnCompleted
 from hearout_policies.finalizes import Finalizes
 from hearout_policies.odds import NO_PAUSES, Pauses
 from hearout_policies.policy import Policy
@@ -60,17 +60,24 @@ class Decision:
 
 
 def view_of(
-    turn: Turn, clock: Clock, finalizes: Finalizes, policy: Policy, ended: float | None, pauses: Pauses = NO_PAUSES
+    turn: Turn,
+    clock: Clock,
+    finalizes: Finalizes,
+    policy: Policy,
+    ended: float | None,
+    pauses: Pauses = NO_PAUSES,
+    answer: Answer | None = None,
 ) -> TurnView:
     """What rules may know of ``turn`` now.
 
     Args:
         ended: when the audio did.
         pauses: of its user so far.
+        answer: what its text is to what was asked.
     """
     words = turn.words
     ending = words.ending(policy.words)
-    odds, evidence = policy.odds.weigh(ending, turn.sounds_over)
+    odds, evidence = policy.odds.weigh(ending, turn.sounds_over, answer)
     request = turn.covering(finalizes.last)
     observed = 0.0 if words.newest_end is None else max(0.0, words.reach - words.newest_end)
     return TurnView(
@@ -86,9 +93,11 @@ def view_of(
         text=words.text,
         words=len(words),
         pending=len(words.pending),
+        keyed=words.keyed,
         ending=ending,
         odds=odds,
         evidence=evidence,
+        answer=answer,
         pauses=pauses,
         unfinalised=turn.unfinalised(request),
         quiet=clock.stalled or observed >= _QUIET,
@@ -209,4 +218,5 @@ def completed(turn: Turn, decision: Decision, end: float, *, backchannel: bool =
         odds=view.odds,
         evidence=view.evidence,
         opinions=decision.opinions,
+        answer=view.answer,
     )

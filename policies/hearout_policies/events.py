@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 from hearout_policies.signals import Word
 
 __all__ = [
+    "Answer",
     "Event",
     "Finalize",
     "Opinion",
@@ -24,6 +25,7 @@ __all__ = [
     "TurnResumed",
     "TurnStarted",
     "TurnUpdated",
+    "UserIdle",
     "as_dict",
 ]
 
@@ -64,6 +66,23 @@ class Opinion:
     rule: str
     deadline: float | None
     hold: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a turn is as an answer to what was asked (`hearout_policies.expect`).
+
+    Attributes:
+        kind: name of the expectation that it meets: ``digits``, ``email`` ...
+        value: what was read, in its usual form; None: nothing yet.
+        complete: it is a whole one; False: its beginning.
+        final: nothing can follow any more.
+    """
+
+    kind: str
+    value: str | None
+    complete: bool
+    final: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,9 +168,11 @@ class TurnCompleted:
             agent's last words, or outlasted them, is an answer to them, unless the agent was halted for it.
         continues: as in `TurnStarted`.
         odds: probability that the turn was over, by words and voice.
-        evidence: what that comes from: how the text ends, ``ear`` for the voice, and what each alone says.
+        evidence: what that comes from: how the text ends, ``ear`` for the voice, ``answer`` for what the text is to
+            what was asked, and what each alone says.
         opinions: what each rule said, in the policy's order; then ``suspicion``, when a sound that may have been speech
             put off the end.
+        answer: to what was asked; None: this is none, or nothing was asked.
     """
 
     type: ClassVar[str] = "turn_completed"
@@ -171,6 +192,7 @@ class TurnCompleted:
     odds: float = 0.5
     evidence: tuple[tuple[str, float], ...] = ()
     opinions: tuple[Opinion, ...] = ()
+    answer: Answer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +225,20 @@ class TurnAbandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class UserIdle:
+    """Nobody has spoken for `Policy.idle_after` seconds since the agent did; told once each time that it ceases.
+
+    Attributes:
+        since: session clock: when the agent ceased to speak, or the noise behind it.
+    """
+
+    type: ClassVar[str] = "user_idle"
+    channel: int
+    at: float
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Finalize:
     """Command: make the transcriber finalise all audio up to now."""
 
@@ -212,7 +248,7 @@ class Finalize:
     at: float
 
 
-Event = TurnStarted | TurnUpdated | TurnPredicted | TurnResumed | TurnCompleted | TurnAmended | TurnAbandoned
+Event = TurnStarted | TurnUpdated | TurnPredicted | TurnResumed | TurnCompleted | TurnAmended | TurnAbandoned | UserIdle
 Output = Event | Finalize
 
 
@@ -235,6 +271,6 @@ def _plain(value: Any) -> Any:
         return {"text": value.text, "start": round(value.start, 3), "end": round(value.end, 3)}
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
-    if isinstance(value, (Timings, Opinion)):
+    if isinstance(value, (Timings, Opinion, Answer)):
         return as_dict(value)
     return value

@@ -6,7 +6,7 @@ The same signals always give the same outputs.
 Theory of operation. Each of the things that carry the machine has a file of its own:
 
 - `clock.Clock` knows what time it is: on the session clock, which the signals bring, and in audio time.
-- `agent.Agent` knows when the voicebot spoke.
+- `agent.Agent` knows when the voicebot spoke and what it asked (`question.Question`).
 - `voice.Voice` is a stretch of speech that the local VAD hears, the current one or the latest.
 - `words.Words` are the words of one turn. They take the transcriber's results, whole.
 - `evidence.ProviderSaid` is what the provider says of its end.
@@ -32,20 +32,24 @@ from dataclasses import replace
 from hearout_policies.agent import Agent
 from hearout_policies.clock import Clock
 from hearout_policies.decision import Decision, completed, decide, view_of
-from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended, TurnCompleted, TurnStarted
+from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnAmended, TurnCompleted, TurnStarted, UserIdle
 from hearout_policies.finalizes import Finalizes
 from hearout_policies.ledger import Ledger
 from hearout_policies.marks import has_word
 from hearout_policies.odds import Pauses
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
+    AgentSaid,
     AgentSpeech,
     AppCommand,
+    Asked,
     AudioStalled,
     EarHeard,
     EndOfAudio,
+    KeyPressed,
     LinkLost,
     LinkRestored,
+    PolicyChanged,
     ProviderTurn,
     Signal,
     SpeechPaused,
@@ -54,6 +58,7 @@ from hearout_policies.signals import (
     SpeechSuspected,
     Transcript,
     UtteranceEnd,
+    Word,
 )
 from hearout_policies.told import Told
 from hearout_policies.turn import Turn
@@ -162,12 +167,20 @@ class TurnMachine:
                 self._agent.hear(signal)
                 if kind == "stopped" and turn:
                     turn.told.agent_stopped(clock.now)
+            case AgentSaid(text=text):
+                self._agent.say(text, self.policy.language)
+            case Asked(expectations=expectations, keep=keep):
+                self._agent.question.expect(expectations, keep=keep)
+            case PolicyChanged(policy=policy):
+                self.policy = policy
             case AppCommand(kind="hold" | "release" as kind):
                 self._held = kind == "hold"
-            case AppCommand(kind="force_end"):
+            case AppCommand(kind="force_end") | KeyPressed(key="#"):
                 self._force_end(turn)
             case AppCommand(kind="clear"):
                 self._clear()
+            case KeyPressed(key=key):
+                self._press(key)
             # A Tick says nothing more. ProviderSpeechStarted is a hint at most: it fires on noise, and in mid-turn.
 
     def _speech_started(self, signal: SpeechStarted) -> None:
@@ -180,11 +193,11 @@ class TurnMachine:
         if turn and turn.voice and turn.voice.stop is not None:
             self._pauses = self._pauses.add(audio - turn.voice.stop)
         self._voice = Voice(audio, self._clock.now, before=turn.speech(audio) if turn and turn.voice else 0.0)
-        if turn is None:
-            self._open(audio)
-        else:
+        if turn:
             turn.voice, turn.suspected = self._voice, -math.inf
             self._out += turn.told.resume(self._clock.now)
+        elif not (self.policy.echo_words and self._agent.may_echo(self._clock.now)):
+            self._open(audio)  # else its words will tell whose voice it is
 
     def _speech_stopped(self, audio: float) -> None:
         voice = self._voice
@@ -214,6 +227,7 @@ class TurnMachine:
             result = self._turn.voice.lay_out(result, self._turn.told.started.audio_start)
         if result.is_final:
             ledger.cover(upto)
+        result = self._agent.sift(result, int(self.policy.echo_words), clock)
         past, present = ledger.split(result)
         for closed, late in past:
             if words := closed.amend(late):
@@ -227,12 +241,25 @@ class TurnMachine:
 
     def _add(self, turn: Turn, result: Transcript) -> None:
         turn.add(result, self._clock.audio)
+        self._grown(turn, self.policy.is_interruption(turn.words.text, 0.0))
+
+    def _grown(self, turn: Turn, interrupts: bool) -> None:
+        """Tell of its words, unless they are the same as before."""
         text, told = turn.words.text, turn.told
         if not told.predicts(text):
             self._out += told.resume(self._clock.now)
-        told.interrupts |= told.started.agent_speaking and self.policy.is_interruption(text, 0.0)
+        told.interrupts |= told.started.agent_speaking and interrupts
         if told.text != text:
             self._update(turn)
+
+    def _press(self, key: str) -> None:
+        """A key is a word of the turn, and to press one interrupts an agent that speaks."""
+        audio = self._clock.audio
+        if self._turn is None and has_word(key):
+            self._open(audio)
+        if self._turn is not None:
+            self._turn.words.press(Word(key, audio, audio), self._clock.now)
+            self._grown(self._turn, True)
 
     def _force_end(self, turn: Turn | None) -> None:
         if turn is None:
@@ -263,6 +290,7 @@ class TurnMachine:
         continues = None
         if last and soon:
             continues, self._pauses = last.turn, self._pauses.add(audio - last.audio_end)
+        self._agent.question.turn_opened(continues=continues is not None)
         started = TurnStarted(self._turns, self.channel, now, audio, agent.spoke_at(began), continues)
         turn = self._turn = Turn(Told(started, agent_ended=agent.stopped_after(began)), Words(now))
         voice = self._voice
@@ -298,6 +326,7 @@ class TurnMachine:
         self._deadline = None
         turn, now = self._turn, self._clock.now
         if turn is None:
+            self._wait_for_user(now)
             return
         decision = self._judge(turn)
         if decision.ask <= now:
@@ -305,6 +334,7 @@ class TurnMachine:
             decision = self._judge(turn)
         if decision.when <= now:
             self._end(turn, decision)
+            self._wait_for_user(now)
             return
         evident = max(decision.evident, decision.suspected) <= now and not (decision.view.unfinalised or self._held)
         if evident and turn.words and self.policy.predicts(decision.view.odds) and not self._is_backchannel(turn):
@@ -312,21 +342,28 @@ class TurnMachine:
         pending = (decision.when, decision.evident, decision.suspected, decision.ask, self._interrupt(turn))
         self._deadline = min(at for at in pending if at > now)
 
+    def _wait_for_user(self, now: float) -> None:
+        """Tell once that nobody answers the agent; when, if nobody will."""
+        if self._turn or self._ended is not None or (due := self._agent.idle_at(self.policy.idle_after)) is None:
+            return
+        if due <= now:
+            self._out.append(UserIdle(self.channel, now, self._agent.told_idle()))
+        else:
+            self._deadline = due
+
     def _judge(self, turn: Turn) -> Decision:
-        view = view_of(turn, self._clock, self._finalizes, self.policy, self._ended, self._pauses)
+        answer, policy = self._agent.question.answer(turn.words.text, self.policy.language), self.policy
+        view = view_of(turn, self._clock, self._finalizes, policy, self._ended, self._pauses, answer)
         hold = turn.told.may_answer_until(self._clock) if self._is_backchannel(turn) else -math.inf
         suspected = turn.suspected if self._ended is None else -math.inf
-        return decide(view, self.policy, forced=turn.forced, held=self._held, hold=hold, suspected=suspected)
+        return decide(view, policy, forced=turn.forced, held=self._held, hold=hold, suspected=suspected)
 
     def _interrupt(self, turn: Turn) -> float:
         """Tell once that the turn cuts into the agent's speech; when it will, if its user just speaks on."""
-        told, voice, lasted = turn.told, turn.voice, self.policy.interrupt_after
-        if told.interrupts or not told.started.agent_speaking or voice is None or voice.stop is not None:
-            return math.inf
-        # Counted from this stretch of speech: coughs do not add up.
-        due = max(told.started.at, voice.noticed) + lasted
+        lasted = self.policy.interrupt_after
+        due = turn.told.interrupts_at(turn.voice, lasted)
         if due <= self._clock.now and self.policy.is_interruption(turn.words.text, lasted):
-            told.interrupts = True
+            turn.told.interrupts = True
             self._update(turn)
         return due
 
@@ -336,6 +373,7 @@ class TurnMachine:
         if not turn.words:
             reason = "no_words" if turn.heard_out else "unheard"
             self._out.append(TurnAbandoned(self._turns, self.channel, now, reason))
+            self._agent.misheard(now)
             return
         if not turn.told.predicts(turn.words.text):
             self._out += turn.told.resume(now)
@@ -345,6 +383,8 @@ class TurnMachine:
             end = min(end, audio)
         self._completed = completed(turn, decision, end, backchannel=self._is_backchannel(turn))
         self._out.append(self._completed)
+        if not self._completed.backchannel:
+            self._agent.answered()
         if turn.forced is not None and turn.request and turn.request.sent >= turn.forced:
             audio = turn.request.audio  # what is said after the command is not meant
         vad, cut = turn.voice is not None, decision.reason in ("force_end", "safety_net")

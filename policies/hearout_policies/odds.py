@@ -19,14 +19,16 @@ from functools import cache
 from importlib import resources
 from statistics import NormalDist
 
+from hearout_policies.events import Answer
 from hearout_policies.params import param
 from hearout_policies.text import Ending
 
-__all__ = ["HOLDS", "NO_PAUSES", "SHORTEST", "Holds", "Odds", "Pauses"]
+__all__ = ["ANSWER_HOLDS", "HOLDS", "NO_PAUSES", "SHORTEST", "Holds", "Odds", "Pauses"]
 
 SHORTEST = 0.2  # seconds; what is shorter is no pause: it is as long as the closure of a consonant
 _DATA = tomllib.loads((resources.files("hearout_policies") / "odds.toml").read_text("utf-8"))
 HOLDS = _DATA["holds"]
+ANSWER_HOLDS = _DATA["answer_holds"]
 _LEAST, _MOST = 0.001, 0.999  # nothing is quite certain
 _P90 = NormalDist().inv_cdf(0.9)
 _SHORT_OF = 0.01  # seconds; nearer to the shortest pause the logarithm says nothing any more
@@ -39,6 +41,11 @@ def _log_odds(probability: float) -> float:
 
 def _text(ending: Ending) -> float:
     value: float = param(_DATA["text"][ending.value], _LEAST, _MOST, "share of ends among pauses after it", unit="")
+    return value
+
+
+def _answer(state: str, why: str) -> float:
+    value: float = param(_DATA["answer"][state], _LEAST, _MOST, why, unit="")
     return value
 
 
@@ -63,17 +70,38 @@ class Odds:
     nothing: float = _text(Ending.NOTHING)
     ear_cap: float = param(2.0, 0.0, 10.0, "log-odds; how the voice sounds moves the odds no more; 0: not at all", "")
 
-    def weigh(self, ending: Ending, ear: float | None) -> tuple[float, tuple[tuple[str, float], ...]]:
+    answer_final: float = _answer("final", "share of ends behind an answer after which nothing can follow")
+    answer_whole: float = _answer("whole", "share of ends behind an answer that may go on")
+    answer_begun: float = _answer("begun", "share of ends behind an answer that has only begun")
+
+    def weigh(
+        self, ending: Ending, ear: float | None, answer: Answer | None = None
+    ) -> tuple[float, tuple[tuple[str, float], ...]]:
         """The probability that the turn is over, and what each source alone says of it.
 
         Args:
             ear: probability, had ends and pauses been equally frequent.
+            answer: what the text is to what was asked. Then it counts for that, however it ends; and the voice counts
+                only where the answer leaves open whether it is over: no model hears that a number has further digits.
         """
         text: float = getattr(self, ending.value)
+        if answer is not None:
+            known = ((ending.value, text), ("answer", self._of(answer)))
+            if answer.final or not answer.complete or ear is None:
+                return self._of(answer), known
+            return self._moved(self._of(answer), ear), (*known, ("ear", ear))
         if ear is None:
             return text, ((ending.value, text),)
+        return self._moved(text, ear), ((ending.value, text), ("ear", ear))
+
+    def _of(self, answer: Answer) -> float:
+        if not answer.complete:
+            return self.answer_begun
+        return self.answer_final if answer.final else self.answer_whole
+
+    def _moved(self, probability: float, ear: float) -> float:
         moved = max(-self.ear_cap, min(self.ear_cap, _log_odds(max(_LEAST, min(_MOST, ear)))))
-        return 1 / (1 + math.exp(-_log_odds(text) - moved)), ((ending.value, text), ("ear", ear))
+        return 1 / (1 + math.exp(-_log_odds(probability) - moved))
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,16 @@ class Policy:
         unit="words",
     )
 
+    idle_after: float = param(0.0, 0.0, 120.0, "of silence behind the agent's speech: the user is idle; 0: never")
+    echo_words: float = param(
+        4,
+        0,
+        20,
+        "so many words in a row of what the agent says, while it speaks, are its echo, and none of them are a turn; a "
+        "voice alone opens none either, where that is known; 0: no guard, for lines that cancel the echo",
+        unit="words",
+    )
+
     def __post_init__(self) -> None:
         if self.language not in languages():
             raise ValueError(f"no word lists for language {_shown(self.language)}; there are: {', '.join(languages())}")
@@ -261,7 +271,8 @@ def _patient() -> Policy:
 
 
 def _dictation() -> Policy:
-    settings = {"silence.price": 20.0, "silence.longest": 10.0, "silence.patience": 10.0}
+    settings = {"silence.price": 20.0, "silence.longest": 10.0, "silence.answer_longest": 10.0}
+    settings |= {"silence.patience": 10.0}
     settings |= {"finalize_on_silence.finalize_after": 0.2, "predict_above": 1.0}
     settings |= {"max_silence": 15.0, "max_turn": 1800.0}
     return dataclasses.replace(Policy().replace(settings), name="dictation")

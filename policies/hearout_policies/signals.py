@@ -10,18 +10,25 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from hearout_policies.expect import Expectation
 
 __all__ = [
+    "KEYS",
     "REPLAY_SPEED",
     "VOICE",
+    "AgentSaid",
     "AgentSpeech",
     "AppCommand",
+    "Asked",
     "AudioStalled",
     "EarHeard",
     "EndOfAudio",
+    "KeyPressed",
     "LinkLost",
     "LinkRestored",
+    "PolicyChanged",
     "ProviderSpeechStarted",
     "ProviderTurn",
     "Signal",
@@ -34,6 +41,9 @@ __all__ = [
     "UtteranceEnd",
     "Word",
 ]
+
+#: The keys of a telephone.
+KEYS = frozenset("0123456789*#ABCD")
 
 #: Times real time; Deepgram takes audio of the past no faster.
 REPLAY_SPEED = 1.25
@@ -237,6 +247,52 @@ class AppCommand:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentSaid:
+    """What the voicebot says, as text: when it begins to say it, or a little before."""
+
+    at: float
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """The application says what it asked its user for.
+
+    Attributes:
+        expectations: any of them will do; none: what the agent says counts.
+        keep: until it is changed; False: for the next turn.
+    """
+
+    at: float
+    expectations: tuple[Expectation, ...]
+    keep: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPressed:
+    """The user pressed a key of the telephone.
+
+    Attributes:
+        key: ``0`` to ``9``, ``*``, ``A`` to ``D``; ``#`` ends the turn.
+    """
+
+    at: float
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyChanged:
+    """From now on another policy judges, also of what has been heard already.
+
+    Attributes:
+        policy: a `hearout_policies.Policy`. (Its rules know signals, so that signals cannot know its type.)
+    """
+
+    at: float
+    policy: Any
+
+
+@dataclass(frozen=True, slots=True)
 class EndOfAudio:
     """No audio will come any more; results for what was sent still may."""
 
@@ -272,6 +328,10 @@ Signal = (
     | LinkRestored
     | AudioStalled
     | AgentSpeech
+    | AgentSaid
+    | Asked
+    | KeyPressed
+    | PolicyChanged
     | AppCommand
     | EndOfAudio
     | Tick

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from hearout_policies.clock import Clock
 from hearout_policies.events import Output, TurnPredicted, TurnResumed, TurnStarted, TurnUpdated
 from hearout_policies.marks import spoken
+from hearout_policies.voice import Voice
 
 __all__ = ["Told"]
 
@@ -40,6 +41,15 @@ class Told:
         self.text = text
         turn, channel, agent_speaking = self.started.turn, self.started.channel, self.started.agent_speaking
         return TurnUpdated(turn, channel, at, text, self.interrupts, agent_speaking, backchannel, speech)
+
+    def interrupts_at(self, voice: Voice | None, after: float) -> float:
+        """Session clock: when a voice that goes on cuts into the agent's speech; infinite: it does not, or has already.
+
+        Counted from this stretch of speech: coughs do not add up.
+        """
+        if self.interrupts or not self.started.agent_speaking or voice is None or voice.stop is not None:
+            return math.inf
+        return max(self.started.at, voice.noticed) + after
 
     def agent_stopped(self, at: float) -> None:
         """The agent ceased to speak; an agent that this turn has interrupted did not come to its end."""

@@ -112,6 +112,8 @@ class Turn:
             return True
         if self.said.endpoint_at(self.words, self.voice) is not None:
             return False
+        if self.voice is None and self.words.keyed:
+            return False
         if self.voice and self.voice.stop is not None:
             return self.voice.stop > self.words.covered + _END_SLACK
         waits = request is None or request.answered is None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from hearout_policies.events import Answer
 from hearout_policies.finalizes import Request
 from hearout_policies.odds import NO_PAUSES, Pauses
 from hearout_policies.text import Ending
@@ -31,9 +32,11 @@ class TurnView:
         text: so far, interim words included.
         words: number of words in it.
         pending: number of words that are still interim.
+        keyed: the newest of them is a key that was pressed, and no voice is known behind it.
         ending: how the text ends.
         odds: probability that the turn is over, by all the evidence of words and voice.
         evidence: what that comes from, as in `TurnCompleted`.
+        answer: what the text is to what was asked; None: nothing, or nothing was asked.
         pauses: of this caller, within turns, so far.
         unfinalised: the transcriber may still owe words: some are interim, or there was speech behind the audio
             that final results cover.
@@ -64,9 +67,11 @@ class TurnView:
     text: str = ""
     words: int = 0
     pending: int = 0
+    keyed: bool = False
     ending: Ending = Ending.NOTHING
     odds: float = 0.5
     evidence: tuple[tuple[str, float], ...] = ()
+    answer: Answer | None = None
     pauses: Pauses = NO_PAUSES
     unfinalised: bool = False
     quiet: bool = False

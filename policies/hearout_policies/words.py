@@ -68,6 +68,7 @@ class Words:
         pending: interim words that no final result has covered yet, in audio order.
         kept: interim words that no final result covers any more: their audio went down with a connection, or the
             transcriber has dropped them although a user was heard to say them.
+        keys: pressed, as words; no result takes them back.
         text: so far.
         newest_end: audio time at which the newest word ends; None without words.
         newest_from: the newest word ends no earlier than this. It is the same where word times are known; where they
@@ -81,16 +82,17 @@ class Words:
 
     __slots__ = (
         *("_classified", "_count", "_said", "brought_at", "covered", "final_at", "finals", "grown_at", "kept"),
-        *("newest_end", "newest_from", "pending", "reach", "text"),
+        *("keys", "newest_end", "newest_from", "pending", "reach", "text"),
     )
 
     def __init__(self, since: float = 0.0) -> None:
         self.finals: list[Word] = []
         self.pending: list[Word] = []
         self.kept: list[Word] = []
+        self.keys: list[Word] = []
         self.text = self._said = ""
         self._count = 0
-        self._classified = ("", Ending.NOTHING)  # the text whose end was judged last, and what it is
+        self._classified: tuple[str, Language | None, Ending] = ("", None, Ending.NOTHING)  # the latest judgement
         self.newest_end: float | None = None
         self.newest_from = self.covered = self.reach = -math.inf
         self.grown_at = self.brought_at = since
@@ -119,6 +121,17 @@ class Words:
             self.final_at = result.at
         if newest:
             self.newest_from = max(self.newest_from, newest.end if result.timed else result.start)
+        self._count_up(result.at, heard)
+        if result.is_final and newest and self.grown_at != result.at:
+            self.brought_at = result.at
+
+    def press(self, key: Word, at: float) -> None:
+        """A key was pressed, at the audio time and the time on the session clock given."""
+        self.keys.append(key)
+        self._count_up(at, math.inf)
+
+    def _count_up(self, at: float, heard: float) -> None:
+        """Text and times anew, after a change."""
         text, said, words = self.text, self._said, self.all
         ends = [word.end for word in words if has_word(word.text)]
         self._count = len(ends)
@@ -127,9 +140,7 @@ class Words:
         if self.text != text:
             self._said = spoken(self.text)
         if self._said != said:
-            self.grown_at = self.brought_at = result.at
-        elif result.is_final and newest:
-            self.brought_at = result.at
+            self.grown_at = self.brought_at = at
 
     def _add_final(self, result: Transcript, end: float) -> None:
         """Final words take the place of the interim words in their span, and of final ones that they say again."""
@@ -177,15 +188,23 @@ class Words:
 
     def ending(self, language: Language) -> Ending:
         """How the text ends."""
-        if self._classified[0] != self.text:
-            self._classified = (self.text, classify(self.text, language))
-        return self._classified[1]
+        text, by, ending = self._classified
+        if text != self.text or by is not language:
+            ending = classify(self.text, language)
+            self._classified = (self.text, language, ending)
+        return ending
 
     @property
     def all(self) -> list[Word]:
-        """Finals and what was kept, then pending."""
+        """Finals and what was kept, then pending; keys where they were pressed."""
         settled = sorted(self.finals + self.kept, key=lambda w: w.start) if self.kept else self.finals
-        return settled + self.pending
+        words = settled + self.pending
+        return sorted(words + self.keys, key=lambda w: w.start) if self.keys else words
+
+    @property
+    def keyed(self) -> bool:
+        """The newest word is a key, and no voice is known behind it."""
+        return bool(self.keys) and not self.pending and self.newest_end == self.keys[-1].end
 
     @property
     def confirmed(self) -> bool:

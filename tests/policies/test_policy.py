@@ -98,6 +98,7 @@ def test_the_numbers_of_the_presets() -> None:
         "dictation": {
             "silence.price": 20.0,
             "silence.longest": 10.0,
+            "silence.answer_longest": 10.0,
             "silence.patience": 10.0,
             "finalize_on_silence.finalize_after": 0.2,
             "max_silence": 15.0,

@@ -21,12 +21,12 @@ SOURCES = {"hearout": ROOT / "engine", "hearout_policies": ROOT / "policies"}
 #: Packages that hand on names of their modules.
 FACES = {
     "hearout": """
-        AudioFormat AudioLost AudioSource Deepgram Dialect Ear Ending Endpointing Event FileSource Finalize
+        Answer AudioFormat AudioLost AudioSource Deepgram Dialect Ear Ending Endpointing Event FileSource Finalize
         FinalizeOnSilence Flux Header HearoutError LinkDown LinkSettings LinkStats LinkUp Notice Odds OnUtteranceEnd
         Opinion PRESETS Parameter Pauses Policy ProviderEnd PushSource RawSource Recorder Replayed Rule Session
         SessionError SessionEvent SessionWarning Silence SmartTurn Soniox SpeechEdge SpeechGate Timings Trace
         TurnAbandoned TurnAmended TurnCompleted TurnMachine TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView
-        UsageError Verdict VoiceDetector WebRtcDetector Word __version__ as_dict check
+        UsageError UserIdle Verdict VoiceDetector WebRtcDetector Word __version__ as_dict check
         load_policy local_server open_session paced parse_trace preset read_trace replay stdin_source
         webrtc_gate
     """,
@@ -55,9 +55,12 @@ FACES = {
         Compared Tuned policy_toml tune
     """,
     "hearout_policies": """
-        Ending Endpointing Event Finalize FinalizeOnSilence NEVER Odds OnUtteranceEnd Opinion Output PRESETS Parameter
-        Pauses Policy ProviderEnd Rule Silence Timings TurnAbandoned TurnAmended TurnCompleted TurnMachine TurnPredicted
-        TurnResumed TurnStarted TurnUpdated TurnView Verdict Word as_dict load_policy preset
+        Answer Ending Endpointing Event Finalize FinalizeOnSilence NEVER Odds OnUtteranceEnd Opinion Output PRESETS
+        Parameter Pauses Policy ProviderEnd Rule Silence Timings TurnAbandoned TurnAmended TurnCompleted TurnMachine
+        TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView UserIdle Verdict Word as_dict load_policy preset
+    """,
+    "hearout_policies.expect": """
+        Amount Code Date Digits Email Expectation Name OneOf Open Phone Reading Spelled YesNo asked expectation read_all
     """,
     "hearout_policies.rules": """
         Endpointing FinalizeOnSilence NEVER OnUtteranceEnd ProviderEnd Rule Silence Verdict param
@@ -81,9 +84,9 @@ MODULES = {
         check_dialect
     """,
     "hearout_policies.signals": """
-        AgentSpeech AppCommand AudioStalled EarHeard EndOfAudio LinkLost LinkRestored ProviderSpeechStarted
-        REPLAY_SPEED ProviderTurn Signal SpeechPaused SpeechStarted SpeechStopped SpeechSuspected Tick Transcript
-        UtteranceEnd VOICE Word
+        AgentSaid AgentSpeech AppCommand Asked AudioStalled EarHeard EndOfAudio KEYS KeyPressed LinkLost LinkRestored
+        PolicyChanged ProviderSpeechStarted ProviderTurn REPLAY_SPEED Signal SpeechPaused SpeechStarted SpeechStopped
+        SpeechSuspected Tick Transcript UtteranceEnd VOICE Word
     """,
     "hearout_policies.testing": """
         Promises check_policy check_rule random_signals signal_lists

@@ -17,7 +17,6 @@ from hearout.traces.reader import parse_trace, read_trace
 from hearout.traces.recorder import Recorder, redacted
 from hearout.traces.records import (
     AgentChange,
-    Answer,
     AppCall,
     AudioEnd,
     AudioStall,
@@ -26,6 +25,7 @@ from hearout.traces.records import (
     Header,
     LinkChange,
     Received,
+    Reply,
     Sent,
     VoiceChange,
 )
@@ -73,7 +73,7 @@ def test_every_kind_of_record() -> None:
         AudioEnd(12.0),
     )
     assert [record.line for record in trace.records] == [2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14]
-    assert trace.answers == (Answer(0.25, {"a": 1}),)
+    assert trace.answers == (Reply(0.25, {"a": 1}),)
     assert trace.expect == (
         Expected("turn_completed", 1.0, 2.0, {"text": "yes", "confirmed": True}),
         Expected("turn_abandoned", None, None, {"reason": "no_words"}),

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any, Literal
+
+from hearout.errors import UsageError
 from hearout.link.settings import LinkStats
 from hearout.session.core import SessionCore
 from hearout.vad import SpeechGate
+from hearout.writing import printable
+from hearout_policies.expect import Expectation, expectation
+from hearout_policies.policy import Policy, load_policy
+from hearout_policies.signals import KEYS, AgentSaid, AgentSpeech, AppCommand, Asked, KeyPressed, PolicyChanged, Signal
 
 __all__ = ["SessionControls"]
 
@@ -17,23 +26,74 @@ class SessionControls:
 
     def force_end(self, channel: int | None = None) -> None:
         """End the turn as soon as its words are final. ``channel`` None: the turns of all channels."""
-        if not self._left:
-            self._core.command("force_end", channel)
+        self._command("force_end", channel)
 
     def hold(self, channel: int | None = None) -> None:
         """Keep turns open until `release`. ``channel`` None: on all channels."""
-        if not self._left:
-            self._core.command("hold", channel)
+        self._command("hold", channel)
 
     def release(self, channel: int | None = None) -> None:
         """Undo `hold`. ``channel`` None: on all channels."""
-        if not self._left:
-            self._core.command("release", channel)
+        self._command("release", channel)
 
     def clear(self, channel: int | None = None) -> None:
         """Drop what was heard so far. ``channel`` None: on all channels."""
-        if not self._left:
-            self._core.command("clear", channel)
+        self._command("clear", channel)
+
+    def _command(self, kind: Literal["force_end", "hold", "release", "clear"], channel: int | None) -> None:
+        self._tell(channel, partial(AppCommand, kind=kind), app=kind)
+
+    def expect(self, *expectations: Expectation | str, keep: bool = False, channel: int | None = None) -> None:
+        """Say what was asked: the turn is read as an answer, ends when that is whole, and is waited for until then.
+
+        ::
+
+            session.expect(Digits(10))
+            session.expect(YesNo(), Date())  # either will do
+            session.expect(Open())  # anything: also what the agent seems to ask for counts no more
+            session.expect()  # what the agent says counts again
+
+        Args:
+            expectations: of `hearout_policies.expect`, or the names of those that need nothing more ("yes_no").
+            keep: until it is changed; False: for the turn that is open, or else the next one.
+            channel: None: all of them.
+
+        Raises:
+            UsageError: there is no such expectation.
+        """
+        try:
+            chosen = tuple(expectation(one) for one in expectations)
+        except ValueError as error:
+            raise UsageError(str(error)) from None
+        record = {"expected": [one.to_dict() for one in chosen], "keep": keep}
+        self._tell(channel, partial(Asked, expectations=chosen, keep=keep), **record)
+
+    def use(self, policy: Policy | str, channel: int | None = None) -> None:
+        """From now on another policy judges, also the turn that is open. ``channel`` None: on all channels.
+
+        Raises:
+            UsageError: there is no such preset or file, or something is wrong in it.
+        """
+        if isinstance(policy, str):
+            try:
+                policy = load_policy(policy)
+            except ValueError as error:
+                raise UsageError(str(error)) from None
+        self._tell(channel, partial(PolicyChanged, policy=policy), policy=policy.to_dict())
+
+    def key(self, key: str, channel: int | None = None) -> None:
+        """The user pressed a key of the telephone: a word of the turn; ``#`` ends it. `TwilioCall` tells by itself.
+
+        Args:
+            key: ``0`` to ``9``, ``*``, ``#``, or ``A`` to ``D``.
+            channel: None: all of them.
+
+        Raises:
+            UsageError: there is no such key.
+        """
+        if key not in KEYS:
+            raise UsageError(f"{printable(repr(key), 40)} is no key of a telephone: those are 0 to 9, * and #, A to D")
+        self._tell(channel, partial(KeyPressed, key=key), key=key)
 
     def send(self, message: str) -> None:
         """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""
@@ -42,13 +102,26 @@ class SessionControls:
 
     def agent_started(self) -> None:
         """The voicebot begins to speak: what its user says now is a barge-in, or a backchannel."""
-        if not self._left:
-            self._core.agent("started")
+        self._tell(None, partial(AgentSpeech, kind="started"), agent="started")
 
     def agent_stopped(self) -> None:
         """The voicebot has ceased to speak."""
+        self._tell(None, partial(AgentSpeech, kind="stopped"), agent="stopped")
+
+    def agent_said(self, text: str) -> None:
+        """What the voicebot says, piece by piece as it comes or all at once, before it is heard.
+
+        Its last question is read, and what it asks for is expected, unless `expect` has said otherwise. And its own
+        words, when the line sends them back while it speaks, are no turn (`Policy.echo_words`).
+        """
+        if text.strip():
+            self._tell(None, partial(AgentSaid, text=text), agent="said", text=text)
+
+    def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
+        if channel is not None and channel not in range(self._core.channels):
+            raise UsageError(f"channel {channel!r}: the session has 0 to {self._core.channels - 1}")
         if not self._left:
-            self._core.agent("stopped")
+            self._core.tell(channel, signal, **record)
 
     @property
     def gates(self) -> list[SpeechGate]:

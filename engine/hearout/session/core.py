@@ -16,7 +16,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Literal
+from functools import partial
+from typing import Any
 
 import trio
 
@@ -33,7 +34,7 @@ from hearout.session.detection import Detection
 from hearout.session.listening import Listening
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
 from hearout.session.recording import GuardedRecorder, TraceWriter
-from hearout.sources.base import AudioSource, Pours, checked
+from hearout.sources.base import AudioSource, HasKeys, Pours, checked
 from hearout.transcribers.base import Dialect, WireMessage, least_silence
 from hearout.vad import SpeechEdge, SpeechGate
 from hearout_policies.events import Finalize, Output, TurnAbandoned, TurnCompleted, TurnStarted
@@ -41,11 +42,10 @@ from hearout_policies.policy import Policy
 from hearout_policies.signals import (
     REPLAY_SPEED,
     VOICE,
-    AgentSpeech,
-    AppCommand,
     AudioStalled,
     EarHeard,
     EndOfAudio,
+    KeyPressed,
     LinkLost,
     LinkRestored,
     Signal,
@@ -64,6 +64,7 @@ class SessionCore:
     """The machines of a session, and all that feeds them. Is the `hearout.link.settings.LinkOwner` of its link.
 
     Attributes:
+        channels: how many there are.
         voice: the voice detection.
         link: the connection to the transcriber.
     """
@@ -86,6 +87,7 @@ class SessionCore:
         if link is None:
             # Where nothing is live the audio waits for the transcriber, also after a loss.
             link = LinkSettings() if realtime else LinkSettings(replay_speed=None)
+        self.channels = source.channels
         self.voice = Detection(vad, source.sample_rate, source.channels)
         self.link = Link(transcriber, source.sample_rate, self, settings=link, connect=connect)
         self._listening: Listening | None = None
@@ -141,17 +143,11 @@ class SessionCore:
         if (self._due is not None and self._due < self._armed) or self._channels.failure is not None:
             self._rouse.set()
 
-    def command(self, kind: Literal["force_end", "hold", "release", "clear"], channel: int | None) -> None:
-        """The application takes a hand."""
+    def tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
+        """The application says something: that is a ``record`` of the trace, and a signal at this time."""
         at = self.now()
-        self._trace.write(t=at, app=kind, **({} if channel is None else {"channel": channel}))
-        self.dispatch(channel, AppCommand(at, kind))
-
-    def agent(self, kind: Literal["started", "stopped"]) -> None:
-        """The voicebot itself begins or ceases to speak."""
-        at = self.now()
-        self._trace.write(t=at, agent=kind)
-        self.dispatch(None, AgentSpeech(at, kind))
+        self._trace.write(t=at, **record, **({} if channel is None else {"channel": channel}))
+        self.dispatch(channel, signal(at))
 
     # -- time ------------------------------------------------------------------------------------------------
 
@@ -273,6 +269,8 @@ class SessionCore:
         step = round(_STEP * self._source.sample_rate) * self._frame_bytes
         unsettled = 0
         async with AsyncExitStack() as stack:
+            if isinstance(self._source, HasKeys):
+                self._source.keys_to(lambda channel, key: self.tell(channel, partial(KeyPressed, key=key), key=key))
             if self._realtime and isinstance(self._source, Pours):
                 self._source.pour_into(self._take)  # from now on without a task in between
             chunks = aiter(self._source)

@@ -7,7 +7,7 @@ from typing import Protocol, runtime_checkable
 
 from hearout.errors import UsageError
 
-__all__ = ["AudioSource", "Pours", "checked"]
+__all__ = ["AudioSource", "HasKeys", "Pours", "checked"]
 
 
 class AudioSource(Protocol):
@@ -46,6 +46,14 @@ class Pours(Protocol):
 
     def pour_into(self, sink: Callable[[bytes], None]) -> None:
         """For a session in real time: from now on ``sink`` gets the chunks, and iterating gives only the end."""
+
+
+@runtime_checkable
+class HasKeys(Protocol):
+    """A source whose speakers have keys to press, as those of telephones."""
+
+    def keys_to(self, take: Callable[[int | None, str], None]) -> None:
+        """For a session: ``take`` gets the channel (None: all of them) and each key, in step with the audio."""
 
 
 def checked(chunk: object, frame_bytes: int) -> bytes:

@@ -34,6 +34,7 @@ from hearout.sources.twilio_messages import (
     media_message,
     to_mulaw,
 )
+from hearout_policies.signals import KEYS
 
 __all__ = ["TwilioCall", "serve_twilio", "signed_by_twilio", "to_mulaw", "twilio_server"]
 
@@ -49,8 +50,9 @@ class TwilioCall(PeerSource[TwilioEvent]):
         stream_sid, call_sid, account_sid: Twilio's names for it.
         tracks: in the order of the channels.
         parameters: what the TwiML gave in ``<Parameter>``.
-        on_dtmf: called with each key that the caller presses (``0`` to ``9``, ``*``, ``#``). Like ``on_mark``, called
-            in step with the audio, while somebody iterates: it must not block.
+        on_dtmf: called with each key that the caller presses (``0`` to ``9``, ``*``, ``#``), which a session
+            hears by itself. Like ``on_mark``, called in step with the audio, while somebody iterates: it must not
+            block.
         on_mark: called with the name of each mark that has been reached, or cleared.
     """
 
@@ -63,6 +65,7 @@ class TwilioCall(PeerSource[TwilioEvent]):
         self.parameters: Mapping[str, str] = start.parameters
         self.on_dtmf: Callable[[str], object] | None = None
         self.on_mark: Callable[[str], object] | None = None
+        self._take_key: Callable[[int | None, str], None] | None = None
         self._stream = stream
 
     @property
@@ -91,10 +94,22 @@ class TwilioCall(PeerSource[TwilioEvent]):
         """Stop playing: drop all audio sent and not yet played. For barge-in."""
         return await self._peer.send(clear_message(self.stream_sid))
 
+    def keys_to(self, take: Callable[[int | None, str], None]) -> None:
+        """For a session: keys are words of the caller's turn."""
+        self._take_key = take
+
+    @property
+    def _caller(self) -> int:
+        """The channel of who presses keys."""
+        return self.tracks.index("inbound") if "inbound" in self.tracks else 0
+
     def _notice(self, event: TwilioEvent) -> None:
         match event:
-            case Dtmf(digit) if self.on_dtmf is not None:
-                self.on_dtmf(digit)
+            case Dtmf(digit):
+                if self._take_key is not None and digit in KEYS:
+                    self._take_key(self._caller, digit)
+                if self.on_dtmf is not None:
+                    self.on_dtmf(digit)
             case Mark(name) if self.on_mark is not None:
                 self.on_mark(name)
 

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from hearout.sttserver.steps import Drop, Refused, Send, Step
-from hearout.traces.records import Answer, AudioEnd, AudioStall, LinkChange, Received, Record, Trace
+from hearout.traces.records import AudioEnd, AudioStall, LinkChange, Received, Record, Reply, Trace
 
 __all__ = ["Play", "Script"]
 
@@ -65,12 +65,12 @@ class Play:
     """
 
     def __init__(
-        self, script: Script, records: Sequence[Record], answers: Sequence[Answer], *, broken: bool = False
+        self, script: Script, records: Sequence[Record], answers: Sequence[Reply], *, broken: bool = False
     ) -> None:
         self._script = script
         self._cues = deque(record for record in records if isinstance(record, _Cue))
         self._answers = deque(answers)
-        self._due: deque[tuple[float, Answer]] = deque()  # answers on their way
+        self._due: deque[tuple[float, Reply]] = deque()  # answers on their way
         self._origin = 0.0  # of this connection, in audio time of the trace
         self._audio = 0.0  # received on this connection, seconds
         self._waited = 0.0  # seconds without audio since
@@ -147,5 +147,5 @@ class Play:
         return cue.t - self._origin
 
 
-def _send(item: Received | Answer) -> Send:
+def _send(item: Received | Reply) -> Send:
     return Send(json.dumps(item.message, ensure_ascii=False))

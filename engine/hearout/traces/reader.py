@@ -13,6 +13,10 @@ Line 1 is the header, then records in order of ``t`` (session clock, seconds; au
     {"t": 6.1, "link": "restored", "audio": 4.2}               ... which is this audio time of the session
     {"t": 6.2, "audio": "stalled"}                             no audio arrives; a later VAD record ends it
     {"t": 7.0, "agent": "started"}                             or "stopped"
+    {"t": 7.0, "agent": "said", "text": "Your number?"}        what it says
+    {"t": 7.5, "expected": [{"type": "digits", ...}], "keep": false}   what the application says it asked for
+    {"t": 7.9, "key": "5"}                                     of a telephone
+    {"t": 8.0, "policy": {...}}                                another policy judges from here on
     {"t": 8.0, "app": "force_end"}                             or "hold", "release", "clear"
     {"t": 12.0, "end": true}                                   end of audio
     {"expect": [{"type": "turn_completed", "text": "yes please", "after": 1.9, "before": 2.6}]}
@@ -22,8 +26,8 @@ Line 1 is the header, then records in order of ``t`` (session clock, seconds; au
 Optional keys which live sessions write, because their replay is not exact without them: ``heard`` on ``vad``
 and ``stalled`` records (seconds of audio heard when that was noticed; absent: ``t``), ``speed`` on ``restored``
 records (times real time at which the new connection is fed what it missed, null: as fast as it takes it; absent:
-1.25), and ``channel`` on ``stalled``, ``agent`` and ``app`` records (absent: all channels). Blank lines are skipped;
-there are no comments.
+1.25), and ``channel`` on ``stalled``, ``agent``, ``expected``, ``key``, ``policy`` and ``app`` records (absent: all
+channels). Blank lines are skipped; there are no comments.
 
 A trace holds no audio and no keys. With ``redact`` it holds no words either.
 """
@@ -41,24 +45,30 @@ from hearout.fields import Fields, object_of, refuse, shown
 from hearout.traces.records import (
     VERSION,
     AgentChange,
-    Answer,
+    AgentText,
     AppCall,
     AudioEnd,
     AudioStall,
     Bounds,
     EarAnswer,
     Expected,
+    Expecting,
     Header,
+    KeyPress,
     LinkChange,
+    PolicyUse,
     Received,
     Record,
+    Reply,
     Sent,
     Trace,
     VoiceChange,
 )
 from hearout.transcribers.registry import PROVIDERS
 from hearout_policies import events
-from hearout_policies.signals import REPLAY_SPEED
+from hearout_policies.expect import expectation
+from hearout_policies.policy import Policy
+from hearout_policies.signals import KEYS, REPLAY_SPEED
 
 __all__ = ["parse_trace", "read_trace"]
 
@@ -74,6 +84,7 @@ EVENTS: Mapping[str, type] = {
         events.TurnCompleted,
         events.TurnAmended,
         events.TurnAbandoned,
+        events.UserIdle,
     )
 }
 """Event classes by the ``type`` that traces and ``--json`` use."""
@@ -108,7 +119,7 @@ def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
     """
     header: Header | None = None
     records: list[Record] = []
-    answers: list[Answer] = []
+    answers: list[Reply] = []
     expect: list[Expected] | None = None
     commands: dict[str, Bounds] = {}
     forbid: set[str] = set()
@@ -195,7 +206,7 @@ def _header(line: _TraceLine) -> Header:
 
 
 def _record(line: _TraceLine, header: Header) -> Record:
-    kinds = ("vad", "ear", "stt", "sent", "link", "audio", "agent", "app", "end")
+    kinds = ("vad", "ear", "stt", "sent", "link", "audio", "agent", "expected", "key", "policy", "app", "end")
     kind = next((kind for kind in kinds if kind in line), None)
     if kind is None:
         refuse(
@@ -233,8 +244,19 @@ def _record(line: _TraceLine, header: Header) -> Record:
             line.word("audio", "stalled")
             record = AudioStall(t, line.seconds("heard", t), line.channel(header, None), line.line)
         case "agent":
-            kind_ = line.word("agent", "started", "stopped")
-            record = AgentChange(t, kind_, line.channel(header, None), line.line)
+            kind_ = line.word("agent", "started", "stopped", "said")
+            if kind_ == "said":
+                record = AgentText(t, line.string("text"), line.line)
+            else:
+                record = AgentChange(t, kind_, line.channel(header, None), line.line)
+        case "expected":
+            asked = tuple(expectation(one) for one in line.sequence("expected"))
+            record = Expecting(t, asked, line.boolean("keep", False), line.channel(header, None), line.line)
+        case "key":
+            record = KeyPress(t, line.word("key", *sorted(KEYS)), line.channel(header, None), line.line)
+        case "policy":
+            used = Policy.from_dict(line.mapping("policy"))
+            record = PolicyUse(t, used, line.channel(header, None), line.line)
         case "app":
             call = line.word("app", "force_end", "hold", "release", "clear")
             record = AppCall(t, call, line.channel(header, None), line.line)
@@ -246,9 +268,9 @@ def _record(line: _TraceLine, header: Header) -> Record:
     return record
 
 
-def _answer(line: _TraceLine) -> Answer:
+def _answer(line: _TraceLine) -> Reply:
     line.word("on", "finalize")
-    answer = Answer(line.seconds("after"), line.mapping("stt"), line.line)
+    answer = Reply(line.seconds("after"), line.mapping("stt"), line.line)
     line.done('a record of kind "on"')
     return answer
 

@@ -67,7 +67,7 @@ class Recorder:
         """
         try:
             if self._redact:
-                record = {k: redacted(v) if k in ("stt", "sent") else v for k, v in record.items()}
+                record = {k: redacted(v) if k in _SAID else v for k, v in record.items()}
             self._write(record)
         except RecursionError:
             return  # reading goes a little deeper than writing; no message of a provider goes half as deep
@@ -104,6 +104,8 @@ class Recorder:
 def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
+
+_SAID = frozenset({"stt", "sent", "text", "key", "expected"})  # what has words in it, or keys that were pressed
 
 # What a replay needs to read. All other strings are masked, so that a field nobody thought of does not leak.
 _STRUCTURE = frozenset(

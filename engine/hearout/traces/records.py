@@ -6,22 +6,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hearout_policies.expect import Expectation
+from hearout_policies.policy import Policy
 from hearout_policies.signals import REPLAY_SPEED
 
 __all__ = [
     "VERSION",
     "AgentChange",
-    "Answer",
+    "AgentText",
     "AppCall",
     "AudioEnd",
     "AudioStall",
     "Bounds",
     "EarAnswer",
     "Expected",
+    "Expecting",
     "Header",
+    "KeyPress",
     "LinkChange",
+    "PolicyUse",
     "Received",
     "Record",
+    "Reply",
     "Sent",
     "Trace",
     "VoiceChange",
@@ -134,6 +140,46 @@ class AgentChange:
 
 
 @dataclass(frozen=True, slots=True)
+class AgentText:
+    """What the voicebot said, or was about to."""
+
+    t: float
+    text: str
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Expecting:
+    """What the application said it asked for; ``keep``: until changed."""
+
+    t: float
+    expectations: tuple[Expectation, ...]
+    keep: bool = False
+    channel: int | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyPress:
+    """The user pressed a key of the telephone."""
+
+    t: float
+    key: str
+    channel: int | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyUse:
+    """From here on another policy judged."""
+
+    t: float
+    policy: Policy
+    channel: int | None = None
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class AppCall:
     """The application took a hand."""
 
@@ -151,11 +197,25 @@ class AudioEnd:
     line: int = field(default=0, compare=False)
 
 
-Record = VoiceChange | EarAnswer | Received | Sent | LinkChange | AudioStall | AgentChange | AppCall | AudioEnd
+Record = (
+    VoiceChange
+    | EarAnswer
+    | Received
+    | Sent
+    | LinkChange
+    | AudioStall
+    | AgentChange
+    | AgentText
+    | Expecting
+    | KeyPress
+    | PolicyUse
+    | AppCall
+    | AudioEnd
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class Reply:
     """What the provider answers to a Finalize, ``after`` seconds later."""
 
     after: float
@@ -204,7 +264,7 @@ class Trace:
     name: str
     header: Header
     records: tuple[Record, ...]
-    answers: tuple[Answer, ...] = ()
+    answers: tuple[Reply, ...] = ()
     expect: tuple[Expected, ...] | None = None
     commands: Mapping[str, Bounds] = field(default_factory=dict)
     forbid: frozenset[str] = frozenset()

@@ -16,14 +16,18 @@ from hearout.channels import Arrivals, Channels
 from hearout.errors import UsageError
 from hearout.traces.records import (
     AgentChange,
-    Answer,
+    AgentText,
     AppCall,
     AudioEnd,
     AudioStall,
     EarAnswer,
+    Expecting,
+    KeyPress,
     LinkChange,
+    PolicyUse,
     Received,
     Record,
+    Reply,
     Sent,
     Trace,
     VoiceChange,
@@ -75,17 +79,20 @@ def replay(trace: Trace, policy: Policy | None = None) -> Replayed:
     """Replay a trace.
 
     Args:
-        policy: instead of the one in the trace's header.
+        policy: instead of all that the trace was recorded under; None: the one in its header, and each that it was
+            changed to.
 
     Raises:
         UsageError: as `recorded_policy`, or messages of this transcriber cannot be read.
     """
-    return _Replay(trace, policy or recorded_policy(trace)).run()
+    return _Replay(trace, policy).run()
 
 
 class _Replay:
-    def __init__(self, trace: Trace, policy: Policy) -> None:
+    def __init__(self, trace: Trace, policy: Policy | None) -> None:
         self._trace = trace
+        self._own_policy = policy is not None
+        policy = policy or recorded_policy(trace)
         dialect = _dialect(trace)
         self._hearing = Hearing(dialect)
         self._hearing.begin(0.0)
@@ -93,7 +100,7 @@ class _Replay:
         self._channels = Channels(policy, trace.header.channels, self._take, finalize_after=after)
         self._answers = iter(trace.answers)
         # A record of the trace goes before an answer that is due with it.
-        self._arrivals: Arrivals[Record | Answer] = Arrivals((record.t, record) for record in trace.records)
+        self._arrivals: Arrivals[Record | Reply] = Arrivals((record.t, record) for record in trace.records)
         self._connected = True
         self._outputs: list[events.Output] = []
         self._heard: list[Heard] = []
@@ -103,9 +110,9 @@ class _Replay:
         unended = self._channels.play(self._arrivals, self._deliver)
         return Replayed(tuple(self._outputs), tuple(self._heard), tuple(self._warnings), unended)
 
-    def _deliver(self, at: float, item: Record | Answer) -> None:
+    def _deliver(self, at: float, item: Record | Reply) -> None:
         match item:
-            case Received(message=message) | Answer(message=message):
+            case Received(message=message) | Reply(message=message):
                 self._receive(at, message, item.line)
             case VoiceChange():
                 self._tell(item.channel, signals.VOICE[item.kind](at, item.audio, item.heard))
@@ -124,6 +131,14 @@ class _Replay:
                 self._tell(item.channel, signals.AudioStalled(at, item.heard))
             case AgentChange():
                 self._tell(item.channel, signals.AgentSpeech(at, item.kind))
+            case AgentText(text=text):
+                self._tell(None, signals.AgentSaid(at, text))
+            case Expecting():
+                self._tell(item.channel, signals.Asked(at, item.expectations, item.keep))
+            case KeyPress():
+                self._tell(item.channel, signals.KeyPressed(at, item.key))
+            case PolicyUse() if not self._own_policy:
+                self._tell(item.channel, signals.PolicyChanged(at, item.policy))
             case AppCall():
                 self._tell(item.channel, signals.AppCommand(at, item.kind))
             case AudioEnd():

@@ -57,6 +57,8 @@ class FinalizeOnSilence:
         request = turn.request
         if not turn.unfinalised:
             # Without a VAD it takes an answer to know that nothing is owed; other evidence has rules of its own.
+            if turn.keyed:
+                return Verdict(deadline=turn.last_growth)
             return Verdict(deadline=turn.last_result) if turn.vad or request else NEVER
         if request is None:
             return self._ask(turn)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from hearout_policies.odds import HOLDS, Holds
+from hearout_policies.odds import ANSWER_HOLDS, HOLDS, Holds
 from hearout_policies.params import param
 from hearout_policies.rules.base import NEVER, Verdict
 from hearout_policies.view import TurnView
@@ -34,6 +34,9 @@ class Silence:
         unit="pauses",
     )
     longest: float = param(3.0, 0.1, 30.0, "no hold is longer, whatever the odds")
+    answer_median: float = param(ANSWER_HOLDS["median"], 0.21, 10.0, "of the pauses within an answer that has begun")
+    answer_p90: float = param(ANSWER_HOLDS["p90"], 0.22, 60.0, "likewise, nine of ten are shorter")
+    answer_longest: float = param(4.0, 0.1, 30.0, "no hold within an answer that has begun is longer")
     patience: float = param(1.6, 0.05, 60.0, "deadline when no other evidence comes")
     unheard: float = param(
         1.5,
@@ -59,7 +62,7 @@ class Silence:
             return Verdict(deadline=turn.ended + self.link_patience)
         hold = self.hold(turn)
         deadline = turn.speech_end + self.patience
-        if not turn.vad:
+        if not (turn.vad or turn.keyed):
             deadline = max(deadline, turn.last_words + self.unheard)
             if turn.odds < _LIKELY and turn.observed < hold:
                 hold += self.unheard_hold
@@ -71,6 +74,9 @@ class Silence:
 
     def hold(self, turn: TurnView) -> float:
         """Seconds from the end of speech."""
+        if turn.answer is not None and not turn.answer.complete:
+            within = Holds.of(self.answer_median, self.answer_p90)
+            return min(self.answer_longest, within.best_wait(turn.odds, self.price))
         holds = Holds.of(self.median, self.p90)
         if turn.pauses.count:
             holds = holds.after(turn.pauses, self.prior)
