@@ -28,7 +28,6 @@ async def answer(call: TwilioCall, **options: Any) -> None:
     deepgram = Deepgram(os.environ["DEEPGRAM_API_KEY"], sample_rate=call.sample_rate, channels=call.channels)
     async with open_session(call, deepgram, **options) as session:
         call.on_mark = lambda name: session.agent_stopped()
-        call.on_dtmf = lambda digit: session.force_end() if digit == "#" else None
         async for event in session:
             match event:
                 case TurnUpdated(interrupts=True):

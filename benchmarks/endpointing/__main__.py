@@ -132,6 +132,7 @@ def _scenarios(name: str, options: argparse.Namespace) -> list[Scenario]:
             one,
             verbatim=options.verbatim,
             ear=options.ear,
+            asks=options.asked,
             transcriber=dataclasses.replace(one.transcriber, smart_format=options.smart_format),
         )
         for one in chosen
@@ -204,6 +205,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--verbatim", action="store_true", help='the transcriber writes "um" and cut-off words')
     parser.add_argument("--smart-format", action="store_true", help="the transcriber withholds digits")
     parser.add_argument("--ear", type=float, metavar="AUC", help="an ear that tells ends from pauses so well (0.84)")
+    parser.add_argument("--asked", action="store_true", help="the application says where it has asked for a number")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument("--plot", type=Path, metavar="FILE.png", help="draw the curves (needs hearout[plot])")
     parser.add_argument("--through", choices=["machine", "engine"], default="machine", help="engine: compare the two")

@@ -16,6 +16,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from benchmarks.endpointing.scenarios import ENDINGS, INTERVIEW_PAUSE, LogNormal, Scenario, VoiceErrors
+from hearout_policies.expect import Digits, Expectation
 from hearout_policies.signals import EarHeard
 from hearout_policies.text import Ending
 
@@ -98,11 +99,13 @@ class SpokenTurn:
         words: in order, those that the transcriber leaves out included.
         holds: the pauses inside, from the end of a word to the start of the next.
         endings: how the text was meant to end before each hold, and at the end.
+        asked: what the application says it has asked for, where it does.
     """
 
     words: tuple[SpokenWord, ...]
     holds: tuple[Span, ...]
     endings: tuple[Ending, ...]
+    asked: tuple[Expectation, ...] = ()
 
     @property
     def start(self) -> float:
@@ -195,8 +198,11 @@ def _offset(random: Random) -> float:
 
 def _turn(scenario: Scenario, random: Random, start: float) -> SpokenTurn:
     rate = draw(scenario.rate, random)
+    asked: tuple[Expectation, ...] = ()
     if random.random() < scenario.numbers:
         phrases, pauses, endings = _number(scenario, random)
+        if scenario.asks:
+            asked = (Digits(sum(map(len, phrases[1:]))),)
     else:
         phrases, pauses, endings = _sentences(scenario, random)
     words: list[SpokenWord] = []
@@ -214,7 +220,7 @@ def _turn(scenario: Scenario, random: Random, start: float) -> SpokenTurn:
     starts = [word.start for word in words]
     firsts = [sum(len(one) for one in phrases[: i + 1]) for i in range(len(pauses))]
     holds = tuple((words[first - 1].end, starts[first]) for first in firsts)
-    return SpokenTurn(tuple(words), holds, tuple(endings))
+    return SpokenTurn(tuple(words), holds, tuple(endings), asked)
 
 
 def written(text: str, scenario: Scenario) -> str:

@@ -144,6 +144,7 @@ class Scenario:
         words: of a turn.
         rate: words per second of speech; drawn once a turn.
         numbers: share of the turns that read out a number in groups (assumed).
+        asks: the application says what it has asked for, where that is a number.
         verbatim: "um" and cut-off words are written as said. Deepgram's default is to leave "um" out, and it
             writes whole words.
         ear: how well an ear tells the ends of turns from the pauses within them, as area under the ROC curve; None:
@@ -157,6 +158,7 @@ class Scenario:
     words: LogNormal = LogNormal(1.973, 1.427, cap=120)
     rate: LogNormal = LogNormal(1.342, 0.254)
     numbers: float = 0.04
+    asks: bool = False
     verbatim: bool = False
     voice: VoiceErrors = field(default_factory=VoiceErrors)
     network: Network = field(default_factory=Network)

@@ -27,6 +27,7 @@ from hearout_policies.events import Output
 from hearout_policies.signals import (
     VOICE,
     AgentSpeech,
+    Asked,
     EndOfAudio,
     Signal,
     Tick,
@@ -40,6 +41,7 @@ _GRID = 0.1  # seconds; chance is drawn anew for each
 _TAIL = LogNormal(-3.9, 1.0, cap=0.2)  # the transcriber's own VAD outlasts speech a little (assumed)
 _SHOWN = 0.15  # seconds behind a word after which an interim result shows its punctuation (captured: not at once)
 _HELD = 3.0  # seconds of silence for which smart_format withholds digits; documented
+_BEFORE = 0.3  # seconds before a turn at which the application says what it has asked
 _RATHER_NEW = 0.1  # less new audio than this since a Finalize, and the next one is not answered
 
 
@@ -275,6 +277,9 @@ class _Run:
             self.push(edge.at, "edge", edge)
         for answer in conversation.answers:
             self.push(answer.at, "ear", answer)
+        for turn in conversation.turns:
+            if turn.asked:
+                self.push(max(0.0, turn.start - _BEFORE), "asked", turn.asked)
         for start, end in conversation.agent:
             self.push(start, "agent", "started")
             self.push(end, "agent", "stopped")
@@ -316,6 +321,9 @@ class _Run:
             case "ear":
                 self.record(t=at, ear=what.odds, audio=what.audio, channel=0)
                 self.tell(what)
+            case "asked":
+                self.record(t=at, expected=[one.to_dict() for one in what], keep=False)
+                self.tell(Asked(at, what))
             case "agent":
                 self.record(t=at, agent=what)
                 self.tell(AgentSpeech(at, what))

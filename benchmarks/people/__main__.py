@@ -1,6 +1,6 @@
 """How late and how often wrong, on recordings of people.
 
-    python -m benchmarks.people DIR [DIR ...] [--no-ear] [--json FILE]
+    python -m benchmarks.people DIR [DIR ...] [--no-ear] [--asked] [--json FILE]
     python -m benchmarks.people DIR [DIR ...] --peers [NAME ...] [--output DIR]
 
 Real sound goes through the real voice detection and, unless told otherwise, the real ear; a simulated Deepgram knows
@@ -18,10 +18,11 @@ import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from benchmarks.endpointing.conversations import Conversation
 from benchmarks.endpointing.curves import EOT_BENCH, mean, p50, p90
 from benchmarks.endpointing.evaluation import Candidate
 from benchmarks.endpointing.recorded import Recording, conversation
@@ -33,6 +34,7 @@ from benchmarks.people.beside import USUAL, beside
 from benchmarks.people.curves import Curve
 from benchmarks.people.doubt import believed
 from benchmarks.people.folders import load
+from benchmarks.people.questions import asked_for, lengthened
 from hearout.ear.smart_turn import SmartTurn
 from hearout.errors import UsageError
 from hearout_policies.policy import Policy
@@ -40,6 +42,7 @@ from hearout_policies.policy import Policy
 __all__ = ["main"]
 
 PRICES = (0.1, 0.2, 0.4, 0.8, 1.3, 2.0, 3.0, 4.0, 6.0, 10.0, 20.0)
+_BALANCED = PRICES.index(1.3)
 _SHOWN = {"0.4": "fast", "1.3": "balanced", "4": "patient"}
 _TOO_LATE = 0.1  # seconds; as in `benchmarks.peers`
 
@@ -82,6 +85,27 @@ def show(name: str, recordings: Sequence[Recording], curves: Mapping[str, Curve]
         print(f"| {title} | " + " | ".join(shares + times) + " |")
 
 
+def show_kinds(told: Sequence[Conversation]) -> None:
+    """How soon each kind of answer is told, and how its holds fare."""
+    kinds: dict[str, list[Conversation]] = {}
+    for one in told:
+        kinds.setdefault(" or ".join(repr(asked)[:30] for asked in one.turns[0].asked), []).append(one)
+    print(f"\n{_HEAD.replace('| |', '| told the question, balanced |', 1)}")
+    for kind, ones in sorted(kinds.items()):
+        figures = Curve(candidates("balanced", 0.0)[_BALANCED : _BALANCED + 1], ones).rows[0].figures
+        print(_figures(f"{kind}, {len(ones)}", figures))
+
+
+def show_lengthened(name: str, heard: Sequence[Conversation]) -> None:
+    """Numbers with long pauses, with and without the question."""
+    untold = [replace(one, turns=tuple(replace(turn, asked=()) for turn in one.turns)) for one in heard]
+    print(f"\n### {name}: numbers of five digits and more, read with pauses of 1 to 3 s\n\n{_HEAD}")
+    for title, ones in (("text", untold), ("text and question", heard)):
+        for row in Curve(candidates(title, 0.0), ones).rows:
+            if preset := _SHOWN.get(row.candidate.label):
+                print(_figures(f"{title}, {preset}", row.figures))
+
+
 def show_published() -> None:
     """What others have on eot-bench's data in English."""
     print("\nPublished by eot-bench, without the time that a transcriber takes:\n")
@@ -101,6 +125,7 @@ def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.people", description="Turns in recordings of people.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--no-ear", action="store_true", help="without Smart Turn")
+    parser.add_argument("--asked", action="store_true", help="also with what was asked (needs texts)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument(
         "--peers",
@@ -126,7 +151,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             curves = {"text": Curve(candidates("text", 0.0), heard)}
             if listener:
                 curves["text and ear"] = Curve(candidates("text and ear", 2.0), believed(heard))
+            if options.asked:
+                asked = asked_for(recordings)
+                told = [replace(one, turns=other.turns) for one, other in zip(heard, asked, strict=True)]
+                curves["text and question"] = Curve(candidates("text and question", 0.0), told)
+                if listener:
+                    curves["text, ear and question"] = Curve(candidates("all", 2.0), believed(told))
             show(folder.name, recordings, curves)
+            if options.asked:
+                show_kinds(told)
+                if longer := lengthened(asked):
+                    show_lengthened(folder.name, [conversation(one) for one in longer])
             if eot_bench.files(folder):
                 show_published()
             out += [

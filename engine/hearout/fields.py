@@ -198,6 +198,10 @@ class Fields:
     def mapping(self, key: str, default: Any = ...) -> Any:
         return self._take(key, default, "an object", (dict,))
 
+    def either(self, key: str, wanted: str, *kinds: type) -> Any:
+        """Of one of some types."""
+        return self._take(key, ..., wanted, kinds)
+
     def sequence(self, key: str) -> Any:
         return self._take(key, ..., "a list", (list,))
 

@@ -79,12 +79,14 @@ def view_of(
     ending = words.ending(policy.words)
     odds, evidence = policy.odds.weigh(ending, turn.sounds_over, answer)
     request = turn.covering(finalizes.last)
+    voice = turn.voice if turn.speaking else None
     observed = 0.0 if words.newest_end is None else max(0.0, words.reach - words.newest_end)
     return TurnView(
         now=clock.now,
         opened=turn.told.started.at,
         speaking=turn.speaking,
-        paused=turn.voice.paused if turn.voice and turn.speaking else None,
+        voice_at=voice.noticed if voice else None,
+        paused=voice.paused if voice else None,
         vad=turn.voice is not None,
         speech_end=turn.ended_at(clock),
         last_growth=words.grown_at,

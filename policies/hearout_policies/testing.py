@@ -56,6 +56,9 @@ from hearout_policies.words import is_same_audio, join, middle, reach
 __all__ = ["Promises", "check_policy", "check_rule", "random_signals", "signal_lists"]
 
 
+_NOISE = 2.0  # seconds of "speech" without a word that are noise: `FinalizeOnSilence.noise_observed`
+
+
 class Promises:
     """A turn machine under watch: use it in place of the machine.
 
@@ -81,7 +84,7 @@ class Promises:
         self._predicted: str | None = None
         self._last_sign = -math.inf
         self._speaking = self._held = False
-        self._opened = 0.0
+        self._opened = self._speech_start = 0.0
         self._asked_since_news = False
 
     @property
@@ -165,7 +168,9 @@ class Promises:
                 self._held = True
             case AppCommand(kind="release"):
                 self._held = False
-            case SpeechStarted():
+            case SpeechStarted(audio=audio):
+                if not self._speaking:
+                    self._speech_start = min(audio, signal.at)
                 self._speaking = True
             case SpeechStopped() | AudioStalled() | EndOfAudio():
                 self._speaking = False
@@ -217,10 +222,14 @@ class Promises:
 
     def _check_stale(self, signal: Signal, outputs: Iterable[Output]) -> None:
         """A message about audio before the current speech completes nothing by itself."""
-        stale = isinstance(signal, (ProviderSpeechStarted, SpeechStarted)) or (
-            (isinstance(signal, AgentSpeech) and signal.kind == "started")  # its end tells a "yes" from an "uh-huh"
-            or (isinstance(signal, Transcript) and not signal.is_final and not signal.endpoint and not signal.finalized)
-        )
+        match signal:
+            case ProviderSpeechStarted() | SpeechStarted() | AgentSpeech(kind="started"):
+                stale = True  # an agent's end is not: it tells a "yes" from an "uh-huh"
+            case Transcript(is_final=False, endpoint=False, finalized=False):
+                # One that has listened to much of the speech, and found no word in it, tells that it is noise.
+                stale = signal.end < self._speech_start + _NOISE
+            case _:
+                stale = False
         if stale and self.policy.rules:
             started = {o.turn for o in outputs if isinstance(o, TurnStarted)}
             done = [o for o in outputs if isinstance(o, TurnCompleted) and o.turn not in started]

@@ -22,6 +22,7 @@ class TurnView:
         now: the moment of judgement.
         opened: when the turn was opened.
         speaking: the local VAD hears speech.
+        voice_at: while it does: when it noticed that, after the pause before.
         paused: while it does: when it noticed a pause, last, that may be the end; None: there was none.
         vad: the local VAD heard this turn; False means only its words are known.
         speech_end: when the user ceased to speak; None while the VAD hears speech. Without a VAD the end of the
@@ -58,6 +59,7 @@ class TurnView:
     now: float = 0.0
     opened: float = 0.0
     speaking: bool = False
+    voice_at: float | None = None
     paused: float | None = None
     vad: bool = False
     speech_end: float | None = None
@@ -91,3 +93,8 @@ class TurnView:
     def unanswered(self) -> bool:
         """There was voice that no final result covers, and the Finalize that asked for it has no answer."""
         return self.owed > 0 and self.unfinalised and self.request is not None and self.request.answered is None
+
+    @property
+    def last_sign(self) -> float:
+        """When there was last a sign that its user speaks: the words changed, or the voice began again."""
+        return self.last_growth if self.voice_at is None else max(self.last_growth, self.voice_at)

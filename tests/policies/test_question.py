@@ -65,6 +65,16 @@ def test_what_has_begun_is_waited_for(policy: str, held: float) -> None:
     assert done.answer == Answer("digits", "555", complete=False)
 
 
+@pytest.mark.parametrize("pause", [1.0, 2.0, 2.5, 3.0, 3.8])
+def test_who_goes_on_after_a_long_pause_is_no_noise(pause: float) -> None:
+    """How long words have not grown counts from the voice that goes on, not from the words before the pause."""
+    again = 3.0 + pause
+    more = [starts(again + 0.1), stops(again + 2.2), final(again + 2.35, "four five six", again, again + 2.0, ff=True)]
+    endpoint = final(3.35, "one two three", 1.0, 3.0, sf=True, ff=True)
+    done = one(run(Asked(0.1, (Digits(6),)), starts(1.0), stops(3.2), endpoint, *more, policy=BALANCED))
+    assert done.text == "one two three four five six"
+
+
 def test_what_is_unlike_changes_nothing() -> None:
     text = "I left it at home."
     before, after = turn(text=text), turn(Asked(0.1, (Digits(7), Email())), text=text)

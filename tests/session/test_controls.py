@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import trio
 
-from hearout import Deepgram, Session, open_session
+from hearout import Deepgram, Session, UsageError, open_session
+from hearout_policies.expect import Digits
 from tests.kit.asyncio_runs import WORDS
 from tests.kit.provider import Provider, Source
 
@@ -18,6 +21,11 @@ def use(session: Session) -> None:
         command(0)
     session.agent_started()
     session.agent_stopped()
+    session.agent_said("Your number?")
+    session.agent_said(" ")  # nothing
+    session.expect(Digits(4), "yes_no", keep=True)
+    session.use("fast", 0)
+    session.key("5")
     session.send('{"type":"KeepAlive"}')
 
 
@@ -38,8 +46,16 @@ def test_commands_after_the_block_do_nothing(run_virtual: Callable[..., Any]) ->
                 async for _ in session:
                     pass
                 use(session)
-                told = len([record for record in records if "app" in record or "agent" in record])
-                assert told == 10
+                kinds = {"app", "agent", "expected", "policy", "key"}
+                assert len([record for record in records if record.keys() & kinds]) == 14
+                with pytest.raises(UsageError, match="there is no expectation 'fax'; types: digits, phone"):
+                    session.expect("fax")
+                with pytest.raises(UsageError, match="no policy named 'hasty'; there are: balanced"):
+                    session.use("hasty")
+                with pytest.raises(UsageError, match=re.escape("'12' is no key of a telephone: those are 0 to 9, *")):
+                    session.key("12")
+                with pytest.raises(UsageError, match="channel 1: the session has 0 to 0"):
+                    session.hold(1)
             count = len(records)
             use(session)
             assert session.heard == 2.0

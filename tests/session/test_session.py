@@ -20,8 +20,9 @@ from hearout.traces.reader import parse_trace
 from hearout.traces.replayer import replay
 from hearout.transcribers.deepgram import Deepgram
 from hearout.vad import SpeechEdge, SpeechGate
-from hearout_policies.events import Finalize, TurnCompleted, TurnStarted, as_dict
-from hearout_policies.policy import Policy
+from hearout_policies.events import Answer, Finalize, TurnCompleted, TurnStarted, as_dict
+from hearout_policies.expect import OneOf
+from hearout_policies.policy import Policy, preset
 from hearout_policies.rules import FinalizeOnSilence
 from tests.kit.provider import Plan, Provider, Source
 from tests.kit.turns import Steady
@@ -472,6 +473,37 @@ def lived(result: Result) -> list[dict[str, Any]]:
 def test_the_trace_replays_to_the_same_events(hear: Hear) -> None:
     result = hear(Plan(drop_at=1.9), Plan(delay=0.07), source=Source(9.0, pauses={5.2: 4.0}))
     assert replayed(result) == lived(result)
+
+
+def test_what_the_application_says_is_replayed(hear: Hear) -> None:
+    def say(session: Session, event: Any) -> None:
+        match event.type, getattr(event, "turn", 0):
+            case "turn_started", 1:
+                session.expect("phone", OneOf(["a pizza", "a salad"]))
+                session.key("7")
+                session.use("patient")
+            case "turn_completed", 1:
+                session.agent_started()
+                session.agent_said("Would you like anything else?")
+                session.agent_stopped()
+                session.use(Policy().replace({"idle_after": 1.0}), 0)
+            case "turn_started", 2:
+                session.key("#")
+
+    result = hear(meddle=say)
+    first, second = result.turns
+    assert first.text == "i 7 would like a pizza."
+    assert first.answer == Answer("one_of", "a pizza", complete=True)
+    assert second.answer == Answer("yes_no", "yes", complete=True, final=True)
+    assert [event.type for event in result.events].count("user_idle") == 1
+    kinds = ("expected", "key", "policy", "agent")
+    told = [kind for record in result.trace.records for kind in kinds if kind in record]
+    assert told == ["expected", "key", "policy", "agent", "agent", "agent", "policy", "key"]
+    assert replayed(result) == lived(result)
+    # Under another policy the changes that were made to the recorded one do not count.
+    others = [event for event in replayed(result, preset("fast")) if event["type"] == "turn_completed"]
+    assert others[0]["answer"] == as_dict(first)["answer"]
+    assert "user_idle" not in {event["type"] for event in replayed(result, preset("fast"))}
 
 
 @pytest.mark.parametrize("drop", [1.7, 2.4, 5.3])

@@ -97,12 +97,29 @@ class Bot:
     async def listen(self, call: TwilioCall) -> None:
         deepgram = Deepgram("any", sample_rate=call.sample_rate, channels=call.channels)
         async with open_session(call, deepgram, vad=None, connect=self._connect) as session:
-            call.on_dtmf = lambda digit: session.force_end() if digit == "#" else None
             async for event in session:
                 if isinstance(event, TurnCompleted):
                     self.turns.append(event)
                     await call.clear()
             self.heard = session.heard
+
+
+def test_keys_are_words_of_the_callers_turn(run_virtual: Callable[..., Any]) -> None:
+    def key(digit: str) -> dict[str, Any]:
+        return {"event": "dtmf", "streamSid": SID, "dtmf": {"track": "inbound_track", "digit": digit}}
+
+    async def main(nursery: trio.Nursery) -> None:
+        bot = Bot(nursery, heard(1.5, "good morning", 0.5, 1.2))
+        async with calling(twilio_server(bot.answer)) as caller:
+            said = list(in_time(CONNECTED, start(), *audio(0, 9), STOP))
+            pressed = [(5.0, key("4")), (5.3, key("2")), (5.6, key("#"))]
+            nursery.start_soon(caller.say_in_time, sorted([*said, *pressed], key=lambda item: item[0]))
+            assert await caller.listen() == (1000, "")
+        assert [turn.text for turn in bot.turns] == ["good morning", "4 2"]
+        assert bot.turns[1].reason == "force_end"
+        assert [round(word.start, 1) for word in bot.turns[1].words] == [5.0, 5.3]
+
+    run_virtual(run_with(main))
 
 
 def test_a_call_through_a_whole_session(run_virtual: Callable[..., Any]) -> None:

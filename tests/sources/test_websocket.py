@@ -20,6 +20,8 @@ from hearout import Deepgram, SessionError
 from hearout.cli.serve import converse
 from hearout.serving import Limits, ProtocolError, Upgrade, bearer_token, own_pages_only
 from hearout.sources.websocket import AudioStream, Control, SocketCall, websocket_server
+from hearout_policies.expect import Digits, YesNo
+from hearout_policies.policy import preset
 from tests.kit.callers import Caller, calling, heard, refused, run_with, transcriber
 from tests.kit.commandline import COMMAND, environment, playing, serving
 
@@ -68,6 +70,13 @@ def test_controls() -> None:
     wire = stream(channels=2)
     assert wire.receive('{"type": "force_end"}') == [Control("force_end")]
     assert wire.receive('{"type": "hold", "channel": 1}') == [Control("hold", 1)]
+    assert wire.receive('{"type": "agent_said", "text": "Yes?"}') == [Control("agent_said", said="Yes?")]
+    asked = '{"type": "expect", "expectations": [{"type": "digits", "least": 4}, "yes_no"], "keep": true, "channel": 0}'
+    assert wire.receive(asked) == [Control("expect", 0, expected=(Digits(4), YesNo()), keep=True)]
+    assert wire.receive('{"type": "use", "policy": "fast"}') == [Control("use", policy=preset("fast"))]
+    (use,) = wire.receive('{"type": "use", "policy": {"base": "fast", "idle_after": 5}}')
+    assert use == Control("use", policy=preset("fast").replace({"idle_after": 5}))
+    assert wire.receive('{"type": "key", "key": "#"}') == [Control("key", key="#")]
     assert not wire.ended
     assert wire.receive('{"type": "end"}') == []
     assert wire.ended
@@ -113,6 +122,14 @@ BAD_MESSAGES: list[tuple[str | bytes, str]] = [
     ("{}", "a message of type None"),
     ('{"type": "hold", "channel": 1}', "channel 1: the audio has 0 to 0"),
     ('{"type": "hold", "channel": true}', "channel True"),
+    ('{"type": "agent_said"}', 'agent_said: "text" is missing; it must be a string'),
+    ('{"type": "expect", "expectations": "digits"}', 'expect: "expectations" must be a list'),
+    ('{"type": "expect", "expectations": ["fax"]}', "expect: there is no expectation 'fax'; types: digits, phone"),
+    ('{"type": "expect", "expectations": [{"type": "digits", "least": 0}]}', "expect: digits: from 1 to 64 of them"),
+    ('{"type": "use", "policy": "/etc/passwd.toml"}', "use: no policy named '/etc/passwd.toml'; there are: balanced"),
+    ('{"type": "use", "policy": {"speed": 1}}', "use: policy 'balanced' has no parameter 'speed'"),
+    ('{"type": "use", "policy": 5}', 'use: "policy" must be the name of a preset, or an object with settings, not 5'),
+    ('{"type": "key", "key": "E"}', 'key: "key" must be'),
 ]
 
 
@@ -166,7 +183,15 @@ def test_the_client_takes_a_hand(run_virtual: Callable[..., Any]) -> None:
         words = heard(2.0, "four seven", 0.5, 1.2)
         words["stt"]["speech_final"] = False
         server = serve(nursery, heard(1.0, "four", 0.5, 0.9, final=False), words)
-        controls = [(0.1, {"type": "agent_started"}), (2.1, {"type": "force_end"}), (3.0, {"type": "agent_stopped"})]
+        controls = [
+            (0.05, {"type": "agent_said", "text": "Which year were you born?"}),
+            (0.06, {"type": "use", "policy": "patient"}),
+            (0.07, {"type": "expect", "expectations": [{"type": "digits", "least": 4}]}),
+            (0.1, {"type": "agent_started"}),
+            (1.9, {"type": "key", "key": "1"}),
+            (2.1, {"type": "force_end"}),
+            (3.0, {"type": "agent_stopped"}),
+        ]
         messages = sorted([*blocks(0, 6), *controls], key=lambda m: m[0])
         async with calling(server) as caller:
             nursery.start_soon(caller.say_in_time, [(0.0, HEADER), *messages, (6.0, {"type": "end"})])
@@ -175,6 +200,7 @@ def test_the_client_takes_a_hand(run_virtual: Callable[..., Any]) -> None:
         (completed,) = of(caller, "turn_completed")
         assert started["agent_speaking"] is True
         assert completed["reason"] == "force_end"
+        assert completed["answer"] == {"kind": "digits", "value": "471", "complete": False, "final": False}
 
     run_virtual(run_with(main))
 

@@ -63,6 +63,15 @@ def _obey(session: Session, control: Control) -> None:
             session.agent_started()
         case "agent_stopped":
             session.agent_stopped()
+        case "agent_said":
+            session.agent_said(control.said)
+        case "expect":
+            session.expect(*control.expected, keep=control.keep, channel=control.channel)
+        case "use":
+            assert control.policy is not None
+            session.use(control.policy, control.channel)
+        case "key":
+            session.key(control.key, control.channel)
         case command:
             getattr(session, command)(control.channel)
 

@@ -25,11 +25,20 @@ from hearout.session.session import SessionEvent, webrtc_gate
 from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate
 from hearout_policies.events import TurnAbandoned, TurnCompleted, TurnPredicted, TurnStarted, TurnUpdated
+from hearout_policies.expect import Expectation
 from hearout_policies.policy import Policy, load_policy
 
 with needs_extra("livekit", __name__, "LiveKit Agents 1.8 or newer"):
     from livekit import rtc
-    from livekit.agents import AgentSession, AgentStateChangedEvent, APIConnectionError, APIStatusError, stt, utils
+    from livekit.agents import (
+        AgentSession,
+        AgentStateChangedEvent,
+        APIConnectionError,
+        APIStatusError,
+        ConversationItemAddedEvent,
+        stt,
+        utils,
+    )
     from livekit.agents.language import LanguageCode
     from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, NOT_GIVEN, APIConnectOptions, TimedString
 
@@ -114,6 +123,7 @@ class HearoutSTT(stt.STT[Literal["turn_event"]]):
         self._link = link
         self._recorder: Callable[[], AbstractContextManager[TraceWriter | None]] = recorder or nullcontext
         self._agent_speaking = False
+        self._wanted: list[Callable[[aio.Session], None]] = []  # of a session that is not there yet
         self._streams: weakref.WeakSet[HearoutStream] = weakref.WeakSet()
 
     @property
@@ -125,8 +135,40 @@ class HearoutSTT(stt.STT[Literal["turn_event"]]):
         return self._transcriber.name
 
     def watch(self, session: AgentSession[Any]) -> None:
-        """Tell the policy when the agent of ``session`` speaks, so that it knows barge-ins and backchannels."""
+        """Tell the policy when the agent of ``session`` speaks, and what it has said.
+
+        So it knows barge-ins and backchannels, and what was asked. (LiveKit gives the text when it has been spoken: too
+        late for a guard against its echo, which a room cancels.)
+        """
         session.on("agent_state_changed", self._agent_changed)
+        session.on("conversation_item_added", self._item_added)
+
+    def _item_added(self, event: ConversationItemAddedEvent) -> None:
+        if getattr(event.item, "role", None) == "assistant" and (text := event.item.text_content):
+            self.agent_said(text)
+
+    def expect(self, *expectations: Expectation | str, keep: bool = False) -> None:
+        """`hearout.Session.expect`, for all streams of this STT; also before there is one."""
+        self._say(lambda session: session.expect(*expectations, keep=keep))
+
+    def update_options(self, *, policy: Policy | str) -> None:
+        """`hearout.Session.use`, likewise: another policy from here on, for a step of the conversation."""
+        self._say(lambda session: session.use(policy))
+
+    def agent_said(self, text: str) -> None:
+        """`hearout.Session.agent_said`, likewise; `watch` does it by itself."""
+        self._say(lambda session: session.agent_said(text))
+
+    def key(self, key: str) -> None:
+        """`hearout.Session.key`, likewise: for a room's ``sip_dtmf_received``."""
+        self._say(lambda session: session.key(key))
+
+    def _say(self, tell: Callable[[aio.Session], None]) -> None:
+        sessions = [stream._session for stream in self._streams if stream._session is not None]
+        for session in sessions:
+            tell(session)
+        if not sessions:
+            self._wanted.append(tell)
 
     def _agent_changed(self, event: AgentStateChangedEvent) -> None:
         if (speaks := event.new_state == "speaking") != self._agent_speaking:
@@ -180,6 +222,9 @@ class HearoutStream(stt.RecognizeStream):
                     self._session = session
                     if self._owner._agent_speaking:
                         session.agent_started()
+                    for tell in self._owner._wanted:
+                        tell(session)
+                    self._owner._wanted.clear()
                     feeding = asyncio.create_task(self._feed(source, session), name="HearoutStream._feed")
                     try:
                         async for event in session:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -20,22 +21,57 @@ from hearout.session.session import SessionEvent, webrtc_gate
 from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate
 from hearout_policies import events
+from hearout_policies.expect import Expectation
 from hearout_policies.policy import Policy, load_policy
+from hearout_policies.signals import KEYS
 
 with needs_extra("pipecat", __name__, "Pipecat 1.14 or newer"):
     from loguru import logger
     from pipecat.frames import frames
+    from pipecat.observers.base_observer import BaseObserver, FramePushed
     from pipecat.processors.frame_processor import FrameDirection
-    from pipecat.services.settings import STTSettings
+    from pipecat.services.settings import NOT_GIVEN, STTSettings, is_given
     from pipecat.services.stt_service import STTService
     from pipecat.turns.eager_end_of_turn_mixin import EagerEndOfTurnSTTServiceMixin
     from pipecat.turns.user_start import TranscriptionUserTurnStartStrategy
     from pipecat.turns.user_turn_strategies import UserTurnStrategies
     from pipecat.utils.time import time_now_iso8601
 
-__all__ = ["HearoutSTTService"]
+__all__ = ["HearoutSTTService", "HearoutSettings"]
 
 _LAST_WORDS = 10.0  # seconds that the end of a pipeline waits for them
+
+
+@dataclass
+class HearoutSettings(STTSettings):
+    """What may change while a bot runs: ``STTUpdateSettingsFrame(delta=HearoutSettings(policy="patient"))``.
+
+    Attributes:
+        policy: `hearout.Session.use`.
+        expect: `hearout.Session.expect`: a list of expectations, or of their names.
+    """
+
+    policy: Policy | str | Any = field(default_factory=lambda: NOT_GIVEN)
+    expect: Sequence[Expectation | str] | Any = field(default_factory=lambda: NOT_GIVEN)
+
+
+class _BotText(BaseObserver):
+    """Tells what the bot is about to say, sentence by sentence."""
+
+    def __init__(self, tell: Callable[[str], None]) -> None:
+        super().__init__()
+        self._tell = tell
+        self._latest: int | None = None  # a frame is seen at each step of its way
+
+    async def on_push_frame(self, data: FramePushed) -> None:
+        frame = data.frame
+        if not isinstance(frame, frames.AggregatedTextFrame) or frame.id == self._latest:
+            return
+        # A service that tells of the words, too, does so with the id of their sentence.
+        word = isinstance(frame, frames.TTSTextFrame) and frame.segment_id is not None
+        if not word and (frame.will_be_spoken or isinstance(frame, frames.TTSTextFrame)):
+            self._latest = frame.id
+            self._tell(frame.text)
 
 
 class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
@@ -82,7 +118,9 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
                 policy = load_policy(policy)
             except ValueError as error:
                 raise UsageError(str(error)) from None
-        settings = STTSettings(model=getattr(transcriber, "model", None), language=None)
+        settings = HearoutSettings(
+            model=getattr(transcriber, "model", None), language=None, policy=policy.name, expect=None
+        )
         super().__init__(settings=settings, **options)
         self._transcriber = transcriber
         self._open = partial(
@@ -98,10 +136,41 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
         self._source: aio.PushSource | None = None
         self._session: aio.Session | None = None
         self._listening: asyncio.Task[None] | None = None
+        self._wanted: list[Callable[[aio.Session], None]] = []  # of a session that is not there yet
         self._bot_speaking = False
         self._over_bot = False  # the turn began while the bot spoke
         self._proposed = False  # Pipecat was told of it
         self._register_event_handler("on_turn_event", sync=True)
+
+    @property
+    def observer(self) -> BaseObserver:
+        """For ``PipelineWorker(..., observers=[stt.observer])``: what the bot says tells what is asked.
+
+        And it guards against the echo of it (`hearout.Session.agent_said`).
+        """
+        return _BotText(self.agent_said)
+
+    def expect(self, *expectations: Expectation | str, keep: bool = False) -> None:
+        """`hearout.Session.expect`; also before the pipeline runs."""
+        self._say(lambda session: session.expect(*expectations, keep=keep))
+
+    def use(self, policy: Policy | str) -> None:
+        """`hearout.Session.use`; also before the pipeline runs."""
+        self._say(lambda session: session.use(policy))
+
+    def agent_said(self, text: str) -> None:
+        """`hearout.Session.agent_said`; also before the pipeline runs."""
+        self._say(lambda session: session.agent_said(text))
+
+    def key(self, key: str) -> None:
+        """`hearout.Session.key`. Those of an ``InputDTMFFrame`` come by themselves."""
+        self._say(lambda session: session.key(key))
+
+    def _say(self, tell: Callable[[aio.Session], None]) -> None:
+        if self._session is None:
+            self._wanted.append(tell)
+        else:
+            tell(self._session)
 
     def can_generate_metrics(self) -> bool:
         """TTFB is the time from the end of speech to the end of the turn."""
@@ -159,6 +228,8 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
             self._bot_speaking = isinstance(frame, frames.BotStartedSpeakingFrame)
             if self._session is not None:
                 (self._session.agent_started if self._bot_speaking else self._session.agent_stopped)()
+        elif isinstance(frame, frames.InputDTMFFrame) and frame.button.value in KEYS:
+            self.key(frame.button.value)
         await super().process_frame(frame, direction)
 
     async def process_audio_frame(self, frame: frames.InputAudioRawFrame, direction: FrameDirection) -> None:
@@ -181,8 +252,16 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
     _handle_vad_user_stopped_speaking = _handle_vad_user_started_speaking
 
     async def _update_settings(self, delta: STTSettings) -> dict[str, Any]:
+        if isinstance(delta, HearoutSettings):
+            try:
+                if is_given(delta.policy) and delta.policy is not None:
+                    self.use(delta.policy)
+                if is_given(delta.expect):
+                    self.expect(*(delta.expect or ()))
+            except UsageError as error:  # the bot goes on as it was
+                await self.push_error(str(error))
         changed: dict[str, Any] = await super()._update_settings(delta)
-        self._warn_unhandled_updated_settings(changed)
+        self._warn_unhandled_updated_settings({k: v for k, v in changed.items() if k not in ("policy", "expect")})
         return changed
 
     async def _listen(self, source: aio.PushSource) -> None:
@@ -191,6 +270,9 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
                 self._session = session
                 if self._bot_speaking:
                     session.agent_started()
+                for tell in self._wanted:
+                    tell(session)
+                self._wanted.clear()
                 async for event in session:
                     await self._tell(event)
         except Exception as error:

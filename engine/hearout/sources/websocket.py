@@ -20,12 +20,17 @@ from hearout.nursery import sole_error
 from hearout.serving import Authorise, Limits, Peer, ProtocolError, WebSocketServer
 from hearout.sources.peer_source import PeerSource
 from hearout.writing import printable, shown
+from hearout_policies.expect import Expectation, expectation
+from hearout_policies.policy import Policy, preset
+from hearout_policies.signals import KEYS
 
 __all__ = ["VERSION", "AudioStream", "Command", "Control", "SocketCall", "websocket_server"]
 
 VERSION = 1
 
-Command = Literal["agent_started", "agent_stopped", "force_end", "hold", "release", "clear"]
+Command = Literal[
+    "agent_started", "agent_stopped", "agent_said", "expect", "use", "key", "force_end", "hold", "release", "clear"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +39,19 @@ class Control:
 
     Attributes:
         channel: None: all of them.
+        said: the text of ``agent_said``.
+        expected: what ``expect`` expects; ``keep``: until that is changed.
+        policy: of ``use``.
+        key: of ``key``.
     """
 
     command: Command
     channel: int | None = None
+    said: str = ""
+    expected: tuple[Expectation, ...] = ()
+    keep: bool = False
+    policy: Policy | None = None
+    key: str = ""
 
 
 class AudioStream:
@@ -98,7 +112,26 @@ class AudioStream:
             raise ProtocolError(f"a message of type {shown(command)}: there are {known}")
         if channel is not None and (type(channel) is not int or channel not in range(self.format.channels)):
             raise ProtocolError(f"channel {shown(channel)}: the audio has 0 to {self.format.channels - 1}")
-        return Control(cast(Command, command), channel)
+        try:
+            return Control(cast(Command, command), channel, **_more(Fields(data), cast(Command, command)))
+        except ValueError as error:
+            raise ProtocolError(f"{command}: {error}") from None
+
+
+def _more(fields: Fields, command: Command) -> dict[str, Any]:
+    """What a command says besides its channel."""
+    match command:
+        case "agent_said":
+            return {"said": fields.string("text")}
+        case "expect":
+            expected = tuple(expectation(one) for one in fields.sequence("expectations"))
+            return {"expected": expected, "keep": fields.boolean("keep", False)}
+        case "use":
+            policy = fields.either("policy", "the name of a preset, or an object with settings", str, dict)
+            return {"policy": preset(policy) if isinstance(policy, str) else Policy.from_dict(policy)}
+        case "key":
+            return {"key": fields.word("key", *sorted(KEYS))}
+    return {}
 
 
 def _format(header: str | bytes) -> AudioFormat:

@@ -31,5 +31,5 @@ class Endpointing:
         if turn.endpoint is None:
             return NEVER
         if turn.speaking:
-            return Verdict(deadline=max(turn.endpoint, turn.last_growth) + self.noise_after)
+            return Verdict(deadline=max(turn.endpoint, turn.last_sign) + self.noise_after)
         return Verdict(deadline=turn.endpoint)

@@ -88,8 +88,8 @@ class FinalizeOnSilence:
             if not turn.words:
                 return turn.opened + self.noise_wordless
             if turn.observed >= self.noise_observed:
-                return turn.opened
-            return turn.last_growth + self.noise_quiet + turn.backlog
+                return turn.opened if turn.voice_at is None else turn.voice_at + self.noise_observed
+            return turn.last_sign + self.noise_quiet + turn.backlog
         return turn.opened if turn.vad or turn.quiet else turn.last_words + self.words_quiet
 
     def _ask(self, turn: TurnView) -> Verdict:
@@ -99,7 +99,7 @@ class FinalizeOnSilence:
             if turn.endpoint is not None or (turn.utterance_end is not None and not turn.pending):
                 return NEVER
             if turn.utterance_end is not None:
-                return Verdict(finalize=turn.last_growth + self.words_quiet)
+                return Verdict(finalize=turn.last_sign + self.words_quiet)
             asked = turn.latest_request.sent if turn.latest_request else -math.inf
             if turn.paused is not None and turn.paused > asked and self.finalize_after <= _EARLY:
                 return Verdict(finalize=turn.paused)

@@ -50,5 +50,5 @@ class ProviderEnd:
         if turn.ended is not None:
             return turn.ended
         # A voice in which no new words are found is taken for noise.
-        since = turn.last_growth if turn.speaking or turn.speech_end is None else turn.speech_end
+        since = turn.last_sign if turn.speaking or turn.speech_end is None else turn.speech_end
         return since + (self.silence if turn.words or turn.speaking else self.wordless)

@@ -31,5 +31,5 @@ class OnUtteranceEnd:
         if turn.utterance_end is None:
             return NEVER
         if turn.speaking:
-            return Verdict(deadline=max(turn.utterance_end, turn.last_growth) + self.noise_after)
+            return Verdict(deadline=max(turn.utterance_end, turn.last_sign) + self.noise_after)
         return Verdict(deadline=turn.utterance_end)
