@@ -19,6 +19,7 @@ __all__ = ["asked_for", "lengthened"]
 _HOUSE = Digits(1, 5)  # nobody knows how many digits the number of a house has
 _ZIP = Digits(5)
 _PHONE = (7, 10)  # digits
+_ENTER = ("enter",)  # a number of any length behind it
 _GROUP = 3  # digits, after which who looks a number up pauses
 _PAUSE = (1.0, 3.0)  # seconds
 
@@ -49,6 +50,8 @@ def _question(text: str, commands: OneOf) -> tuple[Expectation, ...]:
     if Date().read(text).final:
         return (Date(),)
     if digits.state == "complete" and digits.value:
+        if words[0] in _ENTER:
+            return (_HOUSE,)
         if len(digits.value) in _PHONE:
             return (Phone(),)
         return (_ZIP,) if len(digits.value) == _ZIP.least else (_HOUSE,)

@@ -43,9 +43,9 @@ class Agent:
         self._echo.say(text)
         self.question.say(text, language)
 
-    def answered(self) -> None:
+    def answered(self, text: str) -> None:
         """Its user has completed a turn."""
-        self.question.turn_completed()
+        self.question.turn_completed(text)
         self._unanswered = None
 
     def misheard(self, at: float) -> None:

@@ -172,7 +172,7 @@ class TurnCompleted:
             what was asked, and what each alone says.
         opinions: what each rule said, in the policy's order; then ``suspicion``, when a sound that may have been speech
             put off the end.
-        answer: to what was asked; None: this is none, or nothing was asked.
+        answer: to what was asked, by this turn and those that it continues; None: this is none, or nothing was asked.
     """
 
     type: ClassVar[str] = "turn_completed"

@@ -384,7 +384,7 @@ class TurnMachine:
         self._completed = completed(turn, decision, end, backchannel=self._is_backchannel(turn))
         self._out.append(self._completed)
         if not self._completed.backchannel:
-            self._agent.answered()
+            self._agent.answered(turn.words.text)
         if turn.forced is not None and turn.request and turn.request.sent >= turn.forced:
             audio = turn.request.audio  # what is said after the command is not meant
         vad, cut = turn.voice is not None, decision.reason in ("force_end", "safety_net")

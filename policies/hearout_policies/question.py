@@ -14,19 +14,21 @@ __all__ = ["Question"]
 class Question:
     """What the application expects, or else what the agent asked for by its own words.
 
-    It stands for the next turn, and for turns that continue that one, or until it is changed.
+    It stands for the next turn, and for turns that continue that one, or until it is changed. What continues a turn
+    that ended too soon is read together with it.
 
     Attributes:
         answered: a turn was completed since it was asked.
     """
 
-    __slots__ = ("_by_application", "_keep", "_read", "_said", "answered")
+    __slots__ = ("_before", "_by_application", "_keep", "_read", "_said", "answered")
 
     def __init__(self) -> None:
         self._by_application: tuple[Expectation, ...] = ()
         self._keep = False
         self._said = ""  # by the agent since the turn before
         self._read: tuple[Expectation, ...] = ()  # from that
+        self._before = ""  # by the user, in turns that the present one continues
         self.answered = False
 
     def expect(self, expectations: Sequence[Expectation], *, keep: bool) -> None:
@@ -35,7 +37,8 @@ class Question:
         Args:
             keep: until it is changed, not for the next turn only.
         """
-        self._by_application, self._keep, self.answered = tuple(expectations), keep, False
+        self._by_application, self._keep = tuple(expectations), keep
+        self._before, self.answered = "", False
 
     def say(self, text: str, language: str) -> None:
         """The agent says this, behind what it has said since the turn before."""
@@ -49,17 +52,19 @@ class Question:
         if self.answered and not continues:
             self._drop()
 
-    def turn_completed(self) -> None:
+    def turn_completed(self, text: str) -> None:
         """Its user has said something to it."""
-        self.answered = True
+        self._before, self.answered = f"{self._before} {text}".strip(), True
 
     def answer(self, text: str, language: str) -> Answer | None:
         """What ``text`` is as an answer; None: none, or nothing is asked."""
         expectations = self._by_application or self._read
-        return _answer(expectations, text, language) if expectations else None
+        if not expectations:
+            return None
+        return _answer(expectations, f"{self._before} {text}" if self._before else text, language)
 
     def _drop(self) -> None:
-        self._said, self._read, self.answered = "", (), False
+        self._said, self._read, self._before, self.answered = "", (), "", False
         if not self._keep:
             self._by_application = ()
 

@@ -119,10 +119,12 @@ def test_it_is_for_the_next_turn() -> None:
 
 
 def test_a_turn_that_goes_on_answers_the_same_question() -> None:
-    signals = [Asked(0.1, (Digits(3),)), *spoken("one two three"), *spoken("four five six", 3.9)]
+    """And is read together with what it continues."""
+    signals = [Asked(0.1, (Digits(3, 6),)), *spoken("one two three"), *spoken("four five six", 4.2)]
     done = of(TurnCompleted, run(*signals, policy=BALANCED))
     assert [turn.continues for turn in done] == [None, 1]
-    assert [turn.answer is not None for turn in done] == [True, True]
+    assert [turn.answer.value for turn in done if turn.answer] == ["123", "123456"]
+    assert round(done[1].at - 6.2, 2) == 0.35
 
 
 def test_it_may_be_asked_in_mid_turn_and_taken_back() -> None:
