@@ -72,7 +72,7 @@ MODULES = {
         HearoutSTT HearoutStream session_options
     """,
     "hearout.integrations.pipecat": """
-        HearoutSTTService
+        HearoutSTTService HearoutSettings
     """,
     "hearout.metrics": """
         SessionMetrics

@@ -308,3 +308,46 @@ def test_a_case_comes_out_right(name: str, every_case: dict[str, tuple[Trace, Ca
     assert [plain(turn.text) for turn in completed] == expected
     halted = {update.turn for update in call.of("turn_updated") if update.interrupts}  # LiveKit's agent waits for words
     assert call.texts == [turn.text for turn in completed if not turn.backchannel or turn.turn in halted]
+
+
+def test_a_step_has_a_policy_and_a_question_of_its_own() -> None:
+    """The agent's words, keys and options reach the session, also before there is one."""
+
+    async def main() -> Call:
+        async with transcribing(yes_please()) as stt:
+            stt.update_options(policy="patient")
+            stt.expect("yes_no")
+            async with calling(stt, 4.0) as call:
+                await call.at(2.5)
+                stt.key("4")
+                stt.key("#")
+                await call.line.over.wait()
+        return call
+
+    call = run(main)
+    first, second = call.of("turn_completed")
+    assert (first.answer.value, first.answer.final) == ("yes", True)
+    assert (second.text, second.reason) == ("4", "force_end")
+
+
+def test_what_the_agent_said_asks() -> None:
+    async def main() -> Call:
+        speaker = Speaker()
+        async with transcribing(yes_please_later()) as stt, calling(stt, 5.0, speaker=speaker) as call:
+            call.session.say("Shall I book it?", audio=speech(0.5))
+            await call.line.over.wait()
+        return call
+
+    (turn,) = run(main).of("turn_completed")
+    assert (turn.answer.kind, turn.answer.value) == ("yes_no", "yes")
+
+
+def yes_please_later() -> Trace:
+    """Two seconds later: the agent has spoken."""
+    later = words("yes please", 2.5, 3.1)
+    return script(
+        voice("start", 2.5),
+        said(3.0, later[:1], 0.0),
+        voice("stop", 3.1, 0.25),
+        said(3.45, later, 0.0, is_final=True, speech_final=True),
+    )
