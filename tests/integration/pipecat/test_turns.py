@@ -22,6 +22,7 @@ from pipecat.observers.base_observer import FramePushed
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
 
 from hearout import (
+    Answer,
     Flux,
     Soniox,
     TurnAmended,
@@ -376,45 +377,45 @@ def test_other_providers(dialect: type[Soniox | Flux], path: str, case: str) -> 
 def test_what_the_bot_asks_is_expected_and_a_step_has_a_policy_of_its_own() -> None:
     script = Script()
     one_turn(script, LEAD + 1.0)
-    answers: list[Any] = []
+    events: list[Any] = []
 
     async def main() -> None:
-        async with against(script) as call:
-            stt = call.stt
-            assert isinstance(stt, HearoutSTTService)
-            stt.add_event_handler("on_turn_event", lambda _, event: answers.append(getattr(event, "answer", None)))
+        with playing(*script.lines) as server:
+            stt = service(server)
+            stt.add_event_handler("on_turn_event", lambda _, event: events.append(event))
             observer = stt.observer
             question = AggregatedTextFrame("Shall I call you back?", "sentence")
             question.will_be_spoken = True
             pushed = FramePushed(stt, stt, question, FrameDirection.DOWNSTREAM, 0)
             await observer.on_push_frame(pushed)
             await observer.on_push_frame(pushed)  # is seen at each step of its way, and told once
-            await call.worker.queue_frame(
-                STTUpdateSettingsFrame(delta=HearoutSettings(policy="fast", expect=[OneOf(["call me back", "no"])]))
-            )
-            await call.worker.queue_frame(STTUpdateSettingsFrame(delta=HearoutSettings(policy="hasty")))
-            await call.quiet(LEAD + 1.0)
-            await call.say(CALL_ME_BACK)
-            await call.quiet_until("asked")
-            assert any("no policy named 'hasty'" in text for name, text in call.events if name == "error")
-        (answer,) = [answer for answer in answers if answer is not None]
-        assert (answer.kind, answer.value, answer.final) == ("one_of", "call me back", True)
+            async with converse(stt) as call:
+                step = HearoutSettings(policy="fast", expect=[OneOf(["call me back", "no"])])
+                await call.worker.queue_frame(STTUpdateSettingsFrame(delta=step))
+                await call.worker.queue_frame(STTUpdateSettingsFrame(delta=HearoutSettings(policy="hasty")))
+                await call.quiet(LEAD + 1.0)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("asked")
+                assert any("no policy named 'hasty'" in text for _, text in call.events)
+        (answer,) = [event.answer for event in events if isinstance(event, TurnCompleted)]
+        assert answer == Answer("one_of", "call me back", complete=True, final=True)
 
     run(main)
 
 
 def test_keys_are_words() -> None:
-    turns: list[TurnCompleted] = []
+    events: list[Any] = []
 
     async def main() -> None:
-        async with against(Script()) as call:
-            call.stt.add_event_handler(
-                "on_turn_event", lambda _, event: turns.append(event) if isinstance(event, TurnCompleted) else None
-            )
-            await call.quiet(0.5)
-            for key in (KeypadEntry.FOUR, KeypadEntry.TWO, KeypadEntry.POUND):
-                await call.worker.queue_frame(InputDTMFFrame(button=key))
-            await call.quiet_until("asked")
+        with playing() as server:
+            stt = service(server)
+            stt.add_event_handler("on_turn_event", lambda _, event: events.append(event))
+            async with converse(stt) as call:
+                await call.quiet(0.5)
+                for key in (KeypadEntry.FOUR, KeypadEntry.TWO, KeypadEntry.POUND):
+                    await call.worker.queue_frame(InputDTMFFrame(button=key))
+                await call.quiet_until("asked")
+        turns = [event for event in events if isinstance(event, TurnCompleted)]
         assert [(turn.text, turn.reason) for turn in turns] == [("4 2", "force_end")]
 
     run(main)
