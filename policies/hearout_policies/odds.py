@@ -23,10 +23,11 @@ from hearout_policies.events import Answer
 from hearout_policies.params import param
 from hearout_policies.text import Ending
 
-__all__ = ["ANSWER_HOLDS", "HOLDS", "NO_PAUSES", "SHORTEST", "Holds", "Odds", "Pauses"]
+__all__ = ["ANSWER_HOLDS", "BASE", "HOLDS", "NO_PAUSES", "SHORTEST", "Holds", "Odds", "Pauses"]
 
 SHORTEST = 0.2  # seconds; what is shorter is no pause: it is as long as the closure of a consonant
 _DATA = tomllib.loads((resources.files("hearout_policies") / "odds.toml").read_text("utf-8"))
+BASE: float = _DATA["base"]["end"]
 HOLDS = _DATA["holds"]
 ANSWER_HOLDS = _DATA["answer_holds"]
 _LEAST, _MOST = 0.001, 0.999  # nothing is quite certain

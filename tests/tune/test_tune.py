@@ -24,7 +24,7 @@ from hearout.tune.episodes import Episode, episodes, run
 from hearout.tune.figures import Figures, Outcome, figures, outcome
 from hearout.tune.fit import _split, policy_toml, tune
 from hearout.tune.labels import hear, pauses
-from hearout.tune.search import Trial, chosen_parameters, front
+from hearout.tune.search import Trial, chosen_parameters, front, search
 from hearout_policies import Policy, TurnCompleted, load_policy, preset
 from tests.kit.commandline import COMMAND, environment
 
@@ -267,7 +267,7 @@ def test_command(files: list[str], tmp_path: Path, capsys: pytest.CaptureFixture
     [
         (["CALL", "--target-cutoff", "1.5"], "the target is a share of pauses, more than 0 and less than 1, not 1.5"),
         (["CALL", "--parameters", "silence.hold"], "--parameters: policy 'balanced' has no parameter 'silence.hold'"),
-        (["CALL"], "too little to learn from: "),
+        (["SHORT"], "too little to learn from: 3 ends of turns, and 10 are the least; record about 4 times as much"),
         (["SILENT"], "no final words in it"),
         (["missing.jsonl"], "missing.jsonl: cannot read the trace"),
         (["CALL", "-o", "nowhere/found.toml"], "nowhere/found.toml: cannot write: No such file or directory"),
@@ -287,13 +287,16 @@ def test_bad_input_is_one_line(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     Path("silent.jsonl").write_text('{"hearout_trace": 1, "stt": "deepgram"}\n{"t": 9, "end": true}\n')
-    names = {"CALL": files[0], "SILENT": "silent.jsonl"}
+    three = sorted(spoken((1, 2), (12, 13), (23, 24)), key=lambda record: float(record["t"]))
+    records = [{"hearout_trace": 1, "stt": "deepgram"}, *three, {"t": 60.0, "end": True}]
+    Path("short.jsonl").write_text("".join(json.dumps(record) + "\n" for record in records))
+    names = {"CALL": files[0], "SILENT": "silent.jsonl", "SHORT": "short.jsonl"}
     assert main(["tune", *(names.get(argument, argument) for argument in arguments)]) == 2
     captured = capsys.readouterr()
     assert message in captured.err
     assert captured.err.count("\n") == 1
     assert captured.out == ""
-    assert [path.name for path in tmp_path.iterdir()] == ["silent.jsonl"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["short.jsonl", "silent.jsonl"]
 
 
 def test_the_file_admits_a_target_that_was_missed(recorded: list[Trace]) -> None:
@@ -316,3 +319,54 @@ def test_interrupted(files: list[str], tmp_path: Path) -> None:
             process.kill()
     assert (process.returncode, err) == (130, "hearout: interrupted\n")
     assert list(tmp_path.iterdir()) == []
+
+
+# Few recordings
+
+
+@pytest.fixture(scope="module")
+def few() -> list[Trace]:
+    return simulated(preset("balanced"), [sample(SCENARIOS["agent"], SEED, 0, turns=11)])
+
+
+def test_ten_ends_are_enough_for_the_price(few: list[Trace]) -> None:
+    tuned = tune(few, target=0.1)
+    assert 10 <= tuned.base.searched.ends < 30
+    assert tuned.searched == ("silence.price",)
+    assert tuned.held_out == "nothing"
+    assert set(tuned.chosen.settings) <= {"silence.price"}
+    low, high = tuned.chosen.searched.cutoffs_between
+    (doubt,) = [notice for notice in tuned.notices if notice.startswith("few pauses")]
+    found = tuned.chosen.searched
+    assert f"{found.holds} holds and {found.ends} ends, between {low:.0%} and {high:.0%} of the holds" in doubt
+    assert doubt in policy_toml(tuned).replace("\n# ", " ")
+
+
+def test_few_pauses_do_not_make_the_policy_extreme() -> None:
+    """Ten ends without a single hold: they say nothing of cutoffs, and what is known beforehand decides."""
+    turns = [(10.0 * n + 1, 10.0 * n + 2) for n in range(10)]
+    one = hand_made(*spoken(*turns), {"t": 120.0, "end": True})
+    fast, slow = (tune([one], target=target).policy for target in (0.3, 0.05))
+    prices = [next(p.value for p in policy.parameters() if p.key == "silence.price") for policy in (fast, slow)]
+    assert 0.2 < prices[0] < prices[1] < 20
+    assert tune([one], target=0.1).chosen.searched.cutoffs_between == (0.0, 1.0)
+
+
+def test_few_pauses_are_told_on_the_command_line(few: list[Trace], tmp_path: Path, capsys: Any) -> None:
+    call = sample(SCENARIOS["agent"], SEED, 0, turns=11)
+    path = tmp_path / "call.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in trace(call, preset("balanced"))))
+    assert main(["tune", str(path), "-o", str(tmp_path / "found.toml")]) == 0
+    captured = capsys.readouterr()
+    assert "note: few pauses: only the price was searched" in captured.err
+    assert "held out:" not in captured.out
+    assert load_policy(str(tmp_path / "found.toml")).name == "balanced"
+
+
+def test_one_parameter_alone_is_swept_no_wider_than_among_others(turns: list[Episode]) -> None:
+    (odds,) = chosen_parameters(Policy(), ["odds.comma"])
+    trials = search(turns[:1], Policy(), [odds], target=0.1, trials=16, seed=1, jobs=1)
+    swept = [trial.settings.get("odds.comma", odds.value) for trial in trials]
+    assert min(swept) == 0.02
+    assert max(swept) == 0.32
+    assert len(set(swept)) > 8  # and not the same at both ends

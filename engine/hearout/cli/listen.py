@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -40,6 +40,7 @@ from hearout.sources import AudioSource, paced, stdin_source
 from hearout.sources.address import is_web_address, without_secrets
 from hearout.sources.encoded import audio_file
 from hearout.sources.microphone import Microphone, device_list
+from hearout.sources.side_by_side import SideBySide
 from hearout.traces.reader import read_trace
 from hearout.traces.recorder import Recorder
 from hearout.traces.records import Header
@@ -66,8 +67,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "source",
         metavar="SOURCE",
-        help="an audio file; an http or https address of a file or a broadcast; mic, mic:NAME or mic:NUMBER; or - for "
-        "raw PCM on standard input",
+        nargs="+",
+        help="an audio file, or two of one channel each, the speakers of one call; an http or https address of a file "
+        "or a broadcast; mic, mic:NAME or mic:NUMBER; or - for raw PCM on standard input",
     )
     parser.add_argument("--list-devices", action=_ListDevices, nargs=0, help="list the microphones, and exit")
     add_stt_arguments(parser)
@@ -106,6 +108,8 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError("--show-tokens prints lines of its own, which are no JSON: leave out --json")
     policy = chosen_policy(args)
     ear = chosen_ear(args)
+    if len(args.source) > 2:
+        raise UsageError(f"{len(args.source)} sources: there is one, or two files of one channel each")
     source = _source(args)
     _check_outputs(args)
     with _trace_path(args) as trace:
@@ -120,12 +124,12 @@ def _run(args: argparse.Namespace) -> int:
 
 def _check_outputs(args: argparse.Namespace) -> None:
     """Before the session and not after it: could the files be written, and would they overwrite the audio?"""
-    if (
-        args.record
-        and os.path.exists(args.source)
-        and os.path.exists(args.record)
-        and os.path.samefile(args.record, args.source)
-    ):
+    overwrites = [
+        name
+        for name in args.source
+        if args.record and os.path.exists(name) and os.path.exists(args.record) and os.path.samefile(args.record, name)
+    ]
+    if overwrites:
         raise UsageError(f"--record {args.record}: that is the audio; name another file for the trace")
     if args.plot:
         check_picture(args.plot)
@@ -164,7 +168,9 @@ async def _listen(
         report: Report = (
             JsonReport() if args.json else TextReport(source.channels, console if sys.stdout.isatty() else None)
         )
-        audio = paced(source) if realtime and not _is_microphone(args.source) else source  # that sets the pace itself
+        audio = (
+            paced(source) if realtime and not _is_microphone(args.source[0]) else source
+        )  # that sets the pace itself
         session = await stack.enter_async_context(
             open_session(
                 shutdown.of(audio),
@@ -186,26 +192,39 @@ async def _listen(
 
 def _source(args: argparse.Namespace) -> OpenSource:
     """Files and devices are opened at once, so that what is wrong with them shows before anything else happens."""
-    if args.source == "-":
+    if len(args.source) > 1:
+        return nullcontext(SideBySide([_recording(name) for name in args.source]))
+    (source,) = args.source
+    if source == "-":
         return nullcontext(stdin_source(AudioFormat(args.encoding, args.sample_rate, args.channels)))
-    if _is_microphone(args.source):
+    if _is_microphone(source):
         if args.speed == "max":
             raise UsageError("--speed max: a microphone is heard as it is spoken to")
-        device = args.source.removeprefix("mic").removeprefix(":")
+        device = source.removeprefix("mic").removeprefix(":")
         return aclosing(Microphone(int(device) if device.isdecimal() else device or None))
-    if is_web_address(args.source):
+    if is_web_address(source):
         with needs_extra("http", "listening to the web"):
             from hearout.sources.http import http_source
-        return http_source(args.source)
-    return nullcontext(audio_file(args.source))
+        return http_source(source)
+    return nullcontext(audio_file(source))
+
+
+def _recording(name: str) -> AudioSource:
+    """One of several: a file of one channel."""
+    if name == "-" or _is_microphone(name) or is_web_address(name):
+        raise UsageError(f"{without_secrets(name)}: two sources are two files, the speakers of one call; give it alone")
+    file = audio_file(name)
+    if file.channels != 1:
+        raise UsageError(f"{name}: it has {file.channels} channels; of two files each has one; give it alone")
+    return file
 
 
 def _is_microphone(source: str) -> bool:
     return source == "mic" or source.startswith("mic:")
 
 
-def _named(source: str) -> str:
-    return without_secrets(source) if is_web_address(source) else source
+def _named(sources: Sequence[str]) -> str:
+    return " ".join(without_secrets(source) if is_web_address(source) else source for source in sources)
 
 
 @contextmanager

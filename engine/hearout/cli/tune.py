@@ -170,9 +170,10 @@ def _report(tuned: Tuned) -> None:
     for notice in tuned.notices:
         complain(f"note: {notice}")
     searched, held = tuned.base.searched, tuned.base.held_out
+    out = f", {held.holds} and {held.ends} in {tuned.held_out} held out" if held.ends else ""
     say(
-        f"{tuned.traces} traces: {searched.holds} holds and {searched.ends} ends to search on, {held.holds} and "
-        f"{held.ends} in {tuned.held_out} held out; {tuned.unclear} pauses show nothing"
+        f"{tuned.traces} traces: {searched.holds} holds and {searched.ends} ends to search on{out}; {tuned.unclear} "
+        "pauses show nothing"
     )
     say("", "front, where it was searched | held out")
     names = _short_names(tuned.searched)
@@ -180,11 +181,17 @@ def _report(tuned: Tuned) -> None:
     rows = [[*_cells(p), "* " + _changes(p, names) if p == tuned.chosen else _changes(p, names)] for p in tuned.front]
     print_table([titles, *rows])
     say("", f"at most {tuned.target:.1%} cut off{'' if tuned.reached else ': not reached; the fewest'}")
-    rows = [
-        [*_cells(point), name]
-        for name, point in (("start", tuned.base), ("price alone", tuned.factor), ("tuned (*)", tuned.chosen))
-    ]
-    print_table([[*titles[:-1], "policy"], *rows])
+    named = [("start", tuned.base), ("price alone", tuned.factor), ("tuned (*)", tuned.chosen)]
+    print_table([[*titles[:-1], "policy"], *([*_cells(point), name] for name, point in named)])
+    if held.ends:
+        _report_held_out(tuned)
+    if not tuned.reached:
+        say("note: no policy within a quarter to four times the numbers does; begin at --policy patient, or --set ...")
+    elif held.ends and tuned.chosen.held_out.cutoffs_between[0] > tuned.target:
+        say("note: the held-out pauses are cut off more often than allowed: too few traces, or too lucky a search")
+
+
+def _report_held_out(tuned: Tuned) -> None:
     low, high = tuned.chosen.held_out.cutoffs_between
     gain, (least, most) = tuned.gain
     faster = "faster" if gain >= 0 else "slower"
@@ -193,10 +200,6 @@ def _report(tuned: Tuned) -> None:
         f"held out: {tuned.chosen.held_out.cutoffs:.1%} of holds cut off (95 %: {low:.1%} to {high:.1%}), "
         f"{abs(gain):.2f} s {faster} than the price alone on average (95 %: {least:+.2f} to {most:+.2f})",
     )
-    if not tuned.reached:
-        say("note: no policy within a quarter to four times the numbers does; begin at --policy patient, or --set ...")
-    elif low > tuned.target:
-        say("note: the held-out pauses are cut off more often than allowed: too few traces, or too lucky a search")
 
 
 def _short_names(keys: Sequence[str]) -> dict[str, str]:
@@ -212,4 +215,5 @@ def _changes(point: Compared, names: dict[str, str]) -> str:
 def _cells(point: Compared) -> list[str]:
     f, other = point.searched, point.held_out
     late = [f"{value:.2f}" if value is not None else "never" for value in (f.mean, f.p50, f.p90)]
-    return [f"{f.cutoffs:.1%}", *late, "|", f"{other.cutoffs:.1%}", f"{other.mean:.2f}"]
+    unseen = [f"{other.cutoffs:.1%}", f"{other.mean:.2f}"] if other.ends else ["-", "-"]
+    return [f"{f.cutoffs:.1%}", *late, "|", *unseen]

@@ -259,7 +259,7 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
                 if is_given(delta.expect):
                     self.expect(*(delta.expect or ()))
             except UsageError as error:  # the bot goes on as it was
-                await self.push_error(str(error))
+                logger.error(f"{self}: {error}")
         changed: dict[str, Any] = await super()._update_settings(delta)
         self._warn_unhandled_updated_settings({k: v for k, v in changed.items() if k not in ("policy", "expect")})
         return changed

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import json
 import math
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,13 +20,18 @@ from hearout.errors import UsageError
 from hearout.traces.records import AgentChange, Trace
 from hearout.tune.episodes import Episode, episodes
 from hearout.tune.figures import Figures, Interval, Outcome, charge, figures, outcome
-from hearout.tune.search import SWEEP, Trial, best, chosen_parameters, front, search, simplify
+from hearout.tune.search import PRICE, SWEEP, Trial, best, chosen_parameters, front, search, simplify
+from hearout_policies.odds import BASE, Holds
 from hearout_policies.policy import Policy
+from hearout_policies.rules import Silence
+from hearout_policies.view import TurnView
 
 __all__ = ["Compared", "Tuned", "policy_toml", "tune"]
 
 _HELD_OUT = 1 / 3  # of the traces, or turns; the search does not see them
 _FEWEST = 30  # holds, and ends, to search on
+_LEAST = 10  # ends with which the price alone is searched
+_KNOWN = 30  # holds that what is known beforehand counts as, where there are few: with as many, each counts for half
 _ENOUGH_TRACES = 6  # with fewer, turns and not traces are held out
 
 
@@ -57,7 +63,7 @@ class Tuned:
         reached: `policy` keeps to it where it was searched.
         searched: keys of the parameters that were varied.
         traces, unclear: numbers of traces, and of pauses that show nothing.
-        held_out: what was held out: "traces" or "turns".
+        held_out: what was held out: "traces", "turns", or "nothing", where there are few.
         tried: every (cutoffs, mean latency) of the search.
     """
 
@@ -114,7 +120,7 @@ def tune(
         progress: is told how many policies are done, and of how many.
 
     Raises:
-        UsageError: too little to learn from, no such parameter, a target out of range, joblib is missing.
+        UsageError: fewer than ten ends to learn from, no such parameter, a target out of range, joblib is missing.
     """
     policy = policy or Policy()
     if not 0 < target < 1:
@@ -124,8 +130,11 @@ def tune(
     varied = chosen_parameters(policy, parameters)
     cut = [episode for number, trace in enumerate(traces) for episode in episodes(trace, number)]
     _check_words(traces, cut)
+    _check_least(cut)
     seen, unseen, held_out = _split(cut, len(traces), seed)
-    _check_enough(seen, target)
+    if few := _too_few(seen, target):
+        varied = chosen_parameters(policy, [PRICE])
+        seen, unseen, held_out, trials = cut, [], "nothing", 1 + SWEEP
 
     tried = search(
         seen,
@@ -137,7 +146,11 @@ def tune(
         jobs=jobs,
         progress=lambda done: progress(done, trials),
     )
-    chosen = simplify(best(tried, target), seen, policy, target)
+    if few:
+        tried = [replace(trial, expected=_expected(trial, policy)) for trial in tried]
+        chosen = best(tried, target)
+    else:
+        chosen = simplify(best(tried, target), seen, policy, target)
     factor = best(tried[: 1 + SWEEP], target)
     points = front([chosen, *tried])
 
@@ -161,7 +174,7 @@ def tune(
         unclear=sum(pause.kind == "unclear" for episode in cut for pause in episode.pauses),
         held_out=held_out,
         seed=seed,
-        notices=tuple(_notices(traces)),
+        notices=(*_notices(traces), *([_doubt(chosen, target)] if few else [])),
         tried=tuple((trial.cutoffs, trial.latency) for trial in tried),
     )
 
@@ -186,16 +199,47 @@ def _split(cut: Sequence[Episode], traces: int, seed: int) -> tuple[list[Episode
     return seen, unseen, "traces" if by_trace else "turns"
 
 
-def _check_enough(seen: Sequence[Episode], target: float) -> None:
-    # Of n holds without a cutoff one can say no more than that the rate is below 3/n.
-    needed = max(_FEWEST, math.ceil(3 / target))
-    for kind, least in (("hold", needed), ("end", _FEWEST)):
-        count = sum(pause.kind == kind for episode in seen for pause in episode.pauses)
-        if count < least:
-            raise UsageError(
-                f"too little to learn from: {count} {kind}s to search on, and a target of {target:g} needs {least}; "
-                f"record about {math.ceil(least / max(1, count))} times as much, or allow more cutoffs"
-            )
+def _check_least(cut: Sequence[Episode]) -> None:
+    ends = sum(pause.kind == "end" for episode in cut for pause in episode.pauses)
+    if ends < _LEAST:
+        raise UsageError(
+            f"too little to learn from: {ends} ends of turns, and {_LEAST} are the least; record about "
+            f"{math.ceil(_LEAST / max(1, ends))} times as much"
+        )
+
+
+def _too_few(seen: Sequence[Episode], target: float) -> bool:
+    """Too few pauses for a search of many numbers, of which some are held out."""
+    counts = Counter(pause.kind for episode in seen for pause in episode.pauses)
+    return counts["hold"] < _holds_for(target) or counts["end"] < _FEWEST
+
+
+def _holds_for(target: float) -> int:
+    """Of n holds without a cutoff one can say no more than that the rate is below 3/n."""
+    return max(_FEWEST, math.ceil(3 / target))
+
+
+def _expected(trial: Trial, policy: Policy) -> float:
+    """The share of holds cut off, where what is known beforehand counts as `_KNOWN` holds.
+
+    That is the share of the pauses within turns that last longer than such a policy waits where the text tells nothing.
+    """
+    rule = next(rule for rule in policy.replace(trial.settings).rules if isinstance(rule, Silence))
+    known = Holds.of(rule.median, rule.p90).longer(rule.hold(TurnView(odds=BASE)))
+    cuts = trial.result.cuts
+    return (_KNOWN * known + float(cuts.sum())) / (_KNOWN + len(cuts))
+
+
+def _doubt(chosen: Trial, target: float) -> str:
+    """How unsure what was found is, in words."""
+    found = figures(chosen.result)
+    low, high = found.cutoffs_between
+    short = max(0, _holds_for(target) - found.holds)
+    return (
+        "few pauses: only the price was searched, nothing is held out, and what is known beforehand counts as "
+        f"{_KNOWN} holds. By these recordings alone, {found.holds} holds and {found.ends} ends, between {low:.0%} and "
+        f"{high:.0%} of the holds would be cut off; {short} more holds are needed to search more, and to hold some out"
+    )
 
 
 def _thinned(points: Sequence[Trial], chosen: Trial, most: int = 8) -> list[Trial]:
@@ -235,10 +279,15 @@ def policy_toml(tuned: Tuned) -> str:
         f"Found by `hearout tune` in {tuned.traces} traces (seed {tuned.seed}),",
         f"for at most {tuned.target:.1%} of holds cut off{'' if tuned.reached else ', which was not reached'}.",
         f"Searched on {chosen.searched.holds} holds and {chosen.searched.ends} ends: {_short(chosen.searched)}.",
-        f"On {chosen.held_out.holds} holds and {chosen.held_out.ends} ends of other {tuned.held_out}: "
-        f"{_short(chosen.held_out)};",
-        f"the policy it started from, there: {_short(base.held_out)}.",
     ]
+    if tuned.held_out == "nothing":
+        lines += [*tuned.notices[-1:], f"The policy it started from: {_short(base.searched)}."]
+    else:
+        lines += [
+            f"On {chosen.held_out.holds} holds and {chosen.held_out.ends} ends of other {tuned.held_out}: "
+            f"{_short(chosen.held_out)};",
+            f"the policy it started from, there: {_short(base.held_out)}.",
+        ]
     text = "".join(f"# {line}\n" for line in lines)
     for key, value in tuned.policy.to_dict().items():
         text += f"{key} = {json.dumps(value)}\n"  # JSON's strings, numbers and lists of strings are TOML's too

@@ -26,7 +26,7 @@ from hearout.tune.episodes import Episode
 from hearout.tune.figures import Outcome, charge, outcome
 from hearout_policies.policy import Parameter, Policy
 
-__all__ = ["SWEEP", "Settings", "Trial", "best", "chosen_parameters", "front", "search", "simplify"]
+__all__ = ["PRICE", "SWEEP", "Settings", "Trial", "best", "chosen_parameters", "front", "search", "simplify"]
 
 Settings = Mapping[str, float]
 
@@ -51,10 +51,13 @@ class Trial:
 
     settings: Settings
     result: Outcome
+    expected: float | None = None  # share of the holds, where what is known beforehand counts, too
 
     @property
     def cutoffs(self) -> float:
         """Share of the holds."""
+        if self.expected is not None:
+            return self.expected
         return float(self.result.cuts.mean()) if len(self.result.cuts) else 0.0
 
     @property
@@ -170,7 +173,7 @@ class _Space:
 
     def sweep(self, count: int) -> list[Settings]:
         swept = self._price if self._price.any() else ~self._price
-        reach = _REACH**2 if swept.sum() == 1 else _REACH
+        reach = _REACH**2 if self._price.any() else _REACH
         factors = np.geomspace(1 / reach, reach, count)
         return [self._settings(np.where(swept, self._base * factor, self._base)) for factor in factors]
 

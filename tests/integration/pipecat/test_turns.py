@@ -396,7 +396,7 @@ def test_what_the_bot_asks_is_expected_and_a_step_has_a_policy_of_its_own() -> N
                 await call.quiet(LEAD + 1.0)
                 await call.say(CALL_ME_BACK)
                 await call.quiet_until("asked")
-                assert any("no policy named 'hasty'" in text for _, text in call.events)
+                assert not [text for name, text in call.events if name == "error"]  # it goes on as it was
         (answer,) = [event.answer for event in events if isinstance(event, TurnCompleted)]
         assert answer == Answer("one_of", "call me back", complete=True, final=True)
 
