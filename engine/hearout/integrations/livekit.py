@@ -19,6 +19,7 @@ from hearout.ear.base import Ear
 from hearout.errors import SessionError, UsageError
 from hearout.extras import needs_extra
 from hearout.link.settings import LinkSettings
+from hearout.session.controls import chosen_expectations, chosen_key, chosen_policy
 from hearout.session.notices import AudioLost, LinkDown, SessionWarning
 from hearout.session.recording import TraceWriter
 from hearout.session.session import SessionEvent, webrtc_gate
@@ -26,7 +27,7 @@ from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate
 from hearout_policies.events import TurnAbandoned, TurnCompleted, TurnPredicted, TurnStarted, TurnUpdated
 from hearout_policies.expect import Expectation
-from hearout_policies.policy import Policy, load_policy
+from hearout_policies.policy import Policy
 
 with needs_extra("livekit", __name__, "LiveKit Agents 1.8 or newer"):
     from livekit import rtc
@@ -104,11 +105,7 @@ class HearoutSTT(stt.STT[Literal["turn_event"]]):
             raise UsageError(f"a LiveKit user has one channel, but {transcriber.name} is set to {transcriber.channels}")
         if (rate := transcriber.sample_rate) != working_rate(rate):
             raise UsageError(f"{transcriber.name} is set to {rate} Hz; set its sample_rate to {working_rate(rate)}")
-        if isinstance(policy, str):
-            try:
-                policy = load_policy(policy)
-            except ValueError as error:
-                raise UsageError(str(error)) from None
+        policy = chosen_policy(policy)
         super().__init__(
             capabilities=stt.STTCapabilities(
                 streaming=True,
@@ -149,11 +146,13 @@ class HearoutSTT(stt.STT[Literal["turn_event"]]):
 
     def expect(self, *expectations: Expectation | str, keep: bool = False) -> None:
         """`hearout.Session.expect`, for all streams of this STT; also before there is one."""
-        self._say(lambda session: session.expect(*expectations, keep=keep))
+        chosen = chosen_expectations(expectations)
+        self._say(lambda session: session.expect(*chosen, keep=keep))
 
     def update_options(self, *, policy: Policy | str) -> None:
         """`hearout.Session.use`, likewise: another policy from here on, for a step of the conversation."""
-        self._say(lambda session: session.use(policy))
+        chosen = chosen_policy(policy)
+        self._say(lambda session: session.use(chosen))
 
     def agent_said(self, text: str) -> None:
         """`hearout.Session.agent_said`, likewise; `watch` does it by itself."""
@@ -161,7 +160,8 @@ class HearoutSTT(stt.STT[Literal["turn_event"]]):
 
     def key(self, key: str) -> None:
         """`hearout.Session.key`, likewise: for a room's ``sip_dtmf_received``."""
-        self._say(lambda session: session.key(key))
+        chosen = chosen_key(key)
+        self._say(lambda session: session.key(chosen))
 
     def _say(self, tell: Callable[[aio.Session], None]) -> None:
         sessions = [stream._session for stream in self._streams if stream._session is not None]

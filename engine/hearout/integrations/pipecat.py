@@ -15,6 +15,7 @@ from hearout.ear.base import Ear
 from hearout.errors import HearoutError, UsageError
 from hearout.extras import needs_extra
 from hearout.link.settings import LinkSettings
+from hearout.session.controls import chosen_expectations, chosen_key, chosen_policy
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, SessionWarning
 from hearout.session.recording import TraceWriter
 from hearout.session.session import SessionEvent, webrtc_gate
@@ -22,7 +23,7 @@ from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate
 from hearout_policies import events
 from hearout_policies.expect import Expectation
-from hearout_policies.policy import Policy, load_policy
+from hearout_policies.policy import Policy
 from hearout_policies.signals import KEYS
 
 with needs_extra("pipecat", __name__, "Pipecat 1.14 or newer"):
@@ -113,11 +114,7 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
     ) -> None:
         if transcriber.channels != 1:
             raise UsageError(f"a Pipecat user has one channel, but {transcriber.name} is set to {transcriber.channels}")
-        if isinstance(policy, str):
-            try:
-                policy = load_policy(policy)
-            except ValueError as error:
-                raise UsageError(str(error)) from None
+        policy = chosen_policy(policy)
         settings = HearoutSettings(
             model=getattr(transcriber, "model", None), language=None, policy=policy.name, expect=None
         )
@@ -152,11 +149,13 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
 
     def expect(self, *expectations: Expectation | str, keep: bool = False) -> None:
         """`hearout.Session.expect`; also before the pipeline runs."""
-        self._say(lambda session: session.expect(*expectations, keep=keep))
+        chosen = chosen_expectations(expectations)
+        self._say(lambda session: session.expect(*chosen, keep=keep))
 
     def use(self, policy: Policy | str) -> None:
         """`hearout.Session.use`; also before the pipeline runs."""
-        self._say(lambda session: session.use(policy))
+        chosen = chosen_policy(policy)
+        self._say(lambda session: session.use(chosen))
 
     def agent_said(self, text: str) -> None:
         """`hearout.Session.agent_said`; also before the pipeline runs."""
@@ -164,7 +163,8 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
 
     def key(self, key: str) -> None:
         """`hearout.Session.key`. Those of an ``InputDTMFFrame`` come by themselves."""
-        self._say(lambda session: session.key(key))
+        chosen = chosen_key(key)
+        self._say(lambda session: session.key(chosen))
 
     def _say(self, tell: Callable[[aio.Session], None]) -> None:
         if self._session is None:

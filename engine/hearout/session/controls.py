@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -15,7 +15,42 @@ from hearout_policies.expect import Expectation, expectation
 from hearout_policies.policy import Policy, load_policy
 from hearout_policies.signals import KEYS, AgentSaid, AgentSpeech, AppCommand, Asked, KeyPressed, PolicyChanged, Signal
 
-__all__ = ["SessionControls"]
+__all__ = ["SessionControls", "chosen_expectations", "chosen_key", "chosen_policy"]
+
+
+def chosen_policy(policy: Policy | str) -> Policy:
+    """A policy itself, a preset by its name, or that of a TOML file.
+
+    Raises:
+        UsageError: there is none, or something is wrong in it.
+    """
+    try:
+        return load_policy(policy) if isinstance(policy, str) else policy
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def chosen_expectations(expectations: Sequence[Expectation | str]) -> tuple[Expectation, ...]:
+    """Expectations themselves, or by their names.
+
+    Raises:
+        UsageError: there is none of that name.
+    """
+    try:
+        return tuple(expectation(one) for one in expectations)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
+def chosen_key(key: str) -> str:
+    """A key of a telephone.
+
+    Raises:
+        UsageError: it is none.
+    """
+    if key not in KEYS:
+        raise UsageError(f"{printable(repr(key), 40)} is no key of a telephone: those are 0 to 9, * and #, A to D")
+    return key
 
 
 class SessionControls:
@@ -61,10 +96,7 @@ class SessionControls:
         Raises:
             UsageError: there is no such expectation.
         """
-        try:
-            chosen = tuple(expectation(one) for one in expectations)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+        chosen = chosen_expectations(expectations)
         record = {"expected": [one.to_dict() for one in chosen], "keep": keep}
         self._tell(channel, partial(Asked, expectations=chosen, keep=keep), **record)
 
@@ -74,11 +106,7 @@ class SessionControls:
         Raises:
             UsageError: there is no such preset or file, or something is wrong in it.
         """
-        if isinstance(policy, str):
-            try:
-                policy = load_policy(policy)
-            except ValueError as error:
-                raise UsageError(str(error)) from None
+        policy = chosen_policy(policy)
         self._tell(channel, partial(PolicyChanged, policy=policy), policy=policy.to_dict())
 
     def key(self, key: str, channel: int | None = None) -> None:
@@ -91,8 +119,7 @@ class SessionControls:
         Raises:
             UsageError: there is no such key.
         """
-        if key not in KEYS:
-            raise UsageError(f"{printable(repr(key), 40)} is no key of a telephone: those are 0 to 9, * and #, A to D")
+        key = chosen_key(key)
         self._tell(channel, partial(KeyPressed, key=key), key=key)
 
     def send(self, message: str) -> None:

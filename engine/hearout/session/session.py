@@ -15,14 +15,14 @@ from hearout.errors import UsageError
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
-from hearout.session.controls import SessionControls
+from hearout.session.controls import SessionControls, chosen_policy
 from hearout.session.core import SessionCore, SessionEvent
 from hearout.session.recording import TraceWriter
 from hearout.sources.base import AudioSource
 from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate, WebRtcDetector
 from hearout_policies.events import TurnUpdated
-from hearout_policies.policy import Policy, load_policy
+from hearout_policies.policy import Policy
 
 __all__ = ["Session", "SessionEvent", "open_session", "webrtc_gate"]
 
@@ -79,11 +79,7 @@ async def open_session(
         )
     if ear is not None and vad is None:
         raise UsageError("an ear listens in the silences that the voice detection finds: it needs vad")
-    if isinstance(policy, str):
-        try:
-            policy = load_policy(policy)
-        except ValueError as error:
-            raise UsageError(str(error)) from None
+    policy = chosen_policy(policy)
     core = partial(
         SessionCore,
         source,
