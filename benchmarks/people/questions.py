@@ -49,7 +49,7 @@ def _question(text: str, commands: OneOf) -> tuple[Expectation, ...]:
         return (Spelled(),)
     if Date().read(text).final:
         return (Date(),)
-    if digits.state == "complete" and digits.value:
+    if digits.state == "complete" and digits.value and not any(len(word) == 1 for word in words):
         if words[0] in _ENTER:
             return (_HOUSE,)
         if len(digits.value) in _PHONE:
