@@ -41,6 +41,7 @@ from benchmarks.peers.environments import CACHE, LIVEKIT, PIPECAT, python_in
 _KINDS = {
     "pushed": ["benchmarks.capacity.load"],
     "pushed-200": ["benchmarks.capacity.load", "--message", "0.2"],
+    "ear": ["benchmarks.capacity.load", "--ear"],
     "iterated": ["benchmarks.capacity.load", "--chunk", "0.02"],
     "chunks": ["benchmarks.capacity.load", "--chunk", "0.1"],
     "floor": ["benchmarks.capacity.floor"],
@@ -63,7 +64,9 @@ Result = dict[str, Any]
 def main() -> None:
     parser = argparse.ArgumentParser(description="How many calls does a core carry?")
     parser.add_argument("--calls", type=int, nargs="+", help="so many calls, instead of the search")
-    parser.add_argument("--kinds", nargs="+", choices=[*_KINDS, *_PEERS], default=list(_KINDS))
+    parser.add_argument(
+        "--kinds", nargs="+", choices=[*_KINDS, *_PEERS], default=[kind for kind in _KINDS if kind != "ear"]
+    )
     parser.add_argument("--seconds", type=float, default=15, help="measured in each run (default 15)")
     parser.add_argument("--every", type=float, default=0.2, help="seconds between two results (default 0.2)")
     parser.add_argument("--tls", action="store_true", help="talk to the transcriber with TLS (not the peers)")

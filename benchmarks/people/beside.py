@@ -47,8 +47,7 @@ def beside(
     calls = joined(recordings)
     scripts = [_script(call, output) for call in calls]
     scripts.sort(key=lambda script: -script.turns[-1].end)
-    (first,) = joined([min(recordings, key=lambda one: len(one.sound) / one.rate)])
-    scripts.insert(0, _script(replace(first, key=WARM_UP), output))
+    scripts.insert(0, _script(_warm_up(calls), output))
     (output / "scripts.json").write_text(json.dumps([asdict(script) for script in scripts]))
     found: dict[str, tuple[Figures, float]] = {}
     for name in systems:
@@ -68,6 +67,13 @@ def beside(
     return found
 
 
+def _warm_up(calls: Sequence[Recording]) -> Recording:
+    """The first turn of the call in which that is over soonest."""
+    call = min(calls, key=lambda one: one.turns[0].end)
+    end = round((call.turns[0].end + _AFTER) * RATE)
+    return Recording(WARM_UP, call.turns[:1], call.sound[:end], RATE)
+
+
 def joined(recordings: Sequence[Recording]) -> list[Recording]:
     """Calls of several recordings, at the rate of all peers."""
     calls: list[Recording] = []
@@ -84,7 +90,8 @@ def joined(recordings: Sequence[Recording]) -> list[Recording]:
         if not parts:
             parts.append(line_noise(sound, round(_LEAD * RATE)))
         at = sum(len(part) for part in parts) / RATE
-        turns += [_later(turn, at) for turn in one.turns]
+        later = [_later(turn, at) for turn in one.turns]
+        turns += [turn for turn in later if turn.words]  # an "um" that is not written is no turn
         parts += [sound, line_noise(sound, round(_AFTER * RATE))]
         if sum(len(part) for part in parts) > _LONG * RATE:
             close()
