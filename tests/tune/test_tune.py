@@ -321,6 +321,36 @@ def test_interrupted(files: list[str], tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+# What was asked
+
+
+def test_what_was_asked_goes_with_its_turn_and_recorded_policies_do_not() -> None:
+    """Each turn is run by itself: the question that came before it is asked again."""
+
+    def digits(t: float, start: float) -> dict[str, Any]:
+        words = [
+            {"word": word, "start": start + 0.3 * n, "end": start + 0.3 * n + 0.3}
+            for n, word in enumerate(("one", "two", "three"))
+        ]
+        alternatives = [{"transcript": "one two three", "words": words}]
+        message = {"type": "Results", "channel_index": [0, 1], "start": start, "duration": 0.9}
+        return {"t": t, "stt": message | {"is_final": True, "channel": {"alternatives": alternatives}}}
+
+    turns = [1.0, 13.0]
+    asked = [{"t": at - 0.5, "expected": [{"type": "digits", "least": 3}]} for at in turns]
+    talk = [r for at in turns for r in (*voice(at, at + 0.9), digits(at + 1.2, at))]
+    slow = {"t": 0.2, "policy": {"base": "dictation"}}
+    end = {"t": 40.0, "end": True}
+    untold, told, recorded = ([*talk, end], [*talk, *asked, end], [slow, *talk, *asked, end])
+    means = []
+    for records in (untold, told, recorded):
+        found = figures(outcome(cut([hand_made(*records)]), Policy()))
+        assert found.ends == 2
+        means.append(round(found.mean, 3))
+    assert means[0] > 1.0
+    assert means[1:] == [0.3, 0.3]  # when the final words are there
+
+
 # Few recordings
 
 

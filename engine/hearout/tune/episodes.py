@@ -129,20 +129,34 @@ def _on_session_clock(pause: Pause, heard: Speaker) -> Pause:
 
 
 def _slice(heard: Speaker, before: float, since: float, border: float, until: float) -> list[Signal]:
-    """The signals from ``since`` to ``until``, without what they say about audio before ``before``."""
+    """The signals from ``since`` to ``until``, without what they say about audio before ``before``.
+
+    What was asked since its user last spoke belongs to it; another policy is for the caller to try.
+    """
     out: list[Signal] = []
+    asked: list[Signal] = []
     speaking: float | None = None
     for s in heard.signals:
         if s.at <= since:
-            if isinstance(s, (signals.SpeechStarted, signals.SpeechStopped)):
-                speaking = s.audio if isinstance(s, signals.SpeechStarted) else None
+            match s:
+                case signals.SpeechStarted(audio=audio):
+                    speaking = audio
+                case signals.SpeechStopped():
+                    speaking = None
+                    asked = [one for one in asked if isinstance(one, signals.Asked) and one.keep]
+                case signals.Asked() | signals.AgentSaid():
+                    asked.append(replace(s, at=since))
             continue
         if s.at > until:
             break
-        if speaking is not None and not out:
+        if asked:
+            out += asked
+            asked = []
+        if speaking is not None:
             # Noise holds the VAD open since before this turn.
             start = max(before, speaking)
             out.append(signals.SpeechStarted(since, start, since - (heard.session(start) - start)))
+            speaking = None
         match s:
             case Transcript(words=words):
                 kept = tuple(word for word in words if before <= middle(word) < border)
@@ -152,6 +166,8 @@ def _slice(heard: Speaker, before: float, since: float, border: float, until: fl
                     continue
                 out.append(s if len(kept) == len(words) else replace(s, words=kept, start=max(s.start, before)))
             case UtteranceEnd(last_word_end=float(end)) if end < before:
+                continue
+            case signals.PolicyChanged():
                 continue
             case _:
                 out.append(s)
