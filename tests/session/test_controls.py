@@ -56,6 +56,12 @@ def test_commands_after_the_block_do_nothing(run_virtual: Callable[..., Any]) ->
                     session.key("12")
                 with pytest.raises(UsageError, match="channel 1: the session has 0 to 0"):
                     session.hold(1)
+                with pytest.raises(UsageError, match="5 is no policy: a Policy is one, the name of a preset"):
+                    session.use(5)  # type: ignore[arg-type]
+                with pytest.raises(UsageError, match="what the agent said is text, not 5"):
+                    session.agent_said(5)  # type: ignore[arg-type]
+                with pytest.raises(UsageError, match="an expectation is an object with a type, not 5"):
+                    session.expect(5)  # type: ignore[arg-type]
             count = len(records)
             use(session)
             assert session.heard == 2.0

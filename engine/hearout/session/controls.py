@@ -10,7 +10,7 @@ from hearout.errors import UsageError
 from hearout.link.settings import LinkStats
 from hearout.session.core import SessionCore
 from hearout.vad import SpeechGate
-from hearout.writing import printable
+from hearout.writing import printable, shown
 from hearout_policies.expect import Expectation, expectation
 from hearout_policies.policy import Policy, load_policy
 from hearout_policies.signals import KEYS, AgentSaid, AgentSpeech, AppCommand, Asked, KeyPressed, PolicyChanged, Signal
@@ -24,6 +24,8 @@ def chosen_policy(policy: Policy | str) -> Policy:
     Raises:
         UsageError: there is none, or something is wrong in it.
     """
+    if not isinstance(policy, (Policy, str)):
+        raise UsageError(f"{shown(policy)} is no policy: a Policy is one, the name of a preset, or that of a TOML file")
     try:
         return load_policy(policy) if isinstance(policy, str) else policy
     except ValueError as error:
@@ -141,6 +143,8 @@ class SessionControls:
         Its last question is read, and what it asks for is expected, unless `expect` has said otherwise. And its own
         words, when the line sends them back while it speaks, are no turn (`Policy.echo_words`).
         """
+        if not isinstance(text, str):
+            raise UsageError(f"what the agent said is text, not {shown(text)}")
         if text.strip():
             self._tell(None, partial(AgentSaid, text=text), agent="said", text=text)
 
