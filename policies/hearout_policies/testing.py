@@ -56,9 +56,6 @@ from hearout_policies.words import is_same_audio, join, middle, reach
 __all__ = ["Promises", "check_policy", "check_rule", "random_signals", "signal_lists"]
 
 
-_NOISE = 2.0  # seconds of "speech" without a word that are noise: `FinalizeOnSilence.noise_observed`
-
-
 class Promises:
     """A turn machine under watch: use it in place of the machine.
 
@@ -169,8 +166,7 @@ class Promises:
             case AppCommand(kind="release"):
                 self._held = False
             case SpeechStarted(audio=audio):
-                if not self._speaking:
-                    self._speech_start = min(audio, signal.at)
+                self._speech_start = self._speech_start if self._speaking else min(audio, signal.at)
                 self._speaking = True
             case SpeechStopped() | AudioStalled() | EndOfAudio():
                 self._speaking = False
@@ -222,14 +218,13 @@ class Promises:
 
     def _check_stale(self, signal: Signal, outputs: Iterable[Output]) -> None:
         """A message about audio before the current speech completes nothing by itself."""
-        match signal:
-            case ProviderSpeechStarted() | SpeechStarted() | AgentSpeech(kind="started"):
-                stale = True  # an agent's end is not: it tells a "yes" from an "uh-huh"
-            case Transcript(is_final=False, endpoint=False, finalized=False):
-                # One that has listened to much of the speech, and found no word in it, tells that it is noise.
-                stale = signal.end < self._speech_start + _NOISE
-            case _:
-                stale = False
+        # An agent's end is not: it tells a "yes" from an "uh-huh".
+        stale = isinstance(signal, (ProviderSpeechStarted, SpeechStarted)) or signal == AgentSpeech(
+            signal.at, "started"
+        )
+        if isinstance(signal, Transcript) and not (signal.is_final or signal.endpoint or signal.finalized):
+            # One that has listened to much of the speech, and found no word in it, tells that it is noise.
+            stale = signal.end < self._speech_start + _NOISE
         if stale and self.policy.rules:
             started = {o.turn for o in outputs if isinstance(o, TurnStarted)}
             done = [o for o in outputs if isinstance(o, TurnCompleted) and o.turn not in started]
@@ -275,6 +270,7 @@ _KINDS = (
 
 
 _GAPS = (0.0, 0.02, 0.1, 0.25, 0.5, 1.0, 1.3, 3.0, 20.0)  # seconds between two signals
+_NOISE = 2.0  # seconds of "speech" without a word that are noise: `FinalizeOnSilence.noise_observed`
 _LAGS = (0.0, 0.05, 0.1, 0.3, 0.8, 2.0, -0.1, 15.0)  # seconds by which audio times lag behind
 
 

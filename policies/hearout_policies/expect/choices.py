@@ -71,27 +71,21 @@ class OneOf:
             raise ValueError("one_of: two of its options are the same words")
 
     def read(self, text: str, language: str = "en") -> Reading:
-        known = lists(language)
-        words = words_of(text)
-        said = f" {' '.join(words)} "
-        by_phrase = {phrase(option): option for option in self.options}
-        places = [(said.rfind(f" {option} "), len(option), option) for option in by_phrase]
-        place, length, option = max(places)
-        if place >= 0:
-            # "large" lies within "very large": the longer one is meant.
-            ends = place + length
-            option = max((o for at, n, o in places if at >= 0 and at <= place and at + n >= ends), key=len)
-            others = f"{said[: said.rfind(f' {option} ')]}{said[ends + 1 :]}".split()
-            around = [word for word in others if word not in known.polite | known.openers | known.corrections]
-            corrected = bool(words) and known.starts(known.corrections, words, len(words) - 1)
-            if corrected and words[-1] not in option.split():
-                return begun(by_phrase[option])
-            return whole(by_phrase[option], final=not around)
-        for option in by_phrase:
-            first = option.split()
-            for count in range(len(first) - 1, 0, -1):
-                if said.endswith(f" {' '.join(first[:count])} "):
-                    return begun()
+        known, words = lists(language), words_of(text)
+        options = {tuple(phrase(option).split()): option for option in self.options}
+        longest = max(map(len, options))
+        for end in range(len(words), 0, -1):
+            # The longest that ends there: "large" lies within "extra large".
+            lengths = (n for n in range(min(longest, end), 0, -1) if tuple(words[end - n : end]) in options)
+            if length := next(lengths, 0):
+                option = options[tuple(words[end - length : end])]
+                if words[end:] and known.starts(known.corrections, words, len(words) - 1):
+                    return begun(option)
+                idle = known.polite | known.openers | known.corrections
+                return whole(option, final=idle.issuperset(words[: end - length] + words[end:]))
+        tails = (tuple(words[-n:]) for n in range(1, min(longest, len(words) + 1)))
+        if any(option[: len(tail)] == tail for tail in tails for option in options):
+            return begun()
         return UNLIKE
 
     def to_dict(self) -> dict[str, Any]:

@@ -26,7 +26,6 @@ class Lists:
     restarts: frozenset[str] = frozenset()
     denials: frozenset[str] = frozenset()
     at: frozenset[str] = frozenset()
-    dot: frozenset[str] = frozenset()
     plus: frozenset[str] = frozenset()
     spelled_as: frozenset[str] = frozenset()
     spelled_in: frozenset[str] = frozenset()
