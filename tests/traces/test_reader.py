@@ -17,18 +17,22 @@ from hearout.traces.reader import parse_trace, read_trace
 from hearout.traces.recorder import Recorder, redacted
 from hearout.traces.records import (
     AgentChange,
+    AgentText,
     AppCall,
     AudioEnd,
     AudioStall,
     Bounds,
     Expected,
+    Expecting,
     Header,
+    KeyPress,
     LinkChange,
     Received,
     Reply,
     Sent,
     VoiceChange,
 )
+from hearout_policies.expect import Digits, Open
 from hearout_policies.marks import count_words
 
 HEADER = '{"hearout_trace": 1, "stt": "deepgram", "channels": 2, "vad": true}'
@@ -362,3 +366,20 @@ def test_redaction_keeps_how_many_words_there_are_in_any_script() -> None:
     masked = redacted(said)["transcript"]
     assert masked == "〇〇〇，xx x। 〇〇〇〇 00"
     assert count_words(masked) == count_words(said["transcript"])
+
+
+def test_redaction_hides_what_was_asked_for_said_and_pressed_and_is_a_trace_still() -> None:
+    file = io.StringIO()
+    recorder = Recorder(file, Header("deepgram"), redact=True)
+    options = {"type": "one_of", "options": ["Smith", "Jones"]}
+    recorder.write({"t": 1.0, "agent": "said", "text": "Is it Smith, or Jones?"})
+    recorder.write({"t": 2.0, "expected": [options, {"type": "digits", "least": 4, "most": 4}], "keep": True})
+    for at, key in ((3.0, "7"), (3.1, "A"), (3.2, "#")):
+        recorder.write({"t": at, "key": key, "channel": 0})
+    written = file.getvalue()
+    assert "Smith" not in written
+    assert "Jones" not in written
+    said, asked, *keys = parse_trace(written.splitlines()).records
+    assert said == AgentText(1.0, "Xx xx Xxxxx, xx Xxxxx?")
+    assert asked == Expecting(2.0, (Open(), Digits(4)), True)
+    assert [press.key for press in keys if isinstance(press, KeyPress)] == ["0", "0", "#"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -67,7 +67,7 @@ class Recorder:
         """
         try:
             if self._redact:
-                record = {k: redacted(v) if k in _SAID else v for k, v in record.items()}
+                record = {k: _REDACTED[k](v) if k in _REDACTED else v for k, v in record.items()}
             self._write(record)
         except RecursionError:
             return  # reading goes a little deeper than writing; no message of a provider goes half as deep
@@ -105,8 +105,6 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-_SAID = frozenset({"stt", "sent", "text", "key", "expected"})  # what has words in it, or keys that were pressed
-
 # What a replay needs to read. All other strings are masked, so that a field nobody thought of does not leak.
 _STRUCTURE = frozenset(
     {"type", "code", "error_type", "event", "trigger", "request_id", "language", "translation_status"}
@@ -140,3 +138,18 @@ def _mask(char: str) -> str:
     if char.isalnum():
         return "〇" if is_blankless(char) else "X" if char.isupper() else "x"
     return "" if unicodedata.category(char).startswith("M") else char
+
+
+def _without_options(expected: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """What can be chosen are words, too; without them anything may be said."""
+    return [{"type": "open"} if one.get("type") == "one_of" else one for one in expected]
+
+
+# By the key of a record that has words in it, or what was pressed.
+_REDACTED: Mapping[str, Callable[[Any], Any]] = {
+    "stt": redacted,
+    "sent": redacted,
+    "text": redacted,
+    "expected": _without_options,
+    "key": lambda key: "0" if key.isalnum() else key,
+}
