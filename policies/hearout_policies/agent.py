@@ -69,6 +69,8 @@ class Agent:
 
     def sift(self, result: Transcript, least: int, clock: Clock) -> Transcript:
         """``result`` without the words that are its own (`Echo.sift`)."""
+        if not self._echo.on:
+            return result
         return self._echo.sift(result, least, lambda audio: self.spoke_at(min(clock.session(audio), clock.now)))
 
     def spoke_at(self, at: float) -> bool:

@@ -95,7 +95,7 @@ def view_of(
         text=words.text,
         words=len(words),
         pending=len(words.pending),
-        keyed=words.keyed,
+        keyed=bool(words.keys) and words.keyed,
         ending=ending,
         odds=odds,
         evidence=evidence,

@@ -31,21 +31,19 @@ class Echo:
         on: what the agent says is known.
     """
 
-    __slots__ = ("_said", "_text", "heard")
+    __slots__ = ("_said", "_text", "heard", "on")
 
     def __init__(self, *, again: bool = False) -> None:
         self._said: list[str] = []
         self._text = ""
         self.heard = again
-
-    @property
-    def on(self) -> bool:
-        return bool(self._said)
+        self.on = False
 
     def say(self, text: str) -> None:
         """The agent says this now, or is about to."""
         self._said = [*self._said, *(word for piece in pieces(text) if has_word(word := bare(piece)))][-_LONGEST:]
         self._text = f" {' '.join(self._said)} "
+        self.on = bool(self._said)
 
     def sift(self, result: Transcript, least: int, spoke: Callable[[float], bool]) -> Transcript:
         """``result`` without the agent's own words.

@@ -136,6 +136,9 @@ class Ledger:
         return late, replace(result, words=tuple(present)) if present else None
 
     def _split(self, result: Transcript) -> tuple[list[tuple[Closed, list[Word]]], Sequence[Word]]:
+        limit = max((turn.limit for turn in self._turns), default=-math.inf)
+        if all(word.start >= limit for word in result.words):
+            return [], result.words  # as nearly always
         past: list[tuple[Closed, list[Word]]] = []
         present: list[Word] = []
         for word in result.words:

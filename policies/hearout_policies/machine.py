@@ -241,14 +241,14 @@ class TurnMachine:
 
     def _add(self, turn: Turn, result: Transcript) -> None:
         turn.add(result, self._clock.audio)
-        self._grown(turn, self.policy.is_interruption(turn.words.text, 0.0))
+        self._grown(turn)
 
-    def _grown(self, turn: Turn, interrupts: bool) -> None:
+    def _grown(self, turn: Turn, *, key: bool = False) -> None:
         """Tell of its words, unless they are the same as before."""
         text, told = turn.words.text, turn.told
         if not told.predicts(text):
             self._out += told.resume(self._clock.now)
-        told.interrupts |= told.started.agent_speaking and interrupts
+        told.interrupts |= told.started.agent_speaking and (key or self.policy.is_interruption(text, 0.0))
         if told.text != text:
             self._update(turn)
 
@@ -259,7 +259,7 @@ class TurnMachine:
             self._open(audio)
         if self._turn is not None:
             self._turn.words.press(Word(key, audio, audio), self._clock.now)
-            self._grown(self._turn, True)
+            self._grown(self._turn, key=True)
 
     def _force_end(self, turn: Turn | None) -> None:
         if turn is None:

@@ -189,6 +189,8 @@ class Words:
     def ending(self, language: Language) -> Ending:
         """How the text ends."""
         text, by, ending = self._classified
+        if not self.text:
+            return Ending.NOTHING
         if text != self.text or by is not language:
             ending = classify(self.text, language)
             self._classified = (self.text, language, ending)
