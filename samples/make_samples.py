@@ -112,6 +112,12 @@ RECORDINGS = (
         noise=-84.0,
         rumbles=((5.4, 6.4),),
     ),
+    # For examples/form_filling.py.
+    Recording(
+        "email.flac",
+        (Turn("slt", "j o h n, at gmail, dot com", LEAD, (0.6, 0.7)),),
+        noise=-62.0,
+    ),
 )
 
 

@@ -76,9 +76,10 @@ def test_a_form_is_filled_in(told: bool, monkeypatch: pytest.MonkeyPatch, capsys
     runpy.run_path(str(script), run_name="__main__")
     turns = [line for line in capsys.readouterr().out.splitlines() if line.startswith("  ")]
     if told:
-        assert len(turns) == 2
+        assert len(turns) == 3
         assert "value='5512077318', complete=True, final=True" in turns[0]
-        assert "value='yes', complete=True, final=True" in turns[1]
+        assert "value='john@gmail.com', complete=True, final=True" in turns[1]
+        assert "value='yes', complete=True, final=True" in turns[2]
     else:
-        assert len(turns) == 4
+        assert len(turns) == 7
         assert all(line.endswith("None") for line in turns)

@@ -18,8 +18,8 @@ from tests.kit.paths import SAMPLES
 TRUTHS = sorted(SAMPLES.glob("*.json"))
 
 
-def test_there_are_four_and_they_are_small() -> None:
-    assert [path.stem for path in TRUTHS] == ["barge_in", "order", "phone_number", "two_people"]
+def test_there_are_five_and_they_are_small() -> None:
+    assert [path.stem for path in TRUTHS] == ["barge_in", "email", "order", "phone_number", "two_people"]
     assert sum(path.stat().st_size for path in SAMPLES.iterdir() if path.is_file()) < 2_000_000
 
 
