@@ -40,6 +40,7 @@ from hearout_policies.signals import (
     EndOfAudio,
     LinkLost,
     LinkRestored,
+    PolicyChanged,
     ProviderSpeechStarted,
     ProviderTurn,
     Signal,
@@ -68,7 +69,7 @@ class Promises:
 
     def __init__(self, policy: Policy) -> None:
         self.machine = TurnMachine(policy)
-        self.policy = policy
+        self.policy = self._first = policy  # that may change
         self.log: list[Signal] = []
         self.outputs: list[Output] = []
         self._final_words: Counter[Word] = Counter()
@@ -80,9 +81,8 @@ class Promises:
         self._texts: dict[int, tuple[Word, ...]] = {}
         self._predicted: str | None = None
         self._last_sign = -math.inf
-        self._speaking = self._held = False
+        self._speaking = self._held = self._asked_since_news = False
         self._opened = self._speech_start = 0.0
-        self._asked_since_news = False
 
     @property
     def deadline(self) -> float | None:
@@ -134,7 +134,7 @@ class Promises:
 
     def check_determinism(self) -> None:
         """The same signals give the same outputs, also to a caller who is late with all ticks."""
-        again = TurnMachine(self.policy)
+        again = TurnMachine(self._first)
         assert [output for signal in self.log for output in again.handle(signal)] == self.outputs
 
     # What must come out ----------------------------------------------------------------------------------------
@@ -170,8 +170,8 @@ class Promises:
                 self._speaking = True
             case SpeechStopped() | AudioStalled() | EndOfAudio():
                 self._speaking = False
-            case _:
-                pass
+            case PolicyChanged(policy=policy):
+                self.policy = policy
         if isinstance(signal, Transcript) and signal.is_final:
             self._covered = max([self._covered, signal.end, *(w.end for w in signal.words)])
         if not isinstance(signal, (Tick, SpeechSuspected)):
