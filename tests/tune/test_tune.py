@@ -351,48 +351,6 @@ def test_what_was_asked_goes_with_its_turn_and_recorded_policies_do_not() -> Non
     assert means[1:] == [0.3, 0.3]  # when the final words are there
 
 
-# Few recordings
-
-
-@pytest.fixture(scope="module")
-def few() -> list[Trace]:
-    return simulated(preset("balanced"), [sample(SCENARIOS["agent"], SEED, 0, turns=11)])
-
-
-def test_ten_ends_are_enough_for_the_price(few: list[Trace]) -> None:
-    tuned = tune(few, target=0.1)
-    assert 10 <= tuned.base.searched.ends < 30
-    assert tuned.searched == ("silence.price",)
-    assert tuned.held_out == "nothing"
-    assert set(tuned.chosen.settings) <= {"silence.price"}
-    low, high = tuned.chosen.searched.cutoffs_between
-    (doubt,) = [notice for notice in tuned.notices if notice.startswith("few pauses")]
-    found = tuned.chosen.searched
-    assert f"{found.holds} holds and {found.ends} ends, between {low:.0%} and {high:.0%} of the holds" in doubt
-    assert doubt in policy_toml(tuned).replace("\n# ", " ")
-
-
-def test_few_pauses_do_not_make_the_policy_extreme() -> None:
-    """Ten ends without a single hold: they say nothing of cutoffs, and what is known beforehand decides."""
-    turns = [(10.0 * n + 1, 10.0 * n + 2) for n in range(10)]
-    one = hand_made(*spoken(*turns), {"t": 120.0, "end": True})
-    fast, slow = (tune([one], target=target).policy for target in (0.3, 0.05))
-    prices = [next(p.value for p in policy.parameters() if p.key == "silence.price") for policy in (fast, slow)]
-    assert 0.2 < prices[0] < prices[1] < 20
-    assert tune([one], target=0.1).chosen.searched.cutoffs_between == (0.0, 1.0)
-
-
-def test_few_pauses_are_told_on_the_command_line(few: list[Trace], tmp_path: Path, capsys: Any) -> None:
-    call = sample(SCENARIOS["agent"], SEED, 0, turns=11)
-    path = tmp_path / "call.jsonl"
-    path.write_text("".join(json.dumps(record) + "\n" for record in trace(call, preset("balanced"))))
-    assert main(["tune", str(path), "-o", str(tmp_path / "found.toml")]) == 0
-    captured = capsys.readouterr()
-    assert "note: few pauses: only the price was searched" in captured.err
-    assert "held out:" not in captured.out
-    assert load_policy(str(tmp_path / "found.toml")).name == "balanced"
-
-
 def test_one_parameter_alone_is_swept_no_wider_than_among_others(turns: list[Episode]) -> None:
     (odds,) = chosen_parameters(Policy(), ["odds.comma"])
     trials = search(turns[:1], Policy(), [odds], target=0.1, trials=16, seed=1, jobs=1)

@@ -180,15 +180,24 @@ def _report(tuned: Tuned) -> None:
     titles = ["cutoffs", "mean", "p50", "p90", "|", "cutoffs", "mean", "changed"]
     rows = [[*_cells(p), "* " + _changes(p, names) if p == tuned.chosen else _changes(p, names)] for p in tuned.front]
     print_table([titles, *rows])
-    say("", f"at most {tuned.target:.1%} cut off{'' if tuned.reached else ': not reached; the fewest'}")
+    say("", f"at most {tuned.target:.1%} cut off{_how_far(tuned)}")
     named = [("start", tuned.base), ("price alone", tuned.factor), ("tuned (*)", tuned.chosen)]
     print_table([[*titles[:-1], "policy"], *([*_cells(point), name] for name, point in named)])
     if held.ends:
         _report_held_out(tuned)
-    if not tuned.reached:
+    if tuned.expected is not None:
+        if not tuned.reached:
+            say("note: none of the prices tried keeps to that; record more, or begin at --policy patient")
+    elif not tuned.reached:
         say("note: no policy within a quarter to four times the numbers does; begin at --policy patient, or --set ...")
-    elif held.ends and tuned.chosen.held_out.cutoffs_between[0] > tuned.target:
+    elif tuned.chosen.held_out.cutoffs_between[0] > tuned.target:
         say("note: the held-out pauses are cut off more often than allowed: too few traces, or too lucky a search")
+
+
+def _how_far(tuned: Tuned) -> str:
+    if tuned.expected is None:
+        return "" if tuned.reached else ": not reached; the fewest"
+    return f": {'' if tuned.reached else 'not reached; '}{tuned.expected:.1%} expected, with what is known beforehand"
 
 
 def _report_held_out(tuned: Tuned) -> None:
@@ -216,4 +225,4 @@ def _cells(point: Compared) -> list[str]:
     f, other = point.searched, point.held_out
     late = [f"{value:.2f}" if value is not None else "never" for value in (f.mean, f.p50, f.p90)]
     unseen = [f"{other.cutoffs:.1%}", f"{other.mean:.2f}"] if other.ends else ["-", "-"]
-    return [f"{f.cutoffs:.1%}", *late, "|", *unseen]
+    return [f"{f.cutoffs:.1%}" if f.holds else "-", *late, "|", *unseen]

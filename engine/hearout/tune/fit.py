@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections import Counter
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
@@ -19,19 +19,14 @@ import numpy as np
 from hearout.errors import UsageError
 from hearout.traces.records import AgentChange, Trace
 from hearout.tune.episodes import Episode, episodes
+from hearout.tune.few import cautious, check_least, check_price, doubt, missing, weighed
 from hearout.tune.figures import Figures, Interval, Outcome, charge, figures, outcome
 from hearout.tune.search import PRICE, SWEEP, Trial, best, chosen_parameters, front, search, simplify
-from hearout_policies.odds import BASE, Holds
 from hearout_policies.policy import Policy
-from hearout_policies.rules import Silence
-from hearout_policies.view import TurnView
 
 __all__ = ["Compared", "Tuned", "policy_toml", "tune"]
 
 _HELD_OUT = 1 / 3  # of the traces, or turns; the search does not see them
-_FEWEST = 30  # holds, and ends, to search on
-_LEAST = 10  # ends with which the price alone is searched
-_KNOWN = 30  # holds that what is known beforehand counts as, where there are few: with as many, each counts for half
 _ENOUGH_TRACES = 6  # with fewer, turns and not traces are held out
 
 
@@ -60,7 +55,8 @@ class Tuned:
         front: no other policy tried is better in both, by cutoffs.
         gain: mean latency of `factor` minus that of `chosen` on the held-out part, seconds, with its 95 % interval.
         target: share of holds that may be cut off.
-        reached: `policy` keeps to it where it was searched.
+        reached: `policy` keeps to it where it was searched; with few pauses, as far as `expected` tells.
+        expected: share of holds that `policy` cuts off, by few pauses and what is known beforehand; None: not few.
         searched: keys of the parameters that were varied.
         traces, unclear: numbers of traces, and of pauses that show nothing.
         held_out: what was held out: "traces", "turns", or "nothing", where there are few.
@@ -75,6 +71,7 @@ class Tuned:
     gain: tuple[float, Interval]
     target: float
     reached: bool
+    expected: float | None
     searched: tuple[str, ...]
     traces: int
     unclear: int
@@ -86,12 +83,12 @@ class Tuned:
     def as_dict(self) -> dict[str, Any]:
         """For JSON; ``tried`` is left out."""
         rows = {name: getattr(self, name).as_dict() for name in ("base", "factor", "chosen")}
-        names = ("gain", "target", "reached", "searched", "traces", "unclear", "held_out", "seed", "notices")
+        names = ("gain", "target", "reached", "expected", "searched", "traces", "unclear", "held_out", "seed")
         return {
             "policy": self.policy.to_dict(),
             **rows,
             "front": [point.as_dict() for point in self.front],
-            **{name: getattr(self, name) for name in names},
+            **{name: getattr(self, name) for name in (*names, "notices")},
         }
 
 
@@ -130,11 +127,14 @@ def tune(
     varied = chosen_parameters(policy, parameters)
     cut = [episode for number, trace in enumerate(traces) for episode in episodes(trace, number)]
     _check_words(traces, cut)
-    _check_least(cut)
+    check_least(cut)
     seen, unseen, held_out = _split(cut, len(traces), seed)
-    if few := _too_few(seen, target):
+    lacking = missing(seen, target)
+    few = any(lacking)
+    if few:
+        check_price(policy, cut)
         varied = chosen_parameters(policy, [PRICE])
-        seen, unseen, held_out, trials = cut, [], "nothing", 1 + SWEEP
+        seen, unseen, held_out, trials = cut, [], "nothing", min(trials, 1 + SWEEP)
 
     tried = search(
         seen,
@@ -146,12 +146,15 @@ def tune(
         jobs=jobs,
         progress=lambda done: progress(done, trials),
     )
+    notices = _notices(traces)
     if few:
-        tried = [replace(trial, expected=_expected(trial, policy)) for trial in tried]
-        chosen = best(tried, target)
+        tried = weighed(tried, policy)
+        chosen = factor = cautious(tried, target)
+        holds, ends = (math.ceil(lack / (1 - _HELD_OUT)) for lack in lacking)
+        notices.append(doubt(chosen, target, (holds, ends), seed))
     else:
         chosen = simplify(best(tried, target), seen, policy, target)
-    factor = best(tried[: 1 + SWEEP], target)
+        factor = best(tried[: 1 + SWEEP], target)
     points = front([chosen, *tried])
 
     def compare(trial: Trial) -> Compared:
@@ -169,13 +172,14 @@ def tune(
         ),
         target=target,
         reached=chosen.cutoffs <= target,
+        expected=chosen.expected,
         searched=tuple(p.key for p in varied),
         traces=len(traces),
         unclear=sum(pause.kind == "unclear" for episode in cut for pause in episode.pauses),
         held_out=held_out,
         seed=seed,
-        notices=(*_notices(traces), *([_doubt(chosen, target)] if few else [])),
-        tried=tuple((trial.cutoffs, trial.latency) for trial in tried),
+        notices=tuple(notices),
+        tried=tuple((trial.happened, trial.latency) for trial in tried),
     )
 
 
@@ -197,49 +201,6 @@ def _split(cut: Sequence[Episode], traces: int, seed: int) -> tuple[list[Episode
     seen = [episode for number, episode in zip(unit, cut, strict=True) if number not in out]
     unseen = [episode for number, episode in zip(unit, cut, strict=True) if number in out]
     return seen, unseen, "traces" if by_trace else "turns"
-
-
-def _check_least(cut: Sequence[Episode]) -> None:
-    ends = sum(pause.kind == "end" for episode in cut for pause in episode.pauses)
-    if ends < _LEAST:
-        raise UsageError(
-            f"too little to learn from: {ends} ends of turns, and {_LEAST} are the least; record about "
-            f"{math.ceil(_LEAST / max(1, ends))} times as much"
-        )
-
-
-def _too_few(seen: Sequence[Episode], target: float) -> bool:
-    """Too few pauses for a search of many numbers, of which some are held out."""
-    counts = Counter(pause.kind for episode in seen for pause in episode.pauses)
-    return counts["hold"] < _holds_for(target) or counts["end"] < _FEWEST
-
-
-def _holds_for(target: float) -> int:
-    """Of n holds without a cutoff one can say no more than that the rate is below 3/n."""
-    return max(_FEWEST, math.ceil(3 / target))
-
-
-def _expected(trial: Trial, policy: Policy) -> float:
-    """The share of holds cut off, where what is known beforehand counts as `_KNOWN` holds.
-
-    That is the share of the pauses within turns that last longer than such a policy waits where the text tells nothing.
-    """
-    rule = next(rule for rule in policy.replace(trial.settings).rules if isinstance(rule, Silence))
-    known = Holds.of(rule.median, rule.p90).longer(rule.hold(TurnView(odds=BASE)))
-    cuts = trial.result.cuts
-    return (_KNOWN * known + float(cuts.sum())) / (_KNOWN + len(cuts))
-
-
-def _doubt(chosen: Trial, target: float) -> str:
-    """How unsure what was found is, in words."""
-    found = figures(chosen.result)
-    low, high = found.cutoffs_between
-    short = max(0, _holds_for(target) - found.holds)
-    return (
-        "few pauses: only the price was searched, nothing is held out, and what is known beforehand counts as "
-        f"{_KNOWN} holds. By these recordings alone, {found.holds} holds and {found.ends} ends, between {low:.0%} and "
-        f"{high:.0%} of the holds would be cut off; {short} more holds are needed to search more, and to hold some out"
-    )
 
 
 def _thinned(points: Sequence[Trial], chosen: Trial, most: int = 8) -> list[Trial]:
@@ -281,7 +242,7 @@ def policy_toml(tuned: Tuned) -> str:
         f"Searched on {chosen.searched.holds} holds and {chosen.searched.ends} ends: {_short(chosen.searched)}.",
     ]
     if tuned.held_out == "nothing":
-        lines += [*tuned.notices[-1:], f"The policy it started from: {_short(base.searched)}."]
+        lines += [*textwrap.wrap(tuned.notices[-1], 118), f"The policy it started from: {_short(base.searched)}."]
     else:
         lines += [
             f"On {chosen.held_out.holds} holds and {chosen.held_out.ends} ends of other {tuned.held_out}: "
@@ -296,4 +257,5 @@ def policy_toml(tuned: Tuned) -> str:
 
 def _short(f: Figures) -> str:
     low, high = f.cutoffs_between
-    return f"{f.cutoffs:.1%} cut off ({low:.1%} to {high:.1%}), {f.mean:.2f} s late on average"
+    cut_off = f"{f.cutoffs:.1%} cut off ({low:.1%} to {high:.1%})" if f.holds else "no hold to cut off"
+    return f"{cut_off}, {f.mean:.2f} s late on average"

@@ -33,6 +33,8 @@ def picture(tuned: Tuned, kind: str) -> bytes:
     for name, point, colour in shown:
         axes.plot(100 * point.searched.cutoffs, point.searched.mean, "o", c=colour, label=name)
         held = point.held_out
+        if not held.ends:
+            continue
         low, high = (100 * share for share in held.cutoffs_between)
         least, most = held.mean_between
         axes.errorbar(

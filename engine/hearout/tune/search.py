@@ -55,9 +55,12 @@ class Trial:
 
     @property
     def cutoffs(self) -> float:
-        """Share of the holds."""
-        if self.expected is not None:
-            return self.expected
+        """Share of the holds: what is expected, or else what happened."""
+        return self.happened if self.expected is None else self.expected
+
+    @property
+    def happened(self) -> float:
+        """Share of the holds in these recordings alone."""
         return float(self.result.cuts.mean()) if len(self.result.cuts) else 0.0
 
     @property
