@@ -240,6 +240,34 @@ def test_parameters_by_name_and_pattern() -> None:
         chosen_parameters(Policy(), ["silence.stop"])
 
 
+def test_one_parameter_alone_is_swept_no_wider_than_among_others(turns: list[Episode]) -> None:
+    (odds,) = chosen_parameters(Policy(), ["odds.comma"])
+    trials = search(turns[:1], Policy(), [odds], target=0.1, trials=16, seed=1, jobs=1)
+    swept = [trial.settings.get("odds.comma", odds.value) for trial in trials]
+    assert min(swept) == 0.02
+    assert max(swept) == 0.32
+    assert len(set(swept)) > 8  # and not the same at both ends
+
+
+@pytest.mark.parametrize(("key", "least", "most"), [("odds.question", 0.21, 0.999), ("odds.stop", 0.11, 0.999)])
+def test_one_parameter_alone_is_swept_to_its_bounds_and_wastes_no_trial_beyond(
+    turns: list[Episode], key: str, least: float, most: float
+) -> None:
+    chosen = chosen_parameters(Policy(), [key])
+    first, *trials = search(turns[:1], Policy(), chosen, target=0.1, trials=16, seed=1, jobs=1)
+    assert first.settings == {}
+    swept = [trial.settings.get(key, chosen[0].value) for trial in trials]
+    assert swept == sorted(set(swept))
+    assert (swept[0], swept[-1]) == (least, most)
+
+
+def test_the_price_is_swept_sixteen_times_each_way(turns: list[Episode]) -> None:
+    price = chosen_parameters(Policy(), ["silence.price"])
+    trials = search(turns[:1], Policy(), price, target=0.1, trials=16, seed=1, jobs=1)
+    swept = [trial.settings.get("silence.price", price[0].value) for trial in trials[1:]]
+    assert swept == pytest.approx(list(price[0].value * np.geomspace(1 / 16, 16, 15)), abs=0.01)
+
+
 # The command
 
 
@@ -349,12 +377,3 @@ def test_what_was_asked_goes_with_its_turn_and_recorded_policies_do_not() -> Non
         means.append(round(found.mean, 3))
     assert means[0] > 1.0
     assert means[1:] == [0.3, 0.3]  # when the final words are there
-
-
-def test_one_parameter_alone_is_swept_no_wider_than_among_others(turns: list[Episode]) -> None:
-    (odds,) = chosen_parameters(Policy(), ["odds.comma"])
-    trials = search(turns[:1], Policy(), [odds], target=0.1, trials=16, seed=1, jobs=1)
-    swept = [trial.settings.get("odds.comma", odds.value) for trial in trials]
-    assert min(swept) == 0.02
-    assert max(swept) == 0.32
-    assert len(set(swept)) > 8  # and not the same at both ends

@@ -1,9 +1,9 @@
 """Look for policies that are faster at the same number of cutoffs.
 
-First a sweep of the price, or of all parameters times a common factor where it is not searched: the trade-off that
-everybody knows. Then rounds of random changes to the best found so far, wide ones first, a few parameters at a time.
-Which settings are tried depends on the seed and the figures alone, never on how many processes work or who is done
-first.
+First a sweep of the price: the trade-off that everybody knows. Where it is not searched, of the only parameter, or of
+all times a common factor. Then rounds of random changes to the best found so far, wide ones first, a few parameters at
+a time. Which settings are tried depends on the seed and the figures alone, never on how many processes work or who is
+done first.
 """
 
 from __future__ import annotations
@@ -171,13 +171,19 @@ class _Space:
         around = np.where(self._base > 0, self._base, 0.25)
         self._price = np.array([key == PRICE for key in self._keys])
         reach = np.where(self._price, _REACH**2, _REACH)  # waits grow with the price's logarithm
-        self._low = np.array([p.low for p in parameters]).clip(min=np.ceil(around / reach * 100) / 100)
-        self._high = np.array([p.high for p in parameters]).clip(max=np.floor(around * reach * 100) / 100)
+        allowed = np.array([(p.low, p.high) for p in parameters])
+        self._ends = allowed[:, 0].clip(min=around / reach), allowed[:, 1].clip(max=around * reach)
+        self._low = allowed[:, 0].clip(min=np.ceil(around / reach * 100) / 100)
+        self._high = allowed[:, 1].clip(max=np.floor(around * reach * 100) / 100)
 
     def sweep(self, count: int) -> list[Settings]:
+        """One parameter from end to end of its range, so that no point is lost beyond; several by a common factor."""
         swept = self._price if self._price.any() else ~self._price
-        reach = _REACH**2 if self._price.any() else _REACH
-        factors = np.geomspace(1 / reach, reach, count)
+        if swept.sum() == 1:
+            low, high = (float(end[swept][0]) for end in self._ends)
+            points = np.geomspace(low, high, count)
+            return [self._settings(np.where(swept, point, self._base)) for point in points]
+        factors = np.geomspace(1 / _REACH, _REACH, count)
         return [self._settings(np.where(swept, self._base * factor, self._base)) for factor in factors]
 
     def change(self, settings: Settings, spread: float, rng: Any) -> Settings:
