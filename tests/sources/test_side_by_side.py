@@ -15,6 +15,8 @@ import trio
 from hearout.cli.main import main
 from hearout.sources import FileSource
 from hearout.sources.side_by_side import SideBySide
+from hearout.traces.reader import read_trace
+from hearout.tune.labels import hear, pauses
 from tests.kit.paths import SAMPLES
 
 
@@ -79,6 +81,12 @@ def test_listen_takes_two_files(two: tuple[str, str], tmp_path: Path, capsys: py
     assert {event["channel"] for event in events if event["type"] == "turn_completed"} == {0, 1}
     header = json.loads(trace.read_text().splitlines()[0])
     assert header["channels"] == 2
+    # What the one says tells `hearout tune` that the other was done, within 5 s already.
+    recorded = read_trace(trace)
+    agent, caller = ([pause.kind for _, pause in found] for found in pauses(recorded, hear(recorded)))
+    assert set(agent) == {"end"}
+    assert (caller[0], caller[-1]) == ("end", "end")
+    assert "hold" in caller  # between the groups of the number, when nobody else speaks
 
 
 @pytest.mark.parametrize(
@@ -89,12 +97,18 @@ def test_listen_takes_two_files(two: tuple[str, str], tmp_path: Path, capsys: py
         (["AGENT", "-"], "-: two sources are two files, the speakers of one call; give it alone"),
         (["mic", "AGENT"], "mic: two sources are two files"),
         (["AGENT", "nowhere.wav"], "nowhere.wav: no such file"),
+        (["AGENT", "EMPTY"], "empty.wav: 0 s of audio"),
+        (["TEXT", "CALLER"], "text.wav: not a usable audio file"),
     ],
 )
 def test_what_cannot_be_side_by_side(
-    two: tuple[str, str], names: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+    two: tuple[str, str], names: list[str], complaint: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    empty, text = tmp_path / "empty.wav", tmp_path / "text.wav"
+    soundfile.write(empty, np.zeros(0, np.int16), 16_000)
+    text.write_text("no audio")
     known = {"AGENT": two[0], "CALLER": two[1], "STEREO": str(SAMPLES / "two_people.flac")}
+    known |= {"EMPTY": str(empty), "TEXT": str(text)}
     assert main(["listen", *(known.get(name, name) for name in names), "--stt", "local"]) == 2
     told = capsys.readouterr().err
     assert complaint in told
