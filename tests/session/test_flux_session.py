@@ -143,9 +143,13 @@ SCRIPT = [
 
 
 def test_turns_over_a_socket() -> None:
+    """The policy predicts nothing itself: how far the audio runs ahead of the messages is the socket's affair."""
+    policy = Policy().replace({"predict_above": 1.0})
+
     async def main(server: str) -> list[Any]:
         transcriber = Flux("any", f"ws://{server}/v2/listen", eager_eot_threshold=0.5)
-        async with open_session(Silence(7.0, live=False), transcriber, vad=None, realtime=False) as session:
+        silence = Silence(7.0, live=False)
+        async with open_session(silence, transcriber, policy=policy, vad=None, realtime=False) as session:
             return [event async for event in session]
 
     with playing(*SCRIPT, stt="flux") as server:
