@@ -25,7 +25,7 @@ from typing import Any
 from benchmarks.endpointing.conversations import Conversation
 from benchmarks.endpointing.curves import EOT_BENCH, mean, p50, p90
 from benchmarks.endpointing.evaluation import Candidate
-from benchmarks.endpointing.recorded import Recording, conversation
+from benchmarks.endpointing.recorded import Recording, conversation, measure
 from benchmarks.endpointing.scoring import Figures
 from benchmarks.peers.environments import CACHE, Failed
 from benchmarks.peers.systems import SYSTEMS
@@ -92,7 +92,7 @@ def show_kinds(told: Sequence[Conversation]) -> None:
         kinds.setdefault(" or ".join(repr(asked)[:30] for asked in one.turns[0].asked), []).append(one)
     print(f"\n{_HEAD.replace('| |', '| told the question, balanced |', 1)}")
     for kind, ones in sorted(kinds.items()):
-        figures = Curve(candidates("balanced", 0.0)[_BALANCED : _BALANCED + 1], ones).rows[0].figures
+        figures = measure(candidates("balanced", 0.0)[_BALANCED], ones)
         print(_figures(f"{kind}, {len(ones)}", figures))
 
 
@@ -101,9 +101,9 @@ def show_lengthened(name: str, heard: Sequence[Conversation]) -> None:
     untold = [replace(one, turns=tuple(replace(turn, asked=()) for turn in one.turns)) for one in heard]
     print(f"\n### {name}: numbers of five digits and more, read with pauses of 1 to 3 s\n\n{_HEAD}")
     for title, ones in (("text", untold), ("text and question", heard)):
-        for row in Curve(candidates(title, 0.0), ones).rows:
-            if preset := _SHOWN.get(row.candidate.label):
-                print(_figures(f"{title}, {preset}", row.figures))
+        for candidate in candidates(title, 0.0):
+            if preset := _SHOWN.get(candidate.label):
+                print(_figures(f"{title}, {preset}", measure(candidate, ones)))
 
 
 def show_published() -> None:
