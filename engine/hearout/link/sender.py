@@ -17,7 +17,7 @@ from hearout.link.pacing import Pacing
 from hearout.link.progress import Progress
 from hearout.link.watchdog import Watchdog
 from hearout.link.websocket import WebSocket
-from hearout.transcribers.base import WireMessage
+from hearout.transcribers.base import WireMessage, least_frames
 from hearout.transcribers.clock import silence_record
 
 __all__ = ["Sender"]
@@ -85,7 +85,7 @@ class Sender:
         match outbox.take(partial=now >= pacing.partial):
             case bytes(pcm):
                 self._watchdog.sent(now, self._progress.sent)
-                await self._send(self._dialect.audio(pcm))
+                await self._send_audio(pcm)
                 pacing.audio = pacing.sent
             case Chore(kind="finalize", channel=channel):
                 if (message := self._dialect.finalize(channel)) is not None:
@@ -135,13 +135,22 @@ class Sender:
         await self._send(message)
         self._owner.sent(message)
 
+    async def _send_audio(self, pcm: bytes) -> None:
+        """Send ``pcm``, with silence behind it where the provider takes no message so short."""
+        frames = least_frames(self._dialect, self._progress.rate) - len(pcm) // (2 * self._dialect.channels)
+        await self._send(self._dialect.audio(pcm + self._silence(frames) if frames > 0 else pcm))
+
     async def _send_silence(self) -> None:
         frames = round(self._settings.message * self._progress.rate)
+        await self._send(self._dialect.audio(self._silence(frames)))
+        self.pacing.silence = self.pacing.sent
+
+    def _silence(self, frames: int) -> bytes:
+        """Silence that is about to be sent behind all audio so far: the provider's clock is ahead by that."""
         audio, seconds = round(self._progress.sent, 6), round(frames / self._progress.rate, 6)
         self._progress.hearing.insert_silence(audio, seconds)
-        await self._send(self._dialect.audio(bytes(2 * self._dialect.channels * frames)))
-        self.pacing.silence = self.pacing.sent
         self._owner.sent(silence_record(audio, seconds))
+        return bytes(2 * self._dialect.channels * frames)
 
     async def _hear_out(self) -> None:
         """Before the end: let a provider end its turn that needs silence for it."""

@@ -6,6 +6,7 @@ code keeps every provider's connection alive, and a dialect is tested on golden 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
@@ -19,6 +20,7 @@ __all__ = [
     "ProviderNews",
     "StreamFinished",
     "WireMessage",
+    "least_frames",
     "least_silence",
 ]
 
@@ -58,7 +60,8 @@ class Dialect(Protocol):
 
     One serves one session at a time. Those that remember nothing of a connection may have a class attribute
     ``shareable = True``: several sessions may have them at once. One whose words get worse when `finalize` comes too
-    soon may have a class attribute ``finalize_after``: the least seconds of silence before it.
+    soon may have a class attribute ``finalize_after``: the least seconds of silence before it. One whose provider takes
+    no message with less audio may have ``least_message``, in seconds: silence fills up what is shorter.
 
     Attributes:
         name: as in ``--stt`` and in traces.
@@ -125,3 +128,9 @@ def least_silence(dialect: Dialect | type[Dialect]) -> float:
     """Seconds of silence before it may be asked to `finalize`: its ``finalize_after``, if it has one."""
     seconds: float = getattr(dialect, "finalize_after", 0.0)
     return seconds
+
+
+def least_frames(dialect: Dialect, rate: int) -> int:
+    """Frames that a message of audio must have, at ``rate`` Hz: those of its ``least_message``, if it has one."""
+    seconds: float = getattr(dialect, "least_message", 0.0)
+    return math.ceil(seconds * rate)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from hearout.transcribers.assemblyai import AssemblyAI
 from hearout.transcribers.base import Dialect
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.flux import Flux
@@ -13,7 +14,7 @@ from hearout.transcribers.soniox import Soniox
 
 __all__ = ["PROVIDERS", "BuiltIn", "Provider"]
 
-BuiltIn: TypeAlias = Deepgram | Soniox | Flux
+BuiltIn: TypeAlias = Deepgram | Soniox | Flux | AssemblyAI
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,5 +59,6 @@ PROVIDERS: Mapping[str, Provider] = {
         Provider(Deepgram, "Deepgram", "DEEPGRAM_API_KEY"),
         Provider(Soniox, "Soniox", "SONIOX_API_KEY"),
         Provider(Flux, "Deepgram", "DEEPGRAM_API_KEY"),
+        Provider(AssemblyAI, "AssemblyAI", "ASSEMBLYAI_API_KEY"),
     )
 }

@@ -1,0 +1,314 @@
+"""AssemblyAI's streaming speech to text, version 3 (``/v3/ws``).
+
+AssemblyAI cuts what it hears into turns of its own and tells each as ``Turn`` messages: all words of the turn so far,
+some of them final, until one says ``end_of_turn``. ``ForceEndpoint`` ends the turn at once. Options are query
+parameters and have AssemblyAI's names.
+Reference: https://www.assemblyai.com/docs/streaming/message-sequence
+"""
+
+from __future__ import annotations
+
+import json
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields
+from typing import Any, ClassVar
+from urllib.parse import urlencode, urlsplit
+
+from hearout.errors import UsageError
+from hearout.fields import field_of, number_of, object_in, time_of
+from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
+from hearout.transcribers.options import check_key, check_range, check_types, check_url
+from hearout.writing import printable, shown
+from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Signal, Transcript, Word
+from hearout_policies.words import spread
+
+__all__ = ["AssemblyAI"]
+
+_NAME = "AssemblyAI"
+_VARIABLE = "ASSEMBLYAI_API_KEY"
+_UNIVERSAL = "universal-streaming-"  # these models take a confidence threshold, and format when asked to
+_USUAL_THRESHOLD = 0.4  # AssemblyAI's end_of_turn_confidence_threshold when none is given
+# Milliseconds; what AssemblyAI's own presets for hurried talk end a turn after, and its pages warn of less.
+_HURRIED = 500
+_NOT_IN_QUERY = ("key", "url", "channels", "own_turns", "eager_threshold", "extra")
+# Errors that another connection with the same settings would meet again: bad parameters, a bad key, no credit.
+_PERMANENT = (1008, 3006, 4000, 4001, 4002, 4003)
+_SETTLED = 1.0  # seconds; of what was received so long ago all is told
+_VOICE = 0.4  # AssemblyAI's vad_threshold when none is given
+
+
+@dataclass(eq=False)
+class AssemblyAI:
+    """How AssemblyAI speaks.
+
+    With ``own_turns`` our rules decide when a turn is over: ``ForceEndpoint`` is Finalize, the models that have a
+    threshold are told never to be confident, and where AssemblyAI ends a turn all the same that only makes words final.
+    Without, AssemblyAI decides: its end of turn is an endpoint to our rules, and nothing is asked for.
+
+    A turn that is to be formatted comes twice, plain and then formatted: the plain one is a result that may change, and
+    final only if no formatted one follows before the next turn.
+
+    Attributes:
+        key: an API key. Never shown.
+        url: address of the endpoint; the query is added to it. In Europe: wss://streaming.eu.assemblyai.com/v3/ws.
+        sample_rate: of the linear16 audio, Hz.
+        channels: 1; AssemblyAI knows no other number. Speakers on channels of their own need a session each.
+        speech_model: AssemblyAI wants one to be named.
+        own_turns: our rules end the turns.
+        format_turns: universal-streaming models: final text gets punctuation and capitals, a little later. The others
+            always have them.
+        end_of_turn_confidence_threshold: 0 to 1; AssemblyAI's default: 0.4. Not with ``own_turns``.
+        min_turn_silence: milliseconds of silence after which a confident end is told.
+        max_turn_silence: milliseconds of silence after which a turn ends in any case. A warning where 500 and less
+            would end turns in mid-sentence.
+        eager_threshold: without ``own_turns``: confidence from which an end is predicted, 0 to 1; None: AssemblyAI
+            predicts it, by the text of an ``utterance``. A warning where the end would always come first.
+        vad_threshold: 0 to 1, of AssemblyAI's voice detection.
+        keyterms_prompt: words to listen for.
+        language_codes: of models that know several languages.
+        prompt, agent_context: what the universal-3 models may know beforehand: how to write, what the agent said.
+        extra: further parameters, passed as they are.
+        ignored: messages of unknown type so far.
+
+    Raises:
+        UsageError: an option that cannot work.
+    """
+
+    key: str = field(repr=False)
+    url: str = "wss://streaming.assemblyai.com/v3/ws"
+    sample_rate: int = 16000
+    channels: int = 1
+    _: KW_ONLY
+    speech_model: str = "universal-streaming-english"
+    own_turns: bool = True
+    format_turns: bool = False
+    end_of_turn_confidence_threshold: float | None = None
+    min_turn_silence: int | None = None
+    max_turn_silence: int | None = None
+    eager_threshold: float | None = None
+    vad_threshold: float | None = None
+    keyterms_prompt: Sequence[str] = ()
+    language_codes: Sequence[str] = ()
+    prompt: str | None = None
+    agent_context: str | None = None
+    filter_profanity: bool = False
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
+    #: Seconds of audio that a message must have, or error 3007 follows:
+    #: https://www.assemblyai.com/docs/streaming/common-session-errors-and-closures
+    least_message: ClassVar[float] = 0.05
+    #: Each ForceEndpoint ends a turn, and its model begins anew. Pipecat's service sends it 0.2 s into a silence, too.
+    finalize_after: ClassVar[float] = 0.2
+
+    name: str = field(default="assemblyai", init=False, repr=False)
+    keepalive_after: float | None = field(default=None, init=False, repr=False)  # a session needs none
+    longest: float | None = field(default=3 * 3600.0, init=False, repr=False)  # then: error 3008
+    silence_after: float | None = field(default=None, init=False, repr=False)
+    ignored: int = field(default=0, init=False, repr=False)
+    # Of this connection; `opening` starts them anew. Times are seconds of its clock.
+    _final: float = field(default=0.0, init=False, repr=False)  # so far is all final
+    _turn: int = field(default=0, init=False, repr=False)  # turn_order of the turn it is in
+    _told: int = field(default=0, init=False, repr=False)  # words of that turn that were told as final
+    _plain: Transcript | None = field(default=None, init=False, repr=False)  # an ended turn that awaits its formatting
+    _open: tuple[Word, ...] = field(default=(), init=False, repr=False)  # words of the turn that are not final
+    _quiet: float = field(default=0.0, init=False, repr=False)  # received when the last heartbeat had heard no voice
+    _eager: bool = field(default=False, init=False, repr=False)  # the end of this turn was predicted
+
+    def __post_init__(self) -> None:
+        check_key(_NAME, self.key, _VARIABLE)
+        check_types(_NAME, self)
+        check_url(_NAME, self.url, _VARIABLE)
+        if not 8000 <= self.sample_rate <= 48000:
+            raise UsageError(f"AssemblyAI: sample_rate must be 8000 to 48000, not {self.sample_rate}")
+        if self.channels != 1:
+            raise UsageError("AssemblyAI: it transcribes one channel; open a session for each channel")
+        for name in ("end_of_turn_confidence_threshold", "eager_threshold", "vad_threshold"):
+            check_range(_NAME, name, getattr(self, name), 0.0, 1.0)
+        for name in ("min_turn_silence", "max_turn_silence"):
+            check_range(_NAME, name, getattr(self, name), 0, 60_000)
+        if self.format_turns and not self._universal:
+            raise UsageError(f"AssemblyAI: {self.speech_model} formats by itself; leave format_turns out")
+        for name in self.extra:
+            if name in {"encoding", *(f.name for f in fields(self))} - {"extra"}:
+                raise UsageError(f"AssemblyAI: extra must not set {shown(name)}; it is an option of its own")
+        self._check_turns()
+
+    @property
+    def _universal(self) -> bool:
+        return self.speech_model.startswith(_UNIVERSAL)
+
+    def _check_turns(self) -> None:
+        least, most = self.min_turn_silence, self.max_turn_silence
+        if least is not None and most is not None and least > most:
+            raise UsageError(f"AssemblyAI: min_turn_silence must not be above max_turn_silence; {least} and {most} are")
+        if self.own_turns:
+            for name in ("end_of_turn_confidence_threshold", "eager_threshold"):
+                if getattr(self, name) is not None:
+                    raise UsageError(f"AssemblyAI: {name} is for own_turns=False; with own_turns our rules decide")
+            return
+        if most is not None and most <= _HURRIED:
+            warnings.warn(f"AssemblyAI: max_turn_silence={most} ends turns at pauses for thought", stacklevel=4)
+        threshold = self.end_of_turn_confidence_threshold
+        threshold = _USUAL_THRESHOLD if threshold is None else threshold
+        if self.eager_threshold is not None and self._universal and self.eager_threshold > threshold:
+            warnings.warn(
+                f"AssemblyAI: eager_threshold={self.eager_threshold:g} predicts no end: turns end at a confidence of "
+                f"{threshold:g}",
+                stacklevel=4,
+            )
+
+    def address(self) -> str:
+        """The url with the query; no secret in it. Lists are JSON there."""
+        query: dict[str, Any] = {}
+        for f in fields(self):
+            value = getattr(self, f.name)
+            if f.init and f.name not in _NOT_IN_QUERY and value not in (None, False, ()):
+                query[f.name] = value
+        if self.own_turns and self._universal:
+            query["end_of_turn_confidence_threshold"] = 1.0
+        # Its heartbeats tell that it listens when nobody speaks.
+        query |= {"encoding": "pcm_s16le", "session_heartbeat": True} | dict(self.extra)
+        separator = "&" if urlsplit(self.url).query else "?"
+        return f"{self.url}{separator}{urlencode({name: _in_query(value) for name, value in query.items()})}"
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [("Authorization", self.key)]
+
+    def opening(self) -> Sequence[WireMessage]:
+        """Nothing. A connection has begun: its clock and its turns start anew."""
+        self._final, self._quiet, self._turn, self._told = 0.0, 0.0, 0, 0
+        self._plain, self._open, self._eager = None, (), False
+        return ()
+
+    def audio(self, pcm: bytes) -> WireMessage:
+        if not pcm:
+            raise ValueError("no audio: an empty message is an error to AssemblyAI")
+        return pcm
+
+    def finalize(self, channel: int | None = None) -> WireMessage | None:
+        """Where our rules own the end: it ends AssemblyAI's turn, which is nothing to them."""
+        return '{"type":"ForceEndpoint"}' if self.own_turns else None
+
+    def keepalive(self) -> WireMessage | None:
+        return None
+
+    def closing(self) -> WireMessage:
+        return '{"type":"Terminate"}'
+
+    def decode(self, message: WireMessage, at: float, offset: float) -> Sequence[ProviderNews]:
+        """See `Dialect.decode`. Messages of unknown type are counted in ``ignored``."""
+        data = object_in(message, _NAME)
+        match data.get("type"):
+            case "Turn":
+                return [Heard(0, signal) for signal in self._read(data, at, offset)]
+            case "SpeechStarted":
+                return [Heard(0, ProviderSpeechStarted(at, time_of(data, "timestamp") / 1000 + offset))]
+            case "Heartbeat":
+                return [Heard(0, self._heartbeat(data, at, offset))]
+            case "Termination":
+                return [*(Heard(0, signal) for signal in self._settle(at, offset)), StreamFinished()]
+            case "Error":
+                code, detail = number_of(data, "error_code"), printable(str(data.get("error", "no details")), 150)
+                named = "error" if code is None else f"error {code:.0f}"
+                return [ProviderFailed(f"{named}: {detail}", permanent=code in _PERMANENT)]
+            case "Warning":
+                return [ProviderFailed(f"warning: {printable(str(data.get('warning')), 150)}", permanent=False)]
+            case "Begin" | "SpeakerRevision" | "Silence":
+                return []
+            case str() | None:
+                self.ignored += 1
+                return []
+            case other:
+                raise ValueError(f'"type" must be a string, not {shown(other)}')
+
+    def _read(self, data: dict[str, Any], at: float, offset: float) -> Iterator[Signal]:
+        order, ends = int(time_of(data, "turn_order")), field_of(data, "end_of_turn", bool, False)
+        words, finals, timed = _words(data, self._final + offset, offset)
+        if order < self._turn:
+            return  # it was said before its formatting came
+        if order > self._turn:
+            yield from self._settle(at, offset)
+            self._turn, self._told, self._eager = order, 0, False
+        if ends and (not self.format_turns or field_of(data, "turn_is_formatted", bool, False)):
+            yield self._result(words[self._told :], at, offset, timed, is_final=True, ends=True)
+            self._turn, self._told, self._eager, self._plain = order + 1, 0, False, None
+            if not self.own_turns:
+                yield ProviderTurn(at, "ended", self._final + offset)
+            return
+        if self._universal and not self.format_turns and finals > self._told:
+            # Here a word that is final stays as it is: it need not wait for the end of the turn.
+            yield self._result(words[self._told : finals], at, offset, timed, is_final=True)
+            self._told = finals
+        result = self._result(words[self._told :], at, offset, timed)
+        self._plain = result if ends else None
+        yield result
+        if not self.own_turns:
+            yield from self._predict(data, result)
+
+    def _result(
+        self,
+        words: tuple[Word, ...],
+        at: float,
+        offset: float,
+        timed: bool,
+        *,
+        is_final: bool = False,
+        ends: bool = False,
+    ) -> Transcript:
+        """A result from where the last final one ended to the last of ``words``; ``ends``: with AssemblyAI's turn."""
+        start = self._final + offset
+        end = max(start, words[-1].end) if words else start
+        self._open = () if is_final else words
+        if is_final:
+            self._final = end - offset
+        own = self.own_turns
+        return Transcript(at, words, start, end, is_final, ends and not own, ends and own, timed)
+
+    def _settle(self, at: float, offset: float) -> Iterator[Signal]:
+        """No formatted turn is to come: the plain one stands."""
+        if (plain := self._plain) is not None:
+            self._plain = None
+            yield self._result(plain.words, at, offset, plain.timed, is_final=True, ends=True)
+
+    def _predict(self, data: dict[str, Any], result: Transcript) -> Iterator[Signal]:
+        confidence = number_of(data, "end_of_turn_confidence") or 0.0
+        eager = bool(data.get("utterance")) if self.eager_threshold is None else confidence >= self.eager_threshold
+        if eager != self._eager:
+            self._eager = eager
+            yield ProviderTurn(result.at, "eager_end" if eager else "resumed", result.end)
+
+    def _heartbeat(self, data: dict[str, Any], at: float, offset: float) -> Transcript:
+        """So far it listens. What lies before two heartbeats without a voice is silence, and final."""
+        received = time_of(data, "total_audio_received_ms") / 1000
+        start, voice = self._final + offset, (number_of(data, "max_speech_probability") or 0.0) >= _VOICE
+        if self._open or voice:
+            self._quiet = self._final
+            return Transcript(at, self._open, start, max(received - _SETTLED + offset, start), is_final=False)
+        self._final, self._quiet = max(self._final, min(self._quiet, received - _SETTLED)), received
+        return Transcript(at, (), start, self._final + offset, is_final=True)
+
+
+def _in_query(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)
+
+
+def _words(data: dict[str, Any], start: float, offset: float) -> tuple[tuple[Word, ...], int, bool]:
+    """All words of the turn so far, how many of the first ones are final, and whether they have times."""
+    items = field_of(data, "words", list, [])
+    if not all(isinstance(item, dict) for item in items):
+        raise ValueError(f'"words" must hold objects, not {shown(items)}')
+    words: list[Word] = []
+    finals = 0
+    for item in items:
+        begin, end = time_of(item, "start") / 1000, time_of(item, "end") / 1000
+        if end < begin:
+            raise ValueError(f"a word ends at {end:g}, before it starts at {begin:g}")
+        if text := printable(field_of(item, "text", str, "")).strip():
+            finals += finals == len(words) and field_of(item, "word_is_final", bool, False)
+            words.append(Word(text, begin + offset, end + offset))
+    texts = printable(field_of(data, "transcript", str, "")).split()
+    return (tuple(words), finals, True) if words else (spread(texts, start, start), 0, not texts)
