@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from hearout.sttserver.assemblyai.options import parse_query
+from hearout.sttserver.assemblyai.stream import AssemblyAIScript, AssemblyAIStream
 from hearout.sttserver.deepgram.options import parse_options
 from hearout.sttserver.deepgram.script import V1Script
 from hearout.sttserver.deepgram.stream import V1Stream
@@ -111,9 +113,22 @@ def _open_flux(handshake: Handshake, script: Script | None) -> Stream:
     return FluxScript(script, options, handshake.request_id, idle_timeout=timeout)
 
 
+def _open_assemblyai(handshake: Handshake, script: Script | None) -> Stream:
+    _check_key(handshake)
+    options, timeout = parse_query(handshake.query), handshake.idle_timeout
+    if script is None:
+        return AssemblyAIStream(options, handshake.request_id, idle_timeout=timeout)
+    return AssemblyAIScript(script, options, handshake.request_id, idle_timeout=timeout)
+
+
+def _assemblyai_refusal(refused: Refused, request_id: str) -> dict[str, object]:
+    return {"error": refused.detail}
+
+
 PROTOCOLS: Mapping[str, Protocol] = {
     "deepgram": Protocol("/v1/listen", _open_v1, _deepgram_refusal),
     "flux": Protocol("/v2/listen", _open_flux, _deepgram_refusal),
     "soniox": Protocol("/transcribe-websocket", _open_soniox, _soniox_refusal),
+    "assemblyai": Protocol("/v3/ws", _open_assemblyai, _assemblyai_refusal),
 }
 """By the names that traces and the command line use."""

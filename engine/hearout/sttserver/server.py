@@ -135,8 +135,10 @@ class SttServer:
 
 
 def _key(upgrade: Upgrade) -> str | None:
-    scheme, _, key = upgrade.headers.get("authorization", "").partition(" ")
-    return key.strip() or None if scheme.lower() in ("token", "bearer") else None
+    first, _, second = upgrade.headers.get("authorization", "").partition(" ")
+    if first.lower() in ("token", "bearer"):
+        return second.strip() or None
+    return None if second else first or None  # AssemblyAI's stands alone
 
 
 async def _reject(arrival: Applicant, refused: Refused, protocol: Protocol, request_id: str) -> None:
