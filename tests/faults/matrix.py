@@ -324,7 +324,13 @@ BROKEN = [
         only=("deepgram", "soniox"),
         why_only="of Flux there is a row of its own",
     ),
-    Row("no end after CloseStream", "results, but no Metadata and no close", (Trouble(never_end=True),)),
+    Row(
+        "no end after CloseStream",
+        "results, but no Metadata and no close",
+        (Trouble(never_end=True),),
+        only=("deepgram", "soniox", "flux"),
+        why_only="of AssemblyAI there is a row of its own",
+    ),
     Row(
         "two speakers, dropped",
         "two channels, one ahead of the other",
@@ -468,12 +474,37 @@ SOURCE = [
     Row("slow reader", "the application takes 3 s for each event", reader=3.0),
 ]
 
+ASSEMBLYAI = [
+    Row(
+        "no Termination",
+        "the last turn, but no close",
+        (Trouble(never_end=True),),
+        "warning",
+        says="the transcriber sent no last result; words at the end may be missing",
+    ),
+    Row(
+        "session expired",
+        "error 3008 after three hours, which pass quickly here",
+        (Trouble(close_at=7.0, close=(3008, "x"), failure={"type": "Error", "error_code": 3008, "error": "x"}), GOOD),
+        f"warning {BROKE}",
+        says="the transcriber reports: error 3008: x",
+        recovered=1.0,
+    ),
+    Row(
+        "key without credit",
+        "error 4002",
+        (Trouble(close_at=7.0, close=(4002, "x"), failure={"type": "Error", "error_code": 4002, "error": "x"}),),
+        error="the transcriber failed: error 4002: x",
+    ),
+]
+
 GROUPS = {
     "Connecting": CONNECTING,
     "Connections that break": BROKEN,
     "Messages that make no sense": MESSAGES,
     "The audio, and the application": SOURCE,
     "Soniox only": [replace(row, dialect="soniox", only=("soniox",)) for row in SONIOX],
+    "AssemblyAI only": [replace(row, dialect="assemblyai", only=("assemblyai",)) for row in ASSEMBLYAI],
     "Flux only": [replace(row, dialect="flux", only=("flux",)) for row in FLUX],
 }
 BELOW = "nothing of the provider's is involved"

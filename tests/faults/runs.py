@@ -26,6 +26,7 @@ from trio.testing import MockClock
 from hearout.link.settings import LinkSettings, LinkStats
 from hearout.link.socket import open_stream, tls_context
 from hearout.session.session import open_session
+from hearout.transcribers.assemblyai import AssemblyAI
 from hearout.transcribers.base import Dialect
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.flux import Flux
@@ -42,6 +43,7 @@ ADDRESSES = {
     "deepgram": ("api.deepgram.com", "/v1/listen"),
     "soniox": ("stt-rt.soniox.com", "/transcribe-websocket"),
     "flux": ("api.deepgram.com", "/v2/listen"),
+    "assemblyai": ("streaming.assemblyai.com", "/v3/ws"),
 }
 DIALECTS = tuple(ADDRESSES)
 
@@ -265,6 +267,8 @@ def _dialect(row: Row, url: str) -> Dialect:
             return soniox
         case "flux":
             return Flux(KEY, url, eager_eot_threshold=0.5, own_turns=row.own_turns)
+        case "assemblyai":
+            return AssemblyAI(KEY, url)
     return Deepgram(KEY, url, channels=len(row.words))
 
 

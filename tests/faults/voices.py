@@ -1,4 +1,4 @@
-"""How Deepgram, Soniox and Flux tell what they hear: the words of a script, in each one's own messages.
+"""How Deepgram, Soniox, Flux and AssemblyAI tell what they hear: the words of a script, in each one's own messages.
 
 A voice is one connection's ear. Its audio time is that of the session; what it says counts from the connection's 0.
 """
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tests.kit.provider import ENDPOINTING, Ear
 
-__all__ = ["Deepgram", "Flux", "Message", "Soniox", "Voice", "Words"]
+__all__ = ["AssemblyAI", "Deepgram", "Flux", "Message", "Soniox", "Voice", "Words"]
 
 Words = Sequence[tuple[str, float, float]]
 Message = dict[str, Any]
@@ -312,4 +312,82 @@ class Flux:
                 {"word": word, "confidence": 0.9, "start": self._time(start), "end": self._time(end)}
                 for word, start, end in self.shown
             ],
+        }
+
+
+class AssemblyAI:
+    """Turns whose words become final one by one; an end when it is forced, or after a long silence."""
+
+    _END, _BEAT = 1.28, 5.0
+
+    def __init__(self, words: Sequence[Words], starts: Sequence[Sequence[float]], at: float, plan: Any) -> None:
+        self.at = self.origin = self.begin = at
+        self.plan = plan
+        self.script = _Script(words[0], starts[0])
+        self.silences: list[tuple[float, float]] = []  # where and how long, on the session's clock
+        self.turn = self.shown = 0
+        self.beat = at
+
+    def _time(self, audio: float) -> float:
+        return max(audio - self.origin, 0.0) + sum(length for start, length in self.silences if start < audio - _SLACK)
+
+    def hear(self, until: float) -> list[Message]:
+        self.at = until
+        words = self._words()
+        said: list[Message] = []
+        if words and self.plan.endpoints and until - words[-1][2] >= self._END and not self.script.within_word(until):
+            return [self._end()]
+        if len(words) > self.shown:
+            self.shown = len(words)
+            said.append(self._info(words))
+        if until - self.beat >= self._BEAT:
+            self.beat = until
+            received = round(1000 * self._time(until + _SLACK))
+            voice = 0.1 if not words and until - self.begin >= self._BEAT else 0.9
+            said.append({"type": "Heartbeat", "total_audio_received_ms": received, "max_speech_probability": voice})
+        return said
+
+    def silence(self, seconds: float) -> list[Message]:
+        self.silences.append((self.at - 2 * _SLACK, seconds))
+        return []
+
+    def obey(self, message: Message) -> list[Message]:
+        if message["type"] != "ForceEndpoint":
+            return [{"type": "Warning", "warning_code": 1, "warning": "no"}]
+        return [self._end()] if self._words(whole=False) else []
+
+    def close(self) -> list[Message]:
+        last = [self._end()] if self._words(whole=False) else []
+        return [*last, {"type": "Termination", "audio_duration_seconds": 1, "session_duration_seconds": 1}]
+
+    def cut_off(self) -> Message:
+        return {}
+
+    def _words(self, *, whole: bool = True) -> list[tuple[str, float, float]]:
+        return self.script.between(self.begin, self.at, whole=whole)
+
+    def _end(self) -> Message:
+        message = self._info(self._words(whole=False), ends=True)
+        self.turn, self.shown, self.begin = self.turn + 1, 0, self.at
+        return message
+
+    def _info(self, words: list[tuple[str, float, float]], *, ends: bool = False) -> Message:
+        return {
+            "type": "Turn",
+            "turn_order": self.turn,
+            "turn_is_formatted": False,
+            "end_of_turn": ends,
+            "transcript": " ".join(text for text, _, _ in words) if ends else "",
+            "end_of_turn_confidence": 0.5,
+            "words": [
+                {
+                    "start": round(1000 * self._time(start)),
+                    "end": round(1000 * self._time(end)),
+                    "text": text,
+                    "confidence": 0.9,
+                    "word_is_final": ends or number < len(words) - 1,
+                }
+                for number, (text, start, end) in enumerate(words)
+            ],
+            "utterance": "",
         }

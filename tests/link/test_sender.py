@@ -19,8 +19,10 @@ from hearout.link.sender import Sender
 from hearout.link.settings import LinkSettings
 from hearout.link.watchdog import Watchdog
 from hearout.nursery import open_background
-from hearout.transcribers.base import WireMessage
+from hearout.transcribers.assemblyai import AssemblyAI
+from hearout.transcribers.base import Dialect, Heard, WireMessage
 from hearout.transcribers.deepgram import Deepgram
+from hearout_policies.signals import Transcript
 from tests.faults.server import RATE, pcm
 from tests.kit.provider import Provider, audio
 from tests.link.test_link import SPEECH, Owner
@@ -53,9 +55,9 @@ class Socket:
 class Desk:
     """A sender, with what it takes to have it send."""
 
-    def __init__(self, socket: Socket, owner: Any, channels: int = 1) -> None:
+    def __init__(self, socket: Socket, owner: Any, dialect: Dialect | None = None) -> None:
         settings = LinkSettings(replay_speed=None, keep=10**7 / RATE)
-        self.progress = Progress(Deepgram(KEY, channels=channels), RATE, settings, owner)
+        self.progress = Progress(dialect or Deepgram(KEY), RATE, settings, owner)
         self.buffer = self.progress.buffer
         watchdog = Watchdog(settings, None, trio.current_time(), 0.0)
         self.sender = Sender(cast(Any, socket), self.progress, watchdog, 0, self.settle)
@@ -92,6 +94,35 @@ def test_what_is_due_is_sent_at_once(run_virtual: Run) -> None:
             assert socket.sent[2:] == [pcm(3200, 4000), '{"type":"Finalize"}']
             assert owner.told == [("sent", "Finalize")]
             assert trio.current_time() == 0.0
+
+    run_virtual(main)
+
+
+def test_what_is_too_short_for_the_provider_is_filled_up_with_silence(run_virtual: Run) -> None:
+    """And its clock, which the silence moves, is known."""
+
+    async def main() -> None:
+        socket, owner = Socket(), Owner()
+        desk = Desk(socket, owner, AssemblyAI(KEY))
+        hearing = desk.progress.hearing
+        hearing.begin(0.0)
+        async with open_background() as nursery:
+            nursery.start_soon(desk.run)
+            desk.feed(1600 + 320)
+            desk.mark("finalize")
+            await wait_all_tasks_blocked()
+            assert socket.sent == [pcm(0, 1600), pcm(1600, 1920) + bytes(2 * 480), '{"type":"ForceEndpoint"}']
+            assert owner.told == [("sent", "Silence"), ("sent", "ForceEndpoint")]
+            desk.feed(800)
+            desk.mark("finalize")
+            await wait_all_tasks_blocked()
+            assert socket.sent[3] == pcm(1920, 2720), "long enough"
+        word = {"text": "late", "start": 150, "end": 180, "word_is_final": True}
+        turn = {"type": "Turn", "turn_order": 0, "end_of_turn": True, "words": [word]}
+        ((heard,),) = [hearing.hear(json.dumps(turn), 1.0, 1.0)]
+        assert isinstance(heard, Heard)
+        assert isinstance(heard.signal, Transcript)
+        assert heard.signal.words[0].start == pytest.approx(0.12), "0.03 s of silence were inserted at 0.12 s"
 
     run_virtual(main)
 
@@ -193,7 +224,7 @@ def test_the_owner_may_ask_for_more_when_it_is_told_of_something(run_virtual: Ru
 
     async def main() -> None:
         socket, owner = Socket(), Eager()
-        owner.desk = desk = Desk(socket, owner, channels=2)
+        owner.desk = desk = Desk(socket, owner, Deepgram(KEY, channels=2))
         async with open_background() as nursery:
             nursery.start_soon(desk.run)
             await wait_all_tasks_blocked()
