@@ -56,7 +56,7 @@ class HearoutSettings(STTSettings):
     expect: Sequence[Expectation | str] | Any = field(default_factory=lambda: NOT_GIVEN)
 
 
-class _BotText(BaseObserver):
+class BotText(BaseObserver):
     """Tells what the bot is about to say, sentence by sentence."""
 
     def __init__(self, tell: Callable[[str], None]) -> None:
@@ -145,7 +145,7 @@ class HearoutSTTService(EagerEndOfTurnSTTServiceMixin, STTService):
 
         And it guards against the echo of it (`hearout.Session.agent_said`).
         """
-        return _BotText(self.agent_said)
+        return BotText(self.agent_said)
 
     def expect(self, *expectations: Expectation | str, keep: bool = False) -> None:
         """`hearout.Session.expect`; also before the pipeline runs."""

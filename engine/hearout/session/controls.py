@@ -15,7 +15,7 @@ from hearout_policies.expect import Expectation, expectation
 from hearout_policies.policy import Policy, load_policy
 from hearout_policies.signals import KEYS, AgentSaid, AgentSpeech, AppCommand, Asked, KeyPressed, PolicyChanged, Signal
 
-__all__ = ["SessionControls", "chosen_expectations", "chosen_key", "chosen_policy"]
+__all__ = ["SessionControls", "TurnControls", "chosen_expectations", "chosen_key", "chosen_policy"]
 
 
 def chosen_policy(policy: Policy | str) -> Policy:
@@ -55,11 +55,12 @@ def chosen_key(key: str) -> str:
     return key
 
 
-class SessionControls:
-    """The synchronous members of a session. Once the block of ``open_session`` is left, commands do nothing."""
+class TurnControls:
+    """What an application may say to its turn machines, wherever they run."""
 
-    _core: SessionCore
-    _left = False
+    def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
+        """``signal`` is for the machine of ``channel`` (None: for all of them), stamped; a trace has ``record``."""
+        raise NotImplementedError
 
     def force_end(self, channel: int | None = None) -> None:
         """End the turn as soon as its words are final. ``channel`` None: the turns of all channels."""
@@ -124,11 +125,6 @@ class SessionControls:
         key = chosen_key(key)
         self._tell(channel, partial(KeyPressed, key=key), key=key)
 
-    def send(self, message: str) -> None:
-        """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""
-        if not self._left:
-            self._core.link.send(message)
-
     def agent_started(self) -> None:
         """The voicebot begins to speak: what its user says now is a barge-in, or a backchannel."""
         self._tell(None, partial(AgentSpeech, kind="started"), agent="started")
@@ -147,6 +143,18 @@ class SessionControls:
             raise UsageError(f"what the agent said is text, not {shown(text)}")
         if text.strip():
             self._tell(None, partial(AgentSaid, text=text), agent="said", text=text)
+
+
+class SessionControls(TurnControls):
+    """The synchronous members of a session. Once the block of ``open_session`` is left, commands do nothing."""
+
+    _core: SessionCore
+    _left = False
+
+    def send(self, message: str) -> None:
+        """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""
+        if not self._left:
+            self._core.link.send(message)
 
     def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
         if channel is not None and channel not in range(self._core.channels):

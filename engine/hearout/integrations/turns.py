@@ -1,0 +1,189 @@
+"""A turn machine that hears what a framework's own transcriber and voice detection say, in asyncio.
+
+The session clock is the loop's, from `OwnTurns.start` on, and audio is taken to arrive as it is spoken: audio time is
+session time. So nothing can be heard again after a lost connection, and words have no times but those of the voice
+that they are laid over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+from hearout.channels import Channels
+from hearout.session.controls import TurnControls, chosen_policy
+from hearout_policies.events import Output
+from hearout_policies.policy import Policy
+from hearout_policies.signals import PolicyChanged, ProviderTurn, Signal, SpeechStarted, SpeechStopped, Transcript, Word
+from hearout_policies.words import spread
+
+__all__ = ["OwnTurns", "laid"]
+
+_LEAST, _MOST = 0.1, 10.0  # seconds: the range of finalize_timeout
+_PACE = 0.35  # seconds a word takes where no voice was heard: some 170 words a minute
+
+
+class OwnTurns(TurnControls):
+    """The machine of one user.
+
+    Args:
+        policy: as in `hearout.open_session`.
+        take: is given what the machine says, in order. It must not call back.
+
+    Attributes:
+        speaking: the voice detection hears the user.
+        patience: seconds from the end of speech in which this transcriber's words come; None: not known.
+    """
+
+    def __init__(self, policy: Policy, take: Callable[[Output], object]) -> None:
+        self.speaking = False
+        self.patience: float | None = None
+        self._policy = policy
+        self._channels = Channels(policy, 1, take)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._began = 0.0
+        self._timer: asyncio.TimerHandle | None = None
+        self._wanted: list[Callable[[float], Signal]] = []  # before the start
+        self._voice: list[tuple[float, float | None]] = []  # stretches of speech that no final word lies on yet
+        self._final = 0.0  # so far are results final
+        self._open = False  # there are words that are not final
+        self._flags = False  # this transcriber says which of its results is the last of a flush
+
+    @property
+    def policy(self) -> Policy:
+        """The policy, with this transcriber's patience."""
+        return self._policy if self.patience is None else self._policy.replace({"finalize_timeout": self.patience})
+
+    def use(self, policy: Policy | str, channel: int | None = None) -> None:
+        """`hearout.Session.use`."""
+        self._policy = chosen_policy(policy)
+        self._tell(channel, partial(PolicyChanged, policy=self.policy))
+
+    def expect_words_within(self, seconds: float) -> None:
+        """The transcriber's words come so soon after the end of speech."""
+        self.patience = min(max(seconds, _LEAST), _MOST)
+        self._tell(None, partial(PolicyChanged, policy=self.policy))
+
+    def start(self) -> None:
+        """The user can be heard from now on."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+            self._began = self._loop.time()
+            for signal in self._wanted:
+                self.tell(signal(0.0))
+            self._wanted.clear()
+
+    def stop(self) -> None:
+        """Nothing is decided any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._loop = self._timer = None
+
+    @property
+    def now(self) -> float:
+        """The session clock."""
+        return 0.0 if self._loop is None else self._loop.time() - self._began
+
+    def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
+        if self._loop is None:
+            self._wanted.append(signal)
+        else:
+            self.tell(signal(self.now))
+
+    def tell(self, signal: Signal) -> None:
+        """Something happened just now.
+
+        Raises:
+            Exception: a rule of the application has failed.
+        """
+        self._channels.tell(0, signal)
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if (failure := self._channels.failure) is not None:
+            raise failure
+        if self._loop is not None and self._channels.deadline is not None:
+            self._timer = self._loop.call_at(self._began + self._channels.deadline, self._due)
+
+    def _due(self) -> None:
+        self._timer = None
+        while self._channels.deadline is not None and self._channels.deadline <= self.now:
+            self._channels.tick()
+        self._look_ahead()
+
+    # What the framework tells
+
+    def voice_started(self, ago: float) -> None:
+        """The user began to speak so many seconds ago, as is known now."""
+        start = max(0.0, self.now - ago)
+        self.speaking = True
+        self._voice.append((start, None))
+        self.tell(SpeechStarted(self.now, start, self.now))
+
+    def voice_stopped(self, ago: float) -> None:
+        """The user ceased to speak so many seconds ago, as is known now."""
+        end = max(0.0, self.now - ago)
+        self.speaking = False
+        if self._voice and self._voice[-1][1] is None:
+            self._voice[-1] = (self._voice[-1][0], max(end, self._voice[-1][0]))
+        self.tell(SpeechStopped(self.now, end, self.now))
+
+    def interim(self, text: str) -> None:
+        """The words since the last final result, which may change."""
+        words = self._place(text.split(), self._voice)
+        self._open = bool(words)
+        end = words[-1].end if words else self._final
+        self.tell(Transcript(self.now, words, self._final, end, is_final=False, timed=False))
+
+    def final(self, text: str, *, finalized: bool) -> None:
+        """Words that will not change.
+
+        Args:
+            finalized: the transcriber says that this is all it had. One that never says so has said all when the user
+                is silent and none of its words is open.
+        """
+        self._flags = self._flags or finalized
+        over = [stretch for stretch in self._voice if stretch[1] is not None]
+        words = self._place(text.split(), over or self._voice)
+        self._open = False
+        # What is being said now may be what the result is about only where nothing else was said.
+        self._voice = [stretch for stretch in self._voice if stretch[1] is None] if over else self._voice
+        end = max([self._final, *(stop for _, stop in over if stop is not None), *(word.end for word in words)])
+        answers = finalized or (not self._flags and not self.speaking)
+        start, self._final = self._final, end
+        self.tell(Transcript(self.now, words, start, end, is_final=True, finalized=answers, timed=False))
+
+    def provider_turn(self, kind: str) -> None:
+        """The transcriber's own turn detection says: ``started``, ``eager_end``, ``resumed``, ``ended``."""
+        now = self.now
+        if kind == "ended":
+            self.tell(Transcript(now, (), self._final, self._final, is_final=True, endpoint=True, timed=False))
+        self.tell(ProviderTurn(now, kind, now))  # type: ignore[arg-type]
+
+    def _place(self, texts: Sequence[str], voice: Sequence[tuple[float, float | None]]) -> tuple[Word, ...]:
+        if not texts:
+            return ()
+        stretches = [(max(start, self._final), self.now if stop is None else stop) for start, stop in voice]
+        stretches = [(start, stop) for start, stop in stretches if stop > start]
+        if not stretches:
+            begin = max(self._final, self.now - _PACE * len(texts))
+            stretches = [(begin, max(self.now, begin))]
+        return laid(texts, stretches)
+
+
+def laid(texts: Sequence[str], stretches: Sequence[tuple[float, float]]) -> tuple[Word, ...]:
+    """Words laid evenly over stretches of speech, each word within one; seconds, in order."""
+    total = sum(stop - start for start, stop in stretches)
+    words: list[Word] = []
+    done = 0.0
+    for number, (start, stop) in enumerate(stretches):
+        done += stop - start
+        last = number == len(stretches) - 1
+        until = len(texts) if last else round(len(texts) * done / total) if total else len(texts)
+        words += spread(texts[len(words) : until], start, stop)
+    return tuple(words)
