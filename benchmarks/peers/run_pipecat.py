@@ -32,11 +32,15 @@ from pipecat.workers.runner import WorkerRunner
 
 from benchmarks.peers.feed import RATE, Call, Feed, play, report
 
-_SETTINGS = ("default", "tuned", "timeout", "timeout-tuned")
+_SETTINGS = ("default", "tuned", "timeout", "timeout-tuned", "hearout")
 
 
 def aggregator_params(settings: str) -> LLMUserAggregatorParams:
     vad = SileroVADAnalyzer()
+    if settings == "hearout":
+        from hearout.integrations.pipecat_turns import HearoutTurns
+
+        return LLMUserAggregatorParams(vad_analyzer=vad, user_turn_strategies=HearoutTurns())
     if not settings.startswith("timeout"):  # Smart Turn v3.2 on Silero's stop after 0.2 s
         return LLMUserAggregatorParams(vad_analyzer=vad)
     stop = SpeechTimeoutUserTurnStopStrategy()  # no model: 0.6 s after Silero's stop

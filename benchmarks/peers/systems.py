@@ -28,15 +28,19 @@ class System:
 
     def python(self, cache: Path) -> str:
         """The interpreter that runs it; what it needs is installed below ``cache`` when it is not there."""
-        return python_in(cache / self.module.removeprefix("run_"), self.requires) if self.requires else sys.executable
+        room = self.module.removeprefix("run_") + ("-hearout" if OURS[-1] in self.requires else "")
+        return python_in(cache / room, self.requires) if self.requires else sys.executable
 
 
+#: For turns of ours over a framework's own transcriber.
+OURS = ("-e", str(_ROOT))
 SYSTEMS = {
     "hearout": System("hearout balanced", "run_hearout", "balanced"),
     "hearout-fast": System("hearout fast", "run_hearout", "fast"),
     "hearout-ear": System("hearout balanced, ear", "run_hearout", "balanced+ear"),
     "hearout-fast-ear": System("hearout fast, ear", "run_hearout", "fast+ear"),
     "pipecat": System("Pipecat default", "run_pipecat", "default", PIPECAT),
+    "pipecat-hearout": System("Pipecat, hearout's turns", "run_pipecat", "hearout", (*PIPECAT, *OURS)),
     "pipecat-timeout": System("Pipecat timeout", "run_pipecat", "timeout", PIPECAT),
     "pipecat-tuned": System("Pipecat tuned", "run_pipecat", "tuned", PIPECAT),
     "pipecat-timeout-tuned": System("Pipecat timeout, tuned", "run_pipecat", "timeout-tuned", PIPECAT),
