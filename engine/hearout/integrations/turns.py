@@ -10,13 +10,23 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 from hearout.channels import Channels
 from hearout.session.controls import TurnControls, chosen_policy
 from hearout_policies.events import Output
 from hearout_policies.policy import Policy
-from hearout_policies.signals import PolicyChanged, ProviderTurn, Signal, SpeechStarted, SpeechStopped, Transcript, Word
+from hearout_policies.signals import (
+    PolicyChanged,
+    ProviderTurn,
+    Signal,
+    SpeechPaused,
+    SpeechStarted,
+    SpeechStopped,
+    SpeechSuspected,
+    Transcript,
+    Word,
+)
 from hearout_policies.words import spread
 
 __all__ = ["OwnTurns", "laid"]
@@ -86,6 +96,11 @@ class OwnTurns(TurnControls):
         """The session clock."""
         return 0.0 if self._loop is None else self._loop.time() - self._began
 
+    @property
+    def heard(self) -> float:
+        """Seconds of audio: as many as of the session."""
+        return self.now
+
     def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
         if self._loop is None:
             self._wanted.append(signal)
@@ -133,37 +148,46 @@ class OwnTurns(TurnControls):
             self._voice[-1] = (self._voice[-1][0], max(end, self._voice[-1][0]))
         self.tell(SpeechStopped(self.now, end, self.now))
 
-    def interim(self, text: str) -> None:
-        """The words since the last final result, which may change."""
-        words = self._place(text.split(), self._voice)
-        self._open = bool(words)
-        end = words[-1].end if words else self._final
-        self.tell(Transcript(self.now, words, self._final, end, is_final=False, timed=False))
+    def voice_doubtful(self, ago: float, *, ends: bool) -> None:
+        """So many seconds ago a sound began that may become speech; or speech may have ended (``ends``)."""
+        audio = max(0.0, self.now - ago)
+        self.tell((SpeechPaused if ends else SpeechSuspected)(self.now, audio, self.now))
 
-    def final(self, text: str, *, finalized: bool) -> None:
+    def interim(self, text: str, words: Sequence[Word] = ()) -> None:
+        """The words since the last final result, which may change; ``words`` where they have times."""
+        placed = tuple(words) or self._place(text.split(), self._voice)
+        self._open = bool(placed)
+        end = max(self._final, placed[-1].end) if placed else self._final
+        self.tell(Transcript(self.now, placed, self._final, end, is_final=False, timed=bool(words)))
+
+    def final(self, text: str, words: Sequence[Word] = (), *, finalized: bool) -> None:
         """Words that will not change.
 
         Args:
+            words: where they have times; on the session clock.
             finalized: the transcriber says that this is all it had. One that never says so has said all when the user
                 is silent and none of its words is open.
         """
         self._flags = self._flags or finalized
         over = [stretch for stretch in self._voice if stretch[1] is not None]
-        words = self._place(text.split(), over or self._voice)
+        placed = tuple(words) or self._place(text.split(), over or self._voice)
         self._open = False
         # What is being said now may be what the result is about only where nothing else was said.
         self._voice = [stretch for stretch in self._voice if stretch[1] is None] if over else self._voice
-        end = max([self._final, *(stop for _, stop in over if stop is not None), *(word.end for word in words)])
+        end = max([self._final, *(stop for _, stop in over if stop is not None), *(word.end for word in placed)])
         answers = finalized or (not self._flags and not self.speaking)
         start, self._final = self._final, end
-        self.tell(Transcript(self.now, words, start, end, is_final=True, finalized=answers, timed=False))
+        self.tell(Transcript(self.now, placed, start, end, is_final=True, finalized=answers, timed=bool(words)))
 
-    def provider_turn(self, kind: str) -> None:
-        """The transcriber's own turn detection says: ``started``, ``eager_end``, ``resumed``, ``ended``."""
-        now = self.now
+    def endpoint(self) -> None:
+        """The transcriber hears an end of speech behind its final words."""
+        self.tell(Transcript(self.now, (), self._final, self._final, is_final=True, endpoint=True))
+
+    def provider_turn(self, kind: Literal["started", "eager_end", "resumed", "ended"]) -> None:
+        """The transcriber's own turn detection says something."""
         if kind == "ended":
-            self.tell(Transcript(now, (), self._final, self._final, is_final=True, endpoint=True, timed=False))
-        self.tell(ProviderTurn(now, kind, now))  # type: ignore[arg-type]
+            self.endpoint()
+        self.tell(ProviderTurn(self.now, kind, self.now))
 
     def _place(self, texts: Sequence[str], voice: Sequence[tuple[float, float | None]]) -> tuple[Word, ...]:
         if not texts:

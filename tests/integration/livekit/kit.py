@@ -20,6 +20,7 @@ from trio.lowlevel import current_trio_token
 from hearout import parse_trace
 from hearout.aio.guest import in_trio
 from hearout.integrations.livekit import HearoutSTT, session_options
+from hearout.integrations.livekit_events import TurnSTT
 from hearout.nursery import open_background
 from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script
@@ -143,7 +144,7 @@ class Call:
         told: what happened, as (audio time of the line, name, what).
     """
 
-    stt: HearoutSTT
+    stt: TurnSTT
     session: AgentSession[Any]
     line: Line
     turns: list[tuple[float, str]] = field(default_factory=list)
@@ -192,7 +193,7 @@ class _Clerk(Agent):
 
 @asynccontextmanager
 async def calling(
-    stt: HearoutSTT,
+    stt: TurnSTT,
     seconds: float,
     *,
     rate: int = RATE,
@@ -315,9 +316,15 @@ def words(text: str, start: float, end: float) -> list[dict[str, Any]]:
 def result(spoken: Sequence[dict[str, Any]], start: float, end: float, **flags: bool) -> dict[str, Any]:
     """Deepgram's Results; ``flags`` are ``is_final``, ``speech_final``, ``from_finalize``."""
     text = " ".join(word["word"] for word in spoken)
-    message = {"type": "Results", "channel_index": [0, 1], "start": start, "duration": round(end - start, 3)}
+    message: dict[str, Any] = {
+        "type": "Results",
+        "channel_index": [0, 1],
+        "start": start,
+        "duration": round(end - start, 3),
+    }
     for flag in ("is_final", "speech_final", "from_finalize"):
         message[flag] = flags.get(flag, False)
+    message["metadata"] = {"request_id": "0b6f"}  # LiveKit's plugin wants it
     return {**message, "channel": {"alternatives": [{"transcript": text, "confidence": 0.9, "words": list(spoken)}]}}
 
 
