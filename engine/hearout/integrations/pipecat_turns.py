@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from hearout.extras import needs_extra
@@ -43,8 +44,7 @@ class HearoutTurns(UserTurnStrategies, TurnControls):
     `observer`), ``key``, ``force_end``, ``hold``, ``release``, ``clear``.
 
     Args:
-        policy: as in `hearout.open_session`. Of a service that says how long its words take, that is its
-            ``finalize_timeout``.
+        policy: as in `hearout.open_session`.
         should_interrupt: whether a turn interrupts the bot.
         enable_eager_end_of_turn: answer `hearout.TurnPredicted` ahead of the end of the turn, at the price of an LLM
             run for each prediction that is taken back.
@@ -84,6 +84,17 @@ class HearoutTurns(UserTurnStrategies, TurnControls):
     def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
         self._desk.turns._tell(channel, signal, **record)
         self._desk.wake()
+
+
+@dataclass
+class _OwnFrame(frames.TranscriptionFrame):
+    """Words that come from here.
+
+    Attributes:
+        ends: the turn is over with them.
+    """
+
+    ends: bool = False
 
 
 class _Desk:
@@ -131,10 +142,13 @@ class _Desk:
                 turns.voice_stopped(frame.stop_secs)
             case frames.InterimTranscriptionFrame():
                 turns.interim(frame.text)
-            case frames.TranscriptionFrame() if not isinstance(frame.result, events.TurnCompleted):
-                self._final = f"{self._final} {frame.text.strip()}".strip()
-                turns.final(frame.text, finalized=frame.finalized)
-            case frames.TranscriptionFrame():  # our own
+            case frames.TranscriptionFrame() if not isinstance(frame, _OwnFrame):
+                rest = turns.final(frame.text, finalized=frame.finalized)
+                if rest != " ".join(frame.text.split()):
+                    await self._forget()  # a turn that is over has had some of it
+                    await self._hand_over(rest)
+                self._final = f"{self._final} {rest}".strip()
+            case _OwnFrame(ends=True):
                 await self._stop(frame.text)
             case frames.ProposedUserStartedSpeakingFrame():
                 turns.provider_turn("started")
@@ -151,12 +165,12 @@ class _Desk:
             case frames.InputDTMFFrame() if frame.button.value in KEYS:
                 turns.key(frame.button.value)
             case frames.STTMetadataFrame() if frame.ttfs_p99_latency > 0:
-                turns.expect_words_within(frame.ttfs_p99_latency)
+                turns.patience = frame.ttfs_p99_latency
             case _:
                 return
         await self.carry_out()
         if isinstance(frame, frames.TranscriptionFrame) and self._open is None and not self.started:
-            await self._forget()  # it belongs to a turn that is over, which has all its words
+            await self._forget()  # of a turn that is over, and has it; or the bot's own echo
         if self.overdue and isinstance(frame, frames.VADUserStoppedSpeakingFrame):
             await self._stop()
 
@@ -202,9 +216,14 @@ class _Desk:
             await self._stop()
             return
         # Words that are not final yet: Pipecat has them from here, or not at all.
-        frame = frames.TranscriptionFrame(rest, "", time_now_iso8601(), result=turn)
-        frame.interruptible = False
-        await self.stop.push_frame(frame)
+        await self._hand_over(rest, turn, ends=True)
+
+    async def _hand_over(self, text: str, turn: events.TurnCompleted | None = None, *, ends: bool = False) -> None:
+        """Give Pipecat words of its user; ``ends``: the turn is over when it has them."""
+        if text:
+            frame = _OwnFrame(text, "", time_now_iso8601(), result=turn, ends=ends)
+            frame.interruptible = False
+            await self.stop.push_frame(frame)
 
     async def _start(self) -> None:
         if not self.started:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal
 
 from hearout.channels import Channels
 from hearout.session.controls import TurnControls, chosen_policy
-from hearout_policies.events import Output
+from hearout_policies.events import Output, TurnCompleted
+from hearout_policies.marks import spoken
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
     PolicyChanged,
@@ -31,7 +33,6 @@ from hearout_policies.words import spread
 
 __all__ = ["OwnTurns", "laid"]
 
-_LEAST, _MOST = 0.1, 10.0  # seconds: the range of finalize_timeout
 _PACE = 0.35  # seconds a word takes where no voice was heard: some 170 words a minute
 
 
@@ -44,37 +45,28 @@ class OwnTurns(TurnControls):
 
     Attributes:
         speaking: the voice detection hears the user.
-        patience: seconds from the end of speech in which this transcriber's words come; None: not known.
+        patience: seconds from the end of speech in which the last words come, if any do; None: not known.
     """
 
     def __init__(self, policy: Policy, take: Callable[[Output], object]) -> None:
         self.speaking = False
         self.patience: float | None = None
-        self._policy = policy
-        self._channels = Channels(policy, 1, take)
+        self._channels = Channels(policy, 1, self._decided)
+        self._take = take
         self._loop: asyncio.AbstractEventLoop | None = None
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
         self._wanted: list[Callable[[float], Signal]] = []  # before the start
         self._voice: list[tuple[float, float | None]] = []  # stretches of speech that no final word lies on yet
         self._final = 0.0  # so far are results final
-        self._open = False  # there are words that are not final
+        self._open: tuple[Word, ...] = ()  # words that are not final
+        self._handed: tuple[Word, ...] = ()  # those of them that a turn has which is over
+        self._last: asyncio.TimerHandle | None = None  # no further words are expected then
         self._flags = False  # this transcriber says which of its results is the last of a flush
-
-    @property
-    def policy(self) -> Policy:
-        """The policy, with this transcriber's patience."""
-        return self._policy if self.patience is None else self._policy.replace({"finalize_timeout": self.patience})
 
     def use(self, policy: Policy | str, channel: int | None = None) -> None:
         """`hearout.Session.use`."""
-        self._policy = chosen_policy(policy)
-        self._tell(channel, partial(PolicyChanged, policy=self.policy))
-
-    def expect_words_within(self, seconds: float) -> None:
-        """The transcriber's words come so soon after the end of speech."""
-        self.patience = min(max(seconds, _LEAST), _MOST)
-        self._tell(None, partial(PolicyChanged, policy=self.policy))
+        self._tell(channel, partial(PolicyChanged, policy=chosen_policy(policy)))
 
     def start(self) -> None:
         """The user can be heard from now on."""
@@ -87,9 +79,10 @@ class OwnTurns(TurnControls):
 
     def stop(self) -> None:
         """Nothing is decided any more."""
-        if self._timer is not None:
-            self._timer.cancel()
-        self._loop = self._timer = None
+        for timer in (self._timer, self._last):
+            if timer is not None:
+                timer.cancel()
+        self._loop = self._timer = self._last = None
 
     @property
     def now(self) -> float:
@@ -106,6 +99,11 @@ class OwnTurns(TurnControls):
             self._wanted.append(signal)
         else:
             self.tell(signal(self.now))
+
+    def _decided(self, output: Output) -> None:
+        if isinstance(output, TurnCompleted) and not output.confirmed:
+            self._handed = self._open
+        self._take(output)
 
     def tell(self, signal: Signal) -> None:
         """Something happened just now.
@@ -147,6 +145,17 @@ class OwnTurns(TurnControls):
         if self._voice and self._voice[-1][1] is None:
             self._voice[-1] = (self._voice[-1][0], max(end, self._voice[-1][0]))
         self.tell(SpeechStopped(self.now, end, self.now))
+        if self.patience is not None and self._loop is not None:
+            if self._last is not None:
+                self._last.cancel()
+            self._last = self._loop.call_later(max(0.0, self.patience - ago), self._all_said)
+
+    def _all_said(self) -> None:
+        """All words are final, and the time has passed in which others would have come: that is an answer, too."""
+        ends = [stop for _, stop in self._voice if stop is not None]
+        if not self.speaking and not self._open and ends:
+            start, end = min(self._final, ends[-1]), ends[-1]
+            self.tell(Transcript(self.now, (), start, end, is_final=True, finalized=True))
 
     def voice_doubtful(self, ago: float, *, ends: bool) -> None:
         """So many seconds ago a sound began that may become speech; or speech may have ended (``ends``)."""
@@ -155,29 +164,32 @@ class OwnTurns(TurnControls):
 
     def interim(self, text: str, words: Sequence[Word] = ()) -> None:
         """The words since the last final result, which may change; ``words`` where they have times."""
-        placed = tuple(words) or self._place(text.split(), self._voice)
-        self._open = bool(placed)
-        end = max(self._final, placed[-1].end) if placed else self._final
-        self.tell(Transcript(self.now, placed, self._final, end, is_final=False, timed=bool(words)))
+        self._open, _ = (tuple(words), "") if words else self._place(text, self._voice)
+        end = max(self._final, self._open[-1].end) if self._open else self._final
+        self.tell(Transcript(self.now, self._open, self._final, end, is_final=False, timed=bool(words)))
 
-    def final(self, text: str, words: Sequence[Word] = (), *, finalized: bool) -> None:
+    def final(self, text: str, words: Sequence[Word] = (), *, finalized: bool) -> str:
         """Words that will not change.
 
         Args:
             words: where they have times; on the session clock.
             finalized: the transcriber says that this is all it had. One that never says so has said all when the user
                 is silent and none of its words is open.
+
+        Returns:
+            what of ``text`` no turn has had yet, which is over.
         """
         self._flags = self._flags or finalized
         over = [stretch for stretch in self._voice if stretch[1] is not None]
-        placed = tuple(words) or self._place(text.split(), over or self._voice)
-        self._open = False
+        placed, rest = (tuple(words), text) if words else self._place(text, over or self._voice)
+        self._open = self._handed = ()
         # What is being said now may be what the result is about only where nothing else was said.
         self._voice = [stretch for stretch in self._voice if stretch[1] is None] if over else self._voice
         end = max([self._final, *(stop for _, stop in over if stop is not None), *(word.end for word in placed)])
         answers = finalized or (not self._flags and not self.speaking)
         start, self._final = self._final, end
         self.tell(Transcript(self.now, placed, start, end, is_final=True, finalized=answers, timed=bool(words)))
+        return rest
 
     def endpoint(self) -> None:
         """The transcriber hears an end of speech behind its final words."""
@@ -189,15 +201,27 @@ class OwnTurns(TurnControls):
             self.endpoint()
         self.tell(ProviderTurn(self.now, kind, self.now))
 
-    def _place(self, texts: Sequence[str], voice: Sequence[tuple[float, float | None]]) -> tuple[Word, ...]:
-        if not texts:
-            return ()
-        stretches = [(max(start, self._final), self.now if stop is None else stop) for start, stop in voice]
+    def _place(self, text: str, voice: Sequence[tuple[float, float | None]]) -> tuple[tuple[Word, ...], str]:
+        """Its words where they were spoken, as far as that is known, and the text behind what was handed over."""
+        texts, handed = text.split(), self._handed
+        if not _same(texts, handed):
+            handed = ()
+        before = tuple(replace(word, text=new) for word, new in zip(handed, texts, strict=False))
+        rest = texts[len(handed) :]
+        after = max(self._final, handed[-1].end) if handed else self._final
+        stretches = [(max(start, after), self.now if stop is None else stop) for start, stop in voice]
         stretches = [(start, stop) for start, stop in stretches if stop > start]
         if not stretches:
-            begin = max(self._final, self.now - _PACE * len(texts))
+            begin = max(after, self.now - _PACE * len(rest))
             stretches = [(begin, max(self.now, begin))]
-        return laid(texts, stretches)
+        return before + laid(rest, stretches), " ".join(rest)
+
+
+def _same(texts: Sequence[str], handed: Sequence[Word]) -> bool:
+    """They begin with the words that were handed over: most of them are the same but for marks and capitals."""
+    pairs = list(zip(texts, handed, strict=False))
+    equal = sum(spoken(text) == spoken(word.text) for text, word in pairs)
+    return len(pairs) == len(handed) and 2 * equal >= len(handed)
 
 
 def laid(texts: Sequence[str], stretches: Sequence[tuple[float, float]]) -> tuple[Word, ...]:
