@@ -19,6 +19,7 @@ from hearout_policies.odds import Odds
 from hearout_policies.params import param
 from hearout_policies.rules import Endpointing, FinalizeOnSilence, OnUtteranceEnd, ProviderEnd, Rule, Silence
 from hearout_policies.text import Language, language, languages
+from hearout_policies.writing import shown
 
 __all__ = ["PRESETS", "Parameter", "Policy", "load_policy", "preset"]
 
@@ -102,7 +103,7 @@ class Policy:
 
     def __post_init__(self) -> None:
         if self.language not in languages():
-            raise ValueError(f"no word lists for language {_shown(self.language)}; there are: {', '.join(languages())}")
+            raise ValueError(f"no word lists for language {shown(self.language)}; there are: {', '.join(languages())}")
         names = [rule.name for rule in self.rules]
         for name in names:
             if names.count(name) > 1:
@@ -171,7 +172,7 @@ class Policy:
         if key == "backchannels":
             listed = value.split(",") if isinstance(value, str) else value
             if not isinstance(listed, (list, tuple)) or not all(isinstance(item, str) for item in listed):
-                raise ValueError(f"backchannels takes a list of words or phrases, not {_shown(value)}")
+                raise ValueError(f"backchannels takes a list of words or phrases, not {shown(value)}")
             return dataclasses.replace(self, backchannels=frozenset(item.strip().casefold() for item in listed))
         head, _, rest = key.partition(".")
         for index, rule in enumerate(self.rules):
@@ -199,7 +200,7 @@ class Policy:
         settings = dict(_flatten("", data))
         base = settings.pop("base", "balanced")
         if not isinstance(base, str):
-            raise ValueError(f"base is the name of a preset, not {_shown(base)}; there are: {', '.join(PRESETS)}")
+            raise ValueError(f"base is the name of a preset, not {shown(base)}; there are: {', '.join(PRESETS)}")
         return preset(base).replace(settings)
 
 
@@ -235,16 +236,8 @@ def _set_in(owner: Any, path: str, key: str, value: Any, policy: Policy) -> Any:
     except (TypeError, ValueError, OverflowError):
         number = math.nan
     if isinstance(value, bool) or not low <= number <= high:
-        raise ValueError(f"{key} takes a number from {low:g} to {high:g} {unit}".rstrip() + f", not {_shown(value)}")
+        raise ValueError(f"{key} takes a number from {low:g} to {high:g} {unit}".rstrip() + f", not {shown(value)}")
     return dataclasses.replace(owner, **{name: number})
-
-
-def _shown(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # an integer of more digits than Python likes to print
-        text = "a very large number"
-    return text if len(text) <= 60 else text[:60] + "..."
 
 
 def _flatten(prefix: str, table: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
@@ -306,7 +299,7 @@ def preset(name: str) -> Policy:
         ValueError: there is none.
     """
     if name not in PRESETS:
-        raise ValueError(f"no policy named {_shown(name)}; there are: {', '.join(PRESETS)}, or a TOML file (name.toml)")
+        raise ValueError(f"no policy named {shown(name)}; there are: {', '.join(PRESETS)}, or a TOML file (name.toml)")
     return PRESETS[name]()
 
 

@@ -16,6 +16,7 @@ import trio
 from hearout import Deepgram, Flux, Soniox, UsageError
 from hearout.cli import transcribers
 from hearout.cli.transcribers import add_stt_arguments, open_transcribers, provider
+from hearout.transcribers.registry import PROVIDERS
 
 KEY = "a-key-that-nobody-must-see"
 VARIABLES = {"deepgram": "DEEPGRAM_API_KEY", "flux": "DEEPGRAM_API_KEY", "soniox": "SONIOX_API_KEY"}
@@ -89,7 +90,7 @@ def test_what_is_wrong_with_the_rest_shows_no_key(
     """Not even in a traceback with local variables."""
     monkeypatch.setenv(VARIABLES[stt], KEY)
     with pytest.raises(UsageError) as caught:
-        provider(DIALECTS[stt], url, rate)
+        provider(PROVIDERS[stt], url, rate)
     _, *frames = traceback.TracebackException.from_exception(caught.value, capture_locals=True).stack  # the first: here
     assert frames[0].name == "provider"
     assert KEY not in str([frame.locals for frame in frames])

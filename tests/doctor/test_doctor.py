@@ -4,58 +4,28 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trio
-from trio.testing import memory_stream_pair
 
 from hearout.cli import doctor
 from hearout.doctor.checks import Finding
-from hearout.doctor.examine import examine, read_sample
+from hearout.doctor.examine import WRONG_KEY, examine
+from hearout.doctor.sample import read_sample
 from hearout.errors import UsageError
 from hearout.sttserver import server
 from hearout.sttserver.deepgram.options import parse_options
 from hearout.sttserver.deepgram.stream import V1Stream
 from hearout.sttserver.local import local_server
 from hearout.sttserver.protocols import PROTOCOLS, Handshake
-from hearout.sttserver.server import SttServer
-from hearout.sttserver.steps import Ask, Close, HeardWord, Refused, Send, Step
+from hearout.sttserver.steps import Ask, Close, Refused, Send, Step
 from hearout.transcribers.deepgram import Deepgram
-from tests.kit.paths import DATA
-
-KEY = "dg-secret-key"
-CLIP = DATA / "two_sentences.flac"
-
-
-class Typist:
-    """Instead of a recogniser: hears a word in every third of a second of speech."""
-
-    def __init__(self) -> None:
-        self.heard = 0.0
-
-    async def decode(self, pcm: bytes) -> None:
-        await trio.lowlevel.checkpoint()
-        self.heard += len(pcm) / 32_000
-
-    async def words(self, *, ends: bool) -> list[HeardWord]:
-        await trio.lowlevel.checkpoint()
-        heard = [HeardWord("yes.", i / 3, (i + 0.9) / 3, 1.0) for i in range(int(self.heard * 3))]
-        if ends:
-            self.heard = 0.0
-        return heard
-
-
-class Pool:
-    @asynccontextmanager
-    async def lend(self, count: int) -> AsyncIterator[list[Typist]]:
-        await trio.lowlevel.checkpoint()
-        yield [Typist() for _ in range(count)]
-
+from tests.doctor.patients import CLIP, KEY, differing, examined, lacking
 
 Check = Callable[..., dict[str, Finding]]
 
@@ -77,37 +47,23 @@ def consult(run_virtual: Callable[..., Any]) -> Check:
             return protocol(parse_options(handshake.query), handshake.request_id, handshake.created)
 
         protocols = {"deepgram": replace(PROTOCOLS["deepgram"], open=open_stream)}
-        stt_server = SttServer(Pool(), protocols=protocols, token=token)  # type: ignore[arg-type]
-        findings: list[Finding] = []
-
-        async def main() -> None:
-            async with trio.open_nursery() as nursery:
-
-                async def dial(host: str, port: int, tls: bool) -> trio.abc.Stream:
-                    await trio.lowlevel.checkpoint()
-                    ours, theirs = memory_stream_pair()
-                    nursery.start_soon(stt_server.serve, theirs)
-                    return ours
-
-                sample = await read_sample(CLIP)
-                await examine(Deepgram(KEY, url), sample, findings.append, slow=slow, connect=connect or dial)
-                nursery.cancel_scope.cancel()
-
-        run_virtual(main)
-        assert KEY not in repr(findings)
-        assert len({finding.check for finding in findings}) == len(findings)
-        return {finding.check: finding for finding in findings}
+        dialect, stranger = Deepgram(KEY, url), Deepgram(WRONG_KEY, url)
+        main = partial(examined, dialect, stranger, protocols, token=token, slow=slow, connect=connect)
+        return run_virtual(main)  # type: ignore[no-any-return]
 
     return run
 
 
-def differing(findings: dict[str, Finding]) -> set[str]:
-    return {name for name, finding in findings.items() if finding.verdict == "differs"}
-
-
 def test_a_server_as_hearout_assumes_it(consult: Check) -> None:
     findings = consult(slow=True)
-    assert {f.verdict for f in findings.values()} == {"ok"}, differing(findings)
+    assert differing(findings) == lacking(findings) == set()
+    assert {f.check for f in findings.values() if f.verdict == "has"} == {
+        "punctuation",
+        "speech_final",
+        "SpeechStarted",
+        "UtteranceEnd",
+        "Finalize",
+    }
     assert findings["interims"].figures["every"] == pytest.approx(1.0)
     assert 0.2 < findings["speech_final"].figures["after_word"] < 0.7  # endpointing after 0.3 s
     assert findings["Finalize"].figures["after"] < 0.01  # in virtual time computing takes none
@@ -186,25 +142,26 @@ def shifted(message: dict[str, Any]) -> None:
         message["duration"] -= 0.1
 
 
+def failing(message: dict[str, Any]) -> list[dict[str, Any]] | None:
+    interim = words_of(message) and not message["is_final"]
+    return [message, {"type": "Error", "description": "no"}] if interim else None
+
+
 @pytest.mark.parametrize(
     ("change", "expected"),
     [
         (without("metadata"), {"Results"}),
         (results(channel_index=[0, 2]), {"Results"}),
         (results(metadata={"request_id": "another"}), {"Results"}),
-        (without("speech_final"), {"Results", "speech_final"}),
-        (results(speech_final=True), {"speech_final"}),
-        (results(start="0.0"), {"messages", "interims", "segments", "word times", "punctuation", "speech_final"}),
-        (drop(lambda m: m["type"] == "Results" and not m["is_final"]), {"interims"}),
-        (drop(lambda m: m["type"] == "UtteranceEnd"), {"UtteranceEnd"}),
+        (without("speech_final"), {"Results"}),
+        (results(speech_final=True), {"Results"}),
+        (results(start="0.0"), {"messages", "segments", "word times"}),
         (lambda m: m.update(last_word_end=0.111) if m["type"] == "UtteranceEnd" else None, {"UtteranceEnd"}),
         (lambda m: [m, {"type": "News"}], {"messages"}),
-        (lower, {"punctuation"}),
+        (failing, {"messages"}),
         (in_hindi, set()),
         (backwards, {"word times"}),
-        (untimed, {"word times"}),
         (shifted, {"segments"}),
-        (results(from_finalize=False), {"Finalize"}),
     ],
 )
 def test_a_difference_is_found(consult: Check, change: Callable[[dict[str, Any]], Any], expected: set[str]) -> None:
@@ -213,12 +170,40 @@ def test_a_difference_is_found(consult: Check, change: Callable[[dict[str, Any]]
     assert expected <= found <= expected | {"UtteranceEnd"}
 
 
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (without("speech_final"), "speech_final"),
+        (drop(lambda m: m["type"] == "Results" and not m["is_final"]), "interims"),
+        (drop(lambda m: m["type"] == "UtteranceEnd"), "UtteranceEnd"),
+        (lower, "punctuation"),
+        (untimed, "word times"),
+        (results(from_finalize=False), "Finalize"),
+    ],
+)
+def test_what_an_account_lacks_is_no_fault(
+    consult: Check, change: Callable[[dict[str, Any]], Any], expected: str
+) -> None:
+    findings = consult(altering(change))
+    assert expected in lacking(findings)
+    assert differing(findings) <= {"Results", "UtteranceEnd"}  # which say what is not as documented
+
+
 def test_no_speech_started(consult: Check) -> None:
     class Silent(V1Stream):
         def receive(self, message: str | bytes) -> list[Step]:
             return [s for s in super().receive(message) if not (isinstance(s, Send) and "SpeechStarted" in s.text)]
 
-    assert differing(consult(Silent)) == {"SpeechStarted"}
+    findings = consult(Silent)
+    assert (lacking(findings), differing(findings)) == ({"SpeechStarted"}, set())
+
+
+def test_metadata_twice(consult: Check) -> None:
+    class Twice(V1Stream):
+        def receive(self, message: str | bytes) -> list[Step]:
+            return [s for s in super().receive(message) for _ in range(1 + ("Metadata" in getattr(s, "text", "")))]
+
+    assert differing(consult(Twice)) == {"Metadata"}
 
 
 def test_a_close_that_is_none(consult: Check) -> None:
@@ -293,13 +278,15 @@ def test_on_the_real_local_server(tmp_path: Path) -> None:
     async def main() -> None:
         sample = await read_sample(CLIP)
         async with local_server(sentences=sentences) as url:
-            await examine(Deepgram("any", url), sample, findings.append, speed=30)
+            stranger = Deepgram(WRONG_KEY, url)
+            await examine(Deepgram("any", url), sample, findings.append, stranger=stranger, speed=30)
 
     trio.run(main)
     verdicts = {finding.check: finding.verdict for finding in findings}
-    skipped = {"KeepAlive", "wrong key", "punctuation"}
+    skipped = {"KeepAlive", "wrong key"}
     assert {name for name, verdict in verdicts.items() if verdict == "skipped"} == skipped
     assert [finding for finding in findings if finding.verdict == "differs"] == []
+    assert [finding.check for finding in findings if finding.verdict == "lacks"] == ["punctuation"]
 
 
 def command(*arguments: str) -> int:
@@ -309,22 +296,69 @@ def command(*arguments: str) -> int:
     return int(args.run(args))
 
 
-def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    async def pretend(dialect: Deepgram, recording: Any, report: Callable[[Finding], None], *, slow: bool) -> None:
-        await trio.lowlevel.checkpoint()
-        assert dialect.key == KEY
-        report(Finding("one", "ok", "all right", {"after": 0.12345}))
-        report(Finding("two", "differs" if slow else "skipped", "not quite"))
+class Pretended:
+    """Instead of an examination: who is to be examined, and two findings."""
 
-    monkeypatch.setattr(doctor, "examine", pretend)
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.dialect: Any = None
+        self.stranger: Any = None
+        monkeypatch.setattr(doctor, "examine", self)
+
+    async def __call__(
+        self, dialect: Any, recording: Any, report: Callable[[Finding], None], *, stranger: Any, slow: bool
+    ) -> None:
+        await trio.lowlevel.checkpoint()
+        self.dialect, self.stranger = dialect, stranger
+        report(Finding("one", "ok", "all right", {"after": 0.12345}))
+        report(Finding("two", "differs" if slow else "lacks", "not quite"))
+
+
+def test_the_command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    pretended = Pretended(monkeypatch)
     monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
     assert command("--sample", str(CLIP)) == 0
-    assert capsys.readouterr().out == "ok       one              all right\nskipped  two              not quite\n"
+    assert (pretended.dialect.key, pretended.stranger.key) == (KEY, WRONG_KEY)
+    assert capsys.readouterr().out == "ok       one              all right\nlacks    two              not quite\n"
     assert command("--sample", str(CLIP), "--slow", "--json") == 1
     assert [json.loads(line) for line in capsys.readouterr().out.splitlines()] == [
-        {"check": "one", "verdict": "ok", "detail": "all right", "after": 0.123},
-        {"check": "two", "verdict": "differs", "detail": "not quite"},
+        {"server": "deepgram", "check": "one", "verdict": "ok", "detail": "all right", "after": 0.123},
+        {"server": "deepgram", "check": "two", "verdict": "differs", "detail": "not quite"},
     ]
+
+
+@pytest.mark.parametrize(
+    ("stt", "owner", "variable"),
+    [
+        ("deepgram", "Deepgram", "DEEPGRAM_API_KEY"),
+        ("flux", "Deepgram", "DEEPGRAM_API_KEY"),
+        ("soniox", "Soniox", "SONIOX_API_KEY"),
+    ],
+)
+def test_without_a_key_it_says_whom_it_examines_instead(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], stt: str, owner: str, variable: str
+) -> None:
+    pretended = Pretended(monkeypatch)
+    monkeypatch.delenv(variable, raising=False)
+    assert command("--sample", str(CLIP), "--stt", stt) == 0
+    headline, *lines = capsys.readouterr().out.splitlines()
+    assert headline == (
+        f"no key for {owner} in {variable}: this is the built-in recogniser on this machine, and tells nothing of an "
+        "account"
+    )
+    assert len(lines) == 2
+    assert type(pretended.dialect) is Deepgram
+    assert pretended.dialect.address().startswith("ws://127.0.0.1:")
+    assert command("--sample", str(CLIP), "--stt", stt, "--json") == 0
+    told, *found = map(json.loads, capsys.readouterr().out.splitlines())
+    assert told == {"server": "local", "instead": f"no key for {owner} in {variable}"}
+    assert [finding["server"] for finding in found] == ["local", "local"]
+
+
+def test_the_local_server_by_its_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    Pretended(monkeypatch)
+    monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
+    assert command("--sample", str(CLIP), "--stt", "local", "--json") == 0
+    assert [json.loads(line)["server"] for line in capsys.readouterr().out.splitlines()] == ["local", "local"]
 
 
 def test_what_cannot_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -332,8 +366,12 @@ def test_what_cannot_work(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     silence = tmp_path / "silence.wav"
     soundfile.write(silence, [0.0] * 32_000, 16_000)
     monkeypatch.delenv("DEEPGRAM_API_KEY", raising=False)
-    with pytest.raises(UsageError, match="DEEPGRAM_API_KEY"):
-        command("--sample", str(CLIP))
+    with pytest.raises(UsageError, match="no key for Deepgram: put it into"):
+        command("--sample", str(CLIP), "--url", "wss://elsewhere.example/")
+    with pytest.raises(UsageError, match="--url names a provider's endpoint"):
+        command("--sample", str(CLIP), "--stt", "local", "--url", "ws://127.0.0.1:1/")
+    with pytest.raises(UsageError, match="--stt nobody: there are local, deepgram"):
+        command("--sample", str(CLIP), "--stt", "nobody")
     with pytest.raises(UsageError, match=r"silence\.wav: less than 1\.2 s of speech"):
         command("--sample", str(silence))
     monkeypatch.setattr(doctor, "_SAMPLE", tmp_path / "none")

@@ -147,7 +147,7 @@ def test_a_bad_line_is_named(line: str, complaint: str) -> None:
         ('{"hearout_trace": 2, "stt": "deepgram"}', "trace of version 2; this hearout reads version 1"),
         ('{"hearout_trace": "1", "stt": "deepgram"}', '"hearout_trace" must be a whole number'),
         ('{"hearout_trace": 1}', '"stt" is missing'),
-        ('{"hearout_trace": 1, "stt": "whisper"}', '"stt" must be "deepgram" or "soniox" or "flux"'),
+        ('{"hearout_trace": 1, "stt": "whisper"}', '"stt" is "whisper", a transcriber that is not known here'),
         ('{"hearout_trace": 1, "stt": "flux", "channels": 0}', '"channels" must be a whole number, 1 or more'),
         ('{"hearout_trace": 1, "stt": "flux", "chanels": 1}', 'unknown key "chanels"; the header has'),
         ('{"hearout_trace": 1, "stt": "flux", "policy": "fast"}', '"policy" must be an object'),

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 import trio
 
 from hearout.cli.output import say
-from hearout.cli.transcribers import provider
+from hearout.cli.transcribers import chosen, has_key, made, provider
 from hearout.doctor.checks import Finding
-from hearout.doctor.examine import examine, read_sample
+from hearout.doctor.examine import WRONG_KEY, examine
+from hearout.doctor.sample import Sample, read_sample
 from hearout.errors import UsageError
-from hearout.transcribers.deepgram import Deepgram
+from hearout.sttserver.local import local_server
+from hearout.transcribers.base import Dialect
+from hearout.transcribers.registry import PROVIDERS
 
 __all__ = ["register"]
 
@@ -26,10 +32,16 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "doctor",
         help="check that a transcriber behaves as hearout assumes",
         description="Play a short recording to the transcriber and report, one line a check, what differs from what "
-        "hearout assumes of it. Takes some ten seconds longer than the recording; the service may charge for it. "
-        "Exit status: 0 all as assumed, 1 something differs, 2 bad usage.",
+        "hearout assumes of it, and what this account has or lacks. Takes some ten seconds longer than the recording; "
+        "the service may charge for it. Without a key it examines the built-in recogniser instead, and says so. "
+        "Exit status: 0 all as assumed, whatever the account lacks, 1 something differs, 2 bad usage.",
     )
-    parser.add_argument("--stt", choices=["deepgram"], default="deepgram", help="key in DEEPGRAM_API_KEY")
+    parser.add_argument(
+        "--stt",
+        default="deepgram",
+        metavar="NAME|MODULE:CLASS",
+        help="whom to examine: as for listen (default: deepgram, key in DEEPGRAM_API_KEY)",
+    )
     parser.add_argument("--url", help="the endpoint, if not the usual one (ws://127.0.0.1:8765/v1/listen)")
     parser.add_argument("--sample", metavar="FILE", help="speech, a sentence or more; the first 30 s are played")
     parser.add_argument("--slow", action="store_true", help="also wait 15 s for KeepAlive to keep a connection open")
@@ -44,18 +56,62 @@ def _run(args: argparse.Namespace) -> int:
 
 
 async def _examine_all(args: argparse.Namespace) -> int:
-    sample = await read_sample(args.sample or _SAMPLE)
     different: list[Finding] = []
 
     def report(finding: Finding) -> None:
         if finding.verdict == "differs":
             different.append(finding)
         if args.json:
-            line = {"check": finding.check, "verdict": finding.verdict, "detail": finding.detail}
+            line = {"server": server, "check": finding.check, "verdict": finding.verdict, "detail": finding.detail}
             print(json.dumps(line | {k: round(v, 3) for k, v in finding.figures.items()}), flush=True)
         else:
             say(f"{finding.verdict:8} {finding.check:16} {finding.detail}")
 
-    dialect = provider(Deepgram, args.url, sample.sample_rate, sample.channels)
-    await examine(dialect, sample, report, slow=args.slow)
+    async with _opened(args) as patient:
+        server = patient.server
+        if patient.instead and args.json:
+            print(json.dumps({"server": server, "instead": patient.instead}), flush=True)
+        elif patient.instead:
+            say(f"{patient.instead}: this is the built-in recogniser on this machine, and tells nothing of an account")
+        await examine(patient.dialect, patient.sample, report, stranger=patient.stranger, slow=args.slow)
     return 1 if different else 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Patient:
+    """Who is examined.
+
+    Attributes:
+        server: "local" or the name of the provider.
+        stranger: the same with a wrong key, if it is given one.
+        instead: why it is not whom the options name; empty: it is.
+    """
+
+    server: str
+    dialect: Dialect
+    stranger: Dialect | None
+    sample: Sample
+    instead: str = ""
+
+
+@asynccontextmanager
+async def _opened(args: argparse.Namespace) -> AsyncIterator[_Patient]:
+    known, instead = PROVIDERS["deepgram"], ""
+    local = args.stt == "local"
+    if local and args.url is not None:
+        raise UsageError("--url names a provider's endpoint: add --stt deepgram")
+    if not local:
+        known = chosen(args.stt)
+        if args.url is None and not has_key(known):
+            local, instead = True, f"no key for {known.owner} in {known.variable}"
+            known = PROVIDERS["deepgram"]
+    sample = await read_sample(args.sample or _SAMPLE)
+    rate, channels = sample.sample_rate, sample.channels
+    if local:
+        async with local_server() as url:
+            dialect, stranger = (known.make(key, url, rate, channels) for key in ("local", WRONG_KEY))
+            yield _Patient("local", dialect, stranger, sample, instead)
+    else:
+        dialect = provider(known, args.url, rate, channels)
+        wrong = None if known.variable is None else made(known, WRONG_KEY, args.url, rate, channels)
+        yield _Patient(known.name, dialect, wrong, sample)

@@ -15,7 +15,6 @@ from contextlib import (
     contextmanager,
     nullcontext,
 )
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +28,7 @@ from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.report import JsonReport, Report, TextReport, live
 from hearout.cli.shutdown import Shutdown, run_until_signal
 from hearout.cli.tokens import Tee, TokenListing
-from hearout.cli.transcribers import add_stt_arguments, open_transcribers
+from hearout.cli.transcribers import add_stt_arguments, chosen, open_transcribers
 from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
@@ -116,7 +115,7 @@ def _run(args: argparse.Namespace) -> int:
         status = trio.run(run_until_signal, partial(_listen, args, source, policy, ear, trace))
         if args.plot and not status:
             assert trace is not None
-            recorded = read_trace(trace)
+            recorded = read_trace(trace, None if args.stt == "local" else chosen(args.stt).dialect)
             for picture in plot(recorded, replay(recorded), args.plot):
                 complain(f"wrote {picture}")
     return status
@@ -163,14 +162,13 @@ async def _listen(
             recorder = stack.enter_context(Recorder(trace, header, redact=args.redact))
             writers.append(recorder)
         if args.show_tokens:
-            writers.append(TokenListing(replace(transcriber)))
+            writers.append(TokenListing(transcribers(source)))
         console = _console(args)
         report: Report = (
             JsonReport() if args.json else TextReport(source.channels, console if sys.stdout.isatty() else None)
         )
-        audio = (
-            paced(source) if realtime and not _is_microphone(args.source[0]) else source
-        )  # that sets the pace itself
+        # A microphone sets the pace itself.
+        audio = source if _is_microphone(args.source[0]) or not realtime else paced(source)
         session = await stack.enter_async_context(
             open_session(
                 shutdown.of(audio),

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from hearout.cli.output import complain, print_table, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
+from hearout.cli.transcribers import add_own_argument, chosen_own
 from hearout.errors import UsageError
 from hearout.plot.picture import plot
 from hearout.traces.checker import check
@@ -30,6 +31,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "replay", help="run recorded sessions again, in virtual time", description=_REPLAY_TEXT
     )
     parser.add_argument("traces", nargs="+", metavar="TRACE", help="a trace (JSON Lines)")
+    add_own_argument(parser)
     add_policy_arguments(parser, default=None)
     parser.add_argument("--check", action="store_true", help="compare with what each trace expects")
     parser.add_argument("--json", action="store_true", help="one JSON object an event (--check: a trace)")
@@ -41,6 +43,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("-o", "--output", required=True, metavar="PNG", help="the picture to write")
     parser.add_argument("--from", dest="start", type=_seconds, metavar="S", help="begin at S seconds")
     parser.add_argument("--to", dest="stop", type=_seconds, metavar="S", help="end at S seconds")
+    add_own_argument(parser)
     add_policy_arguments(parser, default=None)
     parser.set_defaults(run=_run_plot)
 
@@ -69,8 +72,9 @@ def _run_replay(args: argparse.Namespace) -> int:
     if args.check:
         return _run_check(args)
     status = 0
+    own = chosen_own(args)
     for name in args.traces:
-        trace = read_trace(name)
+        trace = read_trace(name, own)
         policy = _policy(args, trace)
         replayed = replay(trace, policy)
         if len(args.traces) > 1 and not args.json:
@@ -117,9 +121,10 @@ class _Row:
 
 def _run_check(args: argparse.Namespace) -> int:
     rows = []
+    own = chosen_own(args)
     for name in args.traces:
         try:
-            trace = read_trace(name)
+            trace = read_trace(name, own)
             policy = _policy(args, trace)
             replayed = replay(trace, policy)
         except UsageError as error:
@@ -170,7 +175,7 @@ def _print_rows(rows: Sequence[_Row]) -> None:
 
 
 def _run_plot(args: argparse.Namespace) -> int:
-    trace = read_trace(args.trace)
+    trace = read_trace(args.trace, chosen_own(args))
     replayed = replay(trace, _policy(args, trace))
     for path in plot(trace, replayed, args.output, start=args.start, stop=args.stop):
         say(str(path))

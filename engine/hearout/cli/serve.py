@@ -6,7 +6,6 @@ import argparse
 import gc
 import os
 import signal
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -15,16 +14,14 @@ import trio
 from hearout.cli.models import add_ear_argument, chosen_ear
 from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
-from hearout.cli.transcribers import add_stt_arguments, open_transcribers
+from hearout.cli.transcribers import Transcribers, add_stt_arguments, open_transcribers
 from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
 from hearout.serving import Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
 from hearout.session.session import Session, open_session
-from hearout.sources.base import AudioSource
 from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
-from hearout.transcribers.base import Dialect
 from hearout_policies.events import as_dict
 from hearout_policies.policy import Policy
 
@@ -32,9 +29,6 @@ __all__ = ["Transcribers", "converse", "register"]
 
 #: The environment variable for what ``--token`` says.
 TOKEN_VARIABLE = "HEAROUT_TOKEN"
-
-#: Gives the transcriber for some audio.
-Transcribers = Callable[[AudioSource], Dialect]
 
 
 async def converse(

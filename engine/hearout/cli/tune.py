@@ -15,6 +15,7 @@ from typing import Any
 
 from hearout.cli.output import complain, print_table, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
+from hearout.cli.transcribers import add_own_argument, chosen_own
 from hearout.errors import UsageError
 from hearout.fields import finite
 from hearout.plot.picture import check_picture
@@ -38,6 +39,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="SHARE",
         help="of the pauses in mid-turn, that may be cut off (default 0.05)",
     )
+    add_own_argument(parser)
     add_policy_arguments(parser)
     parser.add_argument(
         "--parameters", default="", metavar="KEYS", help="what to vary: keys with commas between, * for any"
@@ -55,7 +57,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run(args: argparse.Namespace) -> int:
     policy = chosen_policy(args)
     _check_options(args)
-    traces = [read_trace(name) for name in args.traces]
+    own = chosen_own(args)
+    traces = [read_trace(name, own) for name in args.traces]
     with _cluster(args.dask), _progress() as progress:
         tuned = tune(
             traces,

@@ -7,21 +7,30 @@ from __future__ import annotations
 
 import json
 import math
-import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from urllib.parse import urlsplit
 
 import trio
 from trio_websocket import ConnectionClosed
-from wsproto import ConnectionType, WSConnection
-from wsproto.events import AcceptConnection, RejectConnection, Request
-from wsproto.utilities import LocalProtocolError, RemoteProtocolError
+from wsproto.utilities import LocalProtocolError
 
-from hearout.audio import deinterleave
-from hearout.doctor.checks import SPEECH_CHECKS, Arrival, Conversation, Finding, differs, ok, punctuation, skipped
-from hearout.errors import UsageError
+from hearout.doctor.checks import (
+    SPEECH_CHECKS,
+    TURN_CHECKS,
+    Arrival,
+    Conversation,
+    Finding,
+    differs,
+    has,
+    lacks,
+    ok,
+    skipped,
+)
+from hearout.doctor.deepgram import DEEPGRAM_CHECKS
+from hearout.doctor.refusals import ask, named, refused
+from hearout.doctor.sample import Sample
 from hearout.link.refusal import LinkFailure
 from hearout.link.secrets import masked_message, redact
 from hearout.link.settings import LinkSettings
@@ -29,81 +38,35 @@ from hearout.link.socket import Connector, open_stream
 from hearout.link.websocket import WebSocket, open_websocket
 from hearout.nursery import open_background
 from hearout.serving import is_loopback
-from hearout.session.session import webrtc_gate
-from hearout.sources import FileSource
-from hearout.transcribers.base import WireMessage
+from hearout.transcribers.base import Dialect, Heard, ProviderFailed, WireMessage, least_silence
 from hearout.transcribers.deepgram import Deepgram
+from hearout.transcribers.flux import Flux
 from hearout_policies.policy import Policy
+from hearout_policies.signals import Transcript
 
-__all__ = ["Sample", "examine", "read_sample"]
+__all__ = ["WRONG_KEY", "examine"]
 
-_LONGEST = 30.0  # seconds played of the recording
-_SILENCE = 3.0  # seconds played after it: enough for UtteranceEnd
-_CUT = 1.2  # seconds of voice after which the middle of speech is asked for by Finalize
+#: What nobody's key is.
+WRONG_KEY = "0" * 40
+
+_SILENCE = 3.0  # seconds played after the recording: enough for UtteranceEnd
 _MESSAGE = 0.1  # seconds of audio
-_NO_ANSWER = 1.5  # seconds after which there is none
-_IDLE = 15.0  # seconds; the service hangs up after 10 to 12 without any message
+_NO_ANSWER = 1.5  # seconds after which there is none to the second Finalize
+_PATIENCE = 5.0  # seconds for the answer to the first, and to a wrong key
+_IDLE = 15.0  # seconds; Deepgram hangs up after 10 to 12 without any message
 _LIMITS = LinkSettings()
 _STUCK = 120.0  # seconds that no part takes
-_WRONG_KEY = "0" * 40
 
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """Speech as linear16, interleaved.
-
-    Attributes:
-        cut: seconds from its beginning to the middle of the first longer speech.
-    """
-
-    pcm: bytes
-    sample_rate: int
-    channels: int
-    cut: float
-
-    @property
-    def frame_bytes(self) -> int:
-        return 2 * self.channels
-
-    def piece(self, end: float) -> bytes:
-        """The first ``end`` seconds, with silence where there is no more."""
-        size = round(end * self.sample_rate) * self.frame_bytes
-        return self.pcm[:size].ljust(size, b"\0")
-
-
-async def read_sample(path: str | os.PathLike[str]) -> Sample:
-    """The beginning of an audio file.
-
-    Raises:
-        UsageError: it cannot be read, or there is too little speech in it.
-    """
-    source = FileSource(path)
-    frame = 2 * source.channels
-    limit = round(_LONGEST * source.sample_rate) * frame
-    pcm = b""
-    async for chunk in source:
-        pcm += chunk
-        if len(pcm) >= limit:
-            break
-    pcm = pcm[:limit]
-    gates = [webrtc_gate(source.sample_rate) for _ in range(source.channels)]
-    step = source.sample_rate // 50
-    voiced = 0
-    for start in range(0, len(pcm), step * frame):
-        for gate, mono in zip(gates, deinterleave(pcm[start : start + step * frame], source.channels), strict=True):
-            gate.feed(mono)
-        speaking = any(gate.speaking for gate in gates)
-        voiced += step if speaking else 0
-        if speaking and voiced >= _CUT * source.sample_rate:
-            return Sample(pcm, source.sample_rate, source.channels, (start / frame + step) / source.sample_rate)
-    raise UsageError(f"{os.fspath(path)}: less than {_CUT:g} s of speech in it; name another recording with --sample")
+# What its makers call a provider's own end of speech.
+_ENDPOINTS = {"deepgram": "speech_final", "flux": "EndOfTurn", "soniox": "<end>"}
 
 
 async def examine(
-    dialect: Deepgram,
+    dialect: Dialect,
     sample: Sample,
     report: Callable[[Finding], None],
     *,
+    stranger: Dialect | None = None,
     slow: bool = False,
     speed: float = 1.0,
     connect: Connector = open_stream,
@@ -112,6 +75,7 @@ async def examine(
 
     Args:
         report: gets the outcome of each check at once.
+        stranger: the same with `WRONG_KEY`; None: a wrong key is not tried.
         slow: also those that only wait.
         speed: of the audio. Other than 1, latencies mean nothing; the service may refuse more than 1.25.
         connect: opens the stream below the websocket.
@@ -130,8 +94,13 @@ async def examine(
             report(differs("connection", "the server hung up too early: " + patient.goodbye()))
     if not slow:
         report(skipped("KeepAlive", f"takes {_IDLE:g} s: add --slow"))
-    report(await patient.wrong_key())
-    report(await patient.bad_query())
+    report(
+        skipped("wrong key", "the class is not given its key")
+        if stranger is None
+        else await patient.wrong_key(stranger)
+    )
+    if isinstance(dialect, Deepgram):
+        report(await patient.bad_query())
 
 
 class _Patient:
@@ -139,7 +108,7 @@ class _Patient:
 
     def __init__(
         self,
-        dialect: Deepgram,
+        dialect: Dialect,
         sample: Sample,
         report: Callable[[Finding], None],
         speed: float,
@@ -150,7 +119,7 @@ class _Patient:
         self._report = report
         self._speed = speed
         self._connect = connect
-        self._local = is_loopback(urlsplit(dialect.url).hostname or "")
+        self._local = is_loopback(urlsplit(dialect.address()).hostname or "")
         self._talk = Conversation()
         self._began = math.inf
         self._news = trio.Event()
@@ -158,71 +127,108 @@ class _Patient:
     async def speak(self) -> None:
         """The whole recording, silence, and a regular end."""
         asked = trio.current_time()
-        async with self._connected() as connection:
+        async with self._connected(self._dialect) as connection:
             took = trio.current_time() - asked
-            if self._talk.request_id:
-                detail = f"open after {took:.2f} s, dg-request-id {self._talk.request_id}"
-                self._report(ok("connect", detail, after=took))
-            else:
+            request = f", dg-request-id {self._talk.request_id}" if self._talk.request_id else ""
+            if not request and self._talk.strict:
                 self._report(differs("connect", f"open after {took:.2f} s, but without the header dg-request-id"))
+            else:
+                self._report(ok("connect", f"open after {took:.2f} s{request}", after=took))
             with suppress(ConnectionClosed, LocalProtocolError):  # then the checks below have something to say
                 self._report(await self._ping(connection))
                 await self._play(connection, len(self._sample.pcm) / self._byte_rate + _SILENCE)
                 await self._close(connection)
-        for check in SPEECH_CHECKS:
-            finding = check(self._talk)
-            if check is punctuation and finding.verdict == "differs" and self._local:
-                finding = skipped(finding.check, "the local recogniser writes none")
-            self._report(finding)
+        for check in (*SPEECH_CHECKS, *(DEEPGRAM_CHECKS if isinstance(self._dialect, Deepgram) else TURN_CHECKS)):
+            self._report(check(self._talk))
 
     async def finalize(self) -> None:
         """Finalize in the middle of speech, and once more when there is nothing left."""
-        async with self._connected() as connection:
-            await self._play(connection, self._sample.cut)
-            took, answer = await self._finalized(connection, 5.0)
-            timeout = Policy().finalize_timeout
-            if answer is None:
-                self._report(differs("Finalize", "no result with from_finalize within 5 s"))
-            else:
-                detail = f"answered after {took:.2f} s; hearout waits for {timeout:g} s"
-                self._report((ok if took <= timeout else differs)("Finalize", detail, after=took))
-            took, answer = await self._finalized(connection, _NO_ANSWER / self._speed)
-            if answer is None:
-                self._report(ok("second Finalize", "not answered, as there was no more audio"))
-            elif _text(answer):
-                self._report(differs("second Finalize", "answered with words, though there was no more audio"))
-            else:
-                self._report(ok("second Finalize", "answered empty, as there was no more audio", after=took))
-            await self._close(connection)
+        dialect = self._dialect
+        if isinstance(dialect, Flux):  # which asks for the end of its turn only where the turns are ours
+            dialect = replace(dialect, own_turns=True, eot_threshold=1.0)
+        request = dialect.finalize()
+        if request is None:
+            self._report(lacks("Finalize", "the dialect knows no such request; words become final when they do"))
+            return
+        name = _kind(request, "Finalize")
+        async with self._connected(dialect) as connection:
+            await self._play(connection, self._sample.cut, least_silence(dialect))
+            with suppress(ConnectionClosed, LocalProtocolError):
+                took, answer = await self._finalized(connection, request, _PATIENCE)
+                self._report(self._judged(name, took, answer))
+                if isinstance(answer, Transcript):
+                    took, answer = await self._finalized(connection, request, _NO_ANSWER / self._speed)
+                    self._report(self._judged_again(f"second {name}", took, answer))
+                await self._close(connection)
+
+    def _judged(self, name: str, took: float, answer: Transcript | ProviderFailed | None) -> Finding:
+        timeout = Policy().finalize_timeout
+        if isinstance(answer, Transcript):
+            detail = f"answered after {took:.2f} s; hearout waits for {timeout:g} s"
+            return (has if took <= timeout else differs)(name, detail, after=took)
+        if isinstance(answer, ProviderFailed):
+            return lacks(name, f"refused: {answer.detail}")
+        if self._talk.ended is None:
+            return lacks(name, f"not answered within {_PATIENCE:g} s; hearout waits for {timeout:g} s at each pause")
+        # Where hearout does not ask unless told to, nothing is broken.
+        verdict = differs if self._dialect.finalize() else lacks
+        return verdict(name, f"refused: the server hung up, {self.goodbye()}".rstrip(" ,"))
+
+    @staticmethod
+    def _judged_again(name: str, took: float, answer: Transcript | ProviderFailed | None) -> Finding:
+        if answer is None:
+            return ok(name, "not answered, as there was no more audio")
+        if isinstance(answer, ProviderFailed):
+            return differs(name, f"answered with a failure, as there was no more audio: {answer.detail}")
+        if answer.words:
+            return differs(name, "answered with words, though there was no more audio")
+        return ok(name, "answered empty, as there was no more audio", after=took)
 
     async def stay_idle(self) -> None:
-        """Nothing but KeepAlive for a while, after a little audio."""
-        async with self._connected() as connection:
+        """Nothing but the keep-alive for a while, after a little audio."""
+        dialect, name = self._dialect, "KeepAlive"
+        if dialect.keepalive_after is None:
+            self._report(skipped(name, "the dialect sends none; pings must do"))
+            return
+        async with self._connected(dialect) as connection:
             await self._play(connection, self._sample.cut)
             until = trio.current_time() + _IDLE
             with suppress(ConnectionClosed, LocalProtocolError):
                 while (left := until - trio.current_time()) > 0:
-                    await connection.send(self._dialect.keepalive())
-                    await trio.sleep(min(self._dialect.keepalive_after or _IDLE, left))
+                    if (message := dialect.keepalive()) is not None:
+                        await connection.send(message)
+                    await trio.sleep(min(dialect.keepalive_after, left))
                 await self._close(connection)
         if self._talk.code == 1000:
-            self._report(ok("KeepAlive", f"keeps a connection open for {_IDLE:g} s without audio"))
+            self._report(ok(name, f"keeps a connection open for {_IDLE:g} s without audio"))
         else:
-            self._report(differs("KeepAlive", "does not keep a connection open: " + self.goodbye()))
+            self._report(differs(name, "does not keep a connection open: " + self.goodbye()))
 
-    async def wrong_key(self) -> Finding:
+    async def wrong_key(self, stranger: Dialect) -> Finding:
         """A wrong key is refused in a way that hearout knows for final."""
         name = "wrong key"
-        stranger = replace(self._dialect, key=_WRONG_KEY)
-        status, headers = await self._handshake(stranger, stranger.address())
-        if status == 101 and self._local:
+        answer = await ask(stranger, stranger.address(), self._connect, _LIMITS.handshake)
+        if answer.status != 101:
+            return refused(name, (401,) if self._talk.strict else (401, 403), answer, stranger)
+        if self._local:
             return skipped(name, "this server on your own machine takes any")
-        return _refused(name, 401, status, headers)
+        if isinstance(stranger, Deepgram):
+            return refused(name, (401,), answer, stranger)
+        with suppress(ConnectionClosed, LocalProtocolError):
+            async with self._connected(stranger) as connection:
+                await self._play(connection, _MESSAGE)
+                with trio.move_on_after(_PATIENCE):
+                    while not any(True for _ in self._failures()) and self._talk.ended is None:
+                        await self._something()
+        for failure in self._failures():
+            return (ok if failure.permanent else differs)(name, f"refused in the stream: {failure.detail}")
+        return differs(name, "accepted" if self._talk.ended is None else f"hung up without a word: {self.goodbye()}")
 
     async def bad_query(self) -> Finding:
         """A parameter that cannot be is refused in a way that hearout knows for final."""
         address = self._dialect.address().replace("encoding=linear16", "encoding=no-such-thing")
-        return _refused("bad query", 400, *await self._handshake(self._dialect, address))
+        answer = await ask(self._dialect, address, self._connect, _LIMITS.handshake)
+        return refused("bad query", (400,), answer, self._dialect)
 
     def goodbye(self) -> str:
         """How the last connection ended."""
@@ -231,41 +237,47 @@ class _Patient:
     # What these are made of
 
     @asynccontextmanager
-    async def _connected(self) -> AsyncIterator[WebSocket]:
-        dialect = self._dialect
+    async def _connected(self, dialect: Dialect) -> AsyncIterator[WebSocket]:
         async with open_websocket(dialect, self._connect, _LIMITS.handshake) as connection:
-            headers = self._named(connection.headers)
+            gap: int | None = getattr(dialect, "utterance_end_ms", None)
             self._talk = Conversation(
-                request_id=headers.get("dg-request-id", ""),
+                endpoint=_ENDPOINTS.get(dialect.name, "endpoint"),
+                closer=_kind(dialect.closing(), "close"),
+                strict=isinstance(dialect, Deepgram),
+                request_id=dict(named(connection.headers, dialect)).get("dg-request-id", ""),
                 channels=dialect.channels,
-                utterance_end=(dialect.utterance_end_ms or 0) / 1000,
+                utterance_end=None if gap is None else gap / 1000,
+                speech_started=getattr(dialect, "vad_events", False),
             )
             self._began = trio.current_time()
             async with open_background() as nursery:
-                nursery.start_soon(self._receive, connection)
+                for message in dialect.opening():
+                    await connection.send(message)
+                nursery.start_soon(self._receive, connection, dialect)
                 yield connection
 
-    async def _receive(self, connection: WebSocket) -> None:
+    async def _receive(self, connection: WebSocket, dialect: Dialect) -> None:
         talk = self._talk
+
+        def hear(message: WireMessage) -> None:
+            talk.arrivals.append(self._understand(message, dialect))
+            self._news.set()
+
         try:
-            await connection.receive(self._hear)
+            await connection.receive(hear)
         except ConnectionClosed:
             pass
         finally:
             # Also when the sender has noticed first, and this is cancelled.
             if (closed := connection.closed) is not None:
                 talk.ended = self._now()
-                talk.code, talk.reason = closed.code, redact(closed.reason or "", self._dialect)
+                talk.code, talk.reason = closed.code, redact(closed.reason or "", dialect)
             self._news.set()
 
-    def _hear(self, message: WireMessage) -> None:
-        self._talk.arrivals.append(self._understand(message))
-        self._news.set()
-
-    def _understand(self, message: WireMessage) -> Arrival:
-        at, dialect, trouble = self._now(), self._dialect, ""
+    def _understand(self, message: WireMessage, dialect: Dialect) -> Arrival:
+        at, trouble = self._now(), ""
         message = masked_message(message, dialect)
-        known = dialect.ignored
+        known = getattr(dialect, "ignored", 0)
         try:
             news = dialect.decode(message, at, 0.0)
         except ValueError as error:
@@ -276,13 +288,13 @@ class _Patient:
             data = None
         if not isinstance(data, dict):
             data = {}
-        if dialect.ignored > known:
+        if getattr(dialect, "ignored", 0) > known:
             trouble = f"unknown type {str(data.get('type'))[:40]}"
         return Arrival(at, data, news, redact(trouble, dialect))
 
-    async def _play(self, connection: WebSocket, end: float) -> None:
-        """The first ``end`` seconds, in messages that go out when a microphone would have heard them."""
-        pcm = self._sample.piece(end)
+    async def _play(self, connection: WebSocket, end: float, silence: float = 0.0) -> None:
+        """The first ``end`` seconds, in messages that go out when a microphone would have heard them; then silence."""
+        pcm = self._sample.piece(end) + bytes(round(silence * self._sample.sample_rate) * self._sample.frame_bytes)
         size = round(_MESSAGE * self._sample.sample_rate) * self._sample.frame_bytes
         self._began = trio.current_time()
         for start in range(0, len(pcm), size):
@@ -301,17 +313,25 @@ class _Patient:
         took = trio.current_time() - asked
         return ok("ping", f"answered after {took:.3f} s", after=took)
 
-    async def _finalized(self, connection: WebSocket, patience: float) -> tuple[float, Arrival | None]:
-        """Send Finalize; how long its answer took, and the answer."""
+    async def _finalized(
+        self, connection: WebSocket, request: WireMessage, patience: float
+    ) -> tuple[float, Transcript | ProviderFailed | None]:
+        """Ask for final results; how long the answer took, and the answer."""
         asked, seen = self._now(), len(self._talk.arrivals)
-        await connection.send(self._dialect.finalize())
+        await connection.send(request)
         with trio.move_on_after(patience):
             while self._talk.ended is None:
                 for arrival in self._talk.arrivals[seen:]:
-                    if arrival.data.get("from_finalize") is True:
-                        return arrival.at - asked, arrival
+                    for item in arrival.news:
+                        match item:
+                            case Heard(_, Transcript(finalized=True) as answer) | (ProviderFailed() as answer):
+                                return arrival.at - asked, answer
                 await self._something()
         return 0.0, None
+
+    def _failures(self) -> Iterator[ProviderFailed]:
+        for arrival in self._talk.arrivals:
+            yield from (item for item in arrival.news if isinstance(item, ProviderFailed))
 
     async def _close(self, connection: WebSocket) -> None:
         if self._talk.ended is not None:
@@ -328,35 +348,6 @@ class _Patient:
         self._news = trio.Event()
         await self._news.wait()
 
-    async def _handshake(self, dialect: Deepgram, address: str) -> tuple[int, dict[str, str]]:
-        """Status and headers of the answer; trio-websocket would wait for a body, too. Status 0: none."""
-        parts = urlsplit(address)
-        tls = parts.scheme == "wss"
-        connection = WSConnection(ConnectionType.CLIENT)
-        with trio.move_on_after(_LIMITS.handshake):
-            try:
-                port = parts.port or (443 if tls else 80)
-                async with await self._connect(parts.hostname or "", port, tls) as stream:
-                    request = Request(
-                        host=parts.netloc,
-                        target=f"{parts.path or '/'}?{parts.query}",
-                        extra_headers=[(name.encode(), value.encode()) for name, value in dialect.headers()],
-                    )
-                    await stream.send_all(connection.send(request))
-                    while data := await stream.receive_some():
-                        connection.receive_data(bytes(data))
-                        for event in connection.events():
-                            if isinstance(event, AcceptConnection):
-                                return 101, self._named(event.extra_headers)
-                            if isinstance(event, RejectConnection):
-                                return event.status_code, self._named(event.headers)
-            except (OSError, trio.BrokenResourceError, RemoteProtocolError):
-                pass
-        return 0, {}
-
-    def _named(self, headers: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
-        return {k.decode("latin-1").lower(): redact(v.decode("latin-1"), self._dialect) for k, v in headers}
-
     @property
     def _byte_rate(self) -> int:
         return self._sample.sample_rate * self._sample.frame_bytes
@@ -365,17 +356,10 @@ class _Patient:
         return trio.current_time() - self._began
 
 
-def _refused(check: str, expected: int, status: int, headers: dict[str, str]) -> Finding:
-    said = headers.get("dg-error", "")
-    if not status:
-        return differs(check, "no answer to the handshake")
-    detail = f"HTTP {status}" if status != 101 else "accepted (HTTP 101)"
-    detail += f", dg-error: {said[:120]}" if said else ", no dg-error"
-    detail += "" if headers.get("dg-request-id") else ", no dg-request-id"
-    good = status == expected and said and "dg-request-id" in headers
-    return ok(check, detail) if good else differs(check, f"{detail}; HTTP {expected} with a dg-error was expected")
-
-
-def _text(arrival: Arrival) -> str:
-    signals = (getattr(item, "signal", None) for item in arrival.news)
-    return " ".join(word.text for signal in signals for word in getattr(signal, "words", ()))
+def _kind(message: WireMessage, otherwise: str) -> str:
+    """What its makers call a request: the type in it, if it has one."""
+    try:
+        kind = json.loads(message).get("type")
+    except (ValueError, AttributeError):
+        kind = None
+    return kind if isinstance(kind, str) else otherwise

@@ -64,7 +64,9 @@ from hearout.traces.records import (
     Trace,
     VoiceChange,
 )
-from hearout.transcribers.registry import PROVIDERS
+from hearout.transcribers.base import Dialect
+from hearout.transcribers.own import named, provider_of
+from hearout.transcribers.provider import Provider
 from hearout_policies import events
 from hearout_policies.expect import expectation
 from hearout_policies.policy import Policy
@@ -90,15 +92,19 @@ EVENTS: Mapping[str, type] = {
 """Event classes by the ``type`` that traces and ``--json`` use."""
 
 
-def read_trace(path: str | Path) -> Trace:
+def read_trace(path: str | Path, transcriber: type[Dialect] | None = None) -> Trace:
     """Read a trace from a file.
+
+    Args:
+        transcriber: the class whose messages are in traces with its name; None: those that hearout or an installed
+            package brings are known.
 
     Raises:
         UsageError: the file cannot be read, or a line is not what it must be (``FILE:LINE: ...``).
     """
     try:
         with open(path, encoding="utf-8-sig", newline="\n") as file:
-            return parse_trace(_lines(file), str(path))
+            return parse_trace(_lines(file), str(path), transcriber)
     except OSError as error:
         raise UsageError(f"{path}: cannot read the trace: {error.strerror or error}") from None
     except UnicodeDecodeError:
@@ -111,13 +117,15 @@ def _lines(file: IO[str]) -> Iterator[str]:
         yield line
 
 
-def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
-    """Read a trace from its lines; ``name`` stands for the file in errors.
+def parse_trace(lines: Iterable[str], name: str = "trace", transcriber: type[Dialect] | None = None) -> Trace:
+    """Read a trace from its lines; ``name`` stands for the file in errors, ``transcriber`` is as in `read_trace`.
 
     Raises:
         UsageError: as `read_trace`.
     """
+    own = None if transcriber is None else provider_of(transcriber)
     header: Header | None = None
+    dialect: type[Dialect] | None = None
     records: list[Record] = []
     answers: list[Reply] = []
     expect: list[Expected] | None = None
@@ -133,6 +141,7 @@ def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
             line = _TraceLine(object_of(text), number)
             if header is None:
                 header = _header(line)
+                dialect = _dialect(header.stt, own)
             elif "expect" in line:
                 expect = (expect or []) + _expect(line, header)
             elif "expect_commands" in line:
@@ -147,13 +156,14 @@ def parse_trace(lines: Iterable[str], name: str = "trace") -> Trace:
                     refuse(f"t goes backwards: {record.t:g} after {now:g}; records stand in order of t")
                 now = record.t
                 records.append(record)
-        except ValueError as error:
+        except (ValueError, UsageError) as error:
             raise UsageError(f"{name}:{number}: {error}") from None
-    if header is None:
+    if header is None or dialect is None:
         raise UsageError(f"{name}:1: the trace is empty; {_HEADER_FORM}")
     return Trace(
         name,
         header,
+        dialect,
         tuple(records),
         tuple(answers),
         None if expect is None else tuple(expect),
@@ -195,7 +205,7 @@ def _header(line: _TraceLine) -> Header:
     if version != VERSION:
         refuse(f"trace of version {version}; this hearout reads version {VERSION}")
     header = Header(
-        stt=line.word("stt", *PROVIDERS),
+        stt=line.string("stt"),
         channels=line.whole("channels", 1, least=1),
         vad=line.boolean("vad", True),
         policy=line.mapping("policy", None),
@@ -203,6 +213,17 @@ def _header(line: _TraceLine) -> Header:
     )
     line.done("the header")
     return header
+
+
+def _dialect(stt: str, own: Provider | None) -> type[Dialect]:
+    """Whose messages they are."""
+    provider = own if own is not None and own.name == stt else named(stt)
+    if provider is None:
+        refuse(
+            f'"stt" is {shown(stt)}, a transcriber that is not known here: install the package that brings it, or name '
+            "its class: --stt package.module:Class" + (f" (not one that is named {own.name})" if own else "")
+        )
+    return provider.dialect
 
 
 def _record(line: _TraceLine, header: Header) -> Record:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from hearout.transcribers.base import Dialect
 from hearout_policies.expect import Expectation
 from hearout_policies.policy import Policy
 from hearout_policies.signals import REPLAY_SPEED
@@ -254,6 +255,7 @@ class Trace:
 
     Attributes:
         name: the file, for messages.
+        transcriber: the class whose messages are in it.
         records: what happened, in order of ``t``.
         answers: the n-th answers the n-th Finalize of a replay.
         expect: None when the trace expects nothing; an empty tuple when it expects that no turn completes.
@@ -263,6 +265,7 @@ class Trace:
 
     name: str
     header: Header
+    transcriber: type[Dialect]
     records: tuple[Record, ...]
     answers: tuple[Reply, ...] = ()
     expect: tuple[Expected, ...] | None = None

@@ -35,7 +35,7 @@ from hearout.traces.records import (
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed, least_silence
 from hearout.transcribers.clock import silence_of
 from hearout.transcribers.hearing import Hearing
-from hearout.transcribers.registry import PROVIDERS
+from hearout.transcribers.own import provider_of
 from hearout_policies import events, signals
 from hearout_policies.policy import Policy
 
@@ -180,6 +180,6 @@ class _Replay:
 
 def _dialect(trace: Trace) -> Dialect:
     try:
-        return PROVIDERS[trace.header.stt].reader(trace.header.channels)
+        return provider_of(trace.transcriber).reader(trace.header.channels)
     except UsageError as error:
         raise UsageError(f"{trace.name}:1: {error}") from None

@@ -25,7 +25,7 @@ from statistics import median
 from hearout.channels import Arrivals, Channels
 from hearout.traces.records import Trace
 from hearout.transcribers.base import least_silence
-from hearout.transcribers.registry import PROVIDERS
+from hearout.transcribers.own import provider_of
 from hearout.tune.labels import Pause, Speaker, hear, pauses
 from hearout_policies import events, signals
 from hearout_policies.policy import Policy
@@ -82,7 +82,7 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
         UsageError: as `hearout.traces.replayer.replay`.
     """
     channels = hear(trace)
-    provider = PROVIDERS[trace.header.stt]
+    provider = provider_of(trace.transcriber)
     out: list[Episode] = []
     for heard, found in zip(channels, pauses(trace, channels), strict=True):
         interval = _interval(heard)

@@ -14,6 +14,7 @@ from hearout_policies.expect.digits import Digits, Phone
 from hearout_policies.expect.emails import Email
 from hearout_policies.expect.letters import Code, Spelled
 from hearout_policies.expect.names import Name
+from hearout_policies.writing import shown
 
 __all__ = ["TYPES", "expectation"]
 
@@ -36,22 +37,17 @@ def expectation(what: Expectation | Mapping[str, Any] | str) -> Expectation:
     if isinstance(what, str):
         what = {"type": what}
     if not isinstance(what, Mapping):
-        raise ValueError(f"an expectation is an object with a type, not {_shown(what)}; types: {', '.join(TYPES)}")
+        raise ValueError(f"an expectation is an object with a type, not {shown(what)}; types: {', '.join(TYPES)}")
     fields = dict(what)
     kind = fields.pop("type", None)
     if not isinstance(kind, str) or kind not in TYPES:
-        raise ValueError(f"there is no expectation {_shown(kind)}; types: {', '.join(TYPES)}")
+        raise ValueError(f"there is no expectation {shown(kind)}; types: {', '.join(TYPES)}")
     known = {field.name: field for field in dataclasses.fields(TYPES[kind])}
     for name in fields:
         if name not in known:
             has = f"its fields: {', '.join(known)}" if known else "it has none"
-            raise ValueError(f"{kind} has no field {_shown(name)}; {has}")
+            raise ValueError(f"{kind} has no field {shown(name)}; {has}")
     for name, field in known.items():
         if name not in fields and field.default is dataclasses.MISSING:
             raise ValueError(f"{kind} needs {name!r}")
     return cast(Expectation, TYPES[kind](**fields))
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else text[:60] + "..."

@@ -342,6 +342,7 @@ def test_no_word_matches_in_a_language_that_has_no_list() -> None:
         (lambda: expectation({"type": "phone", "country": "us"}), "phone has no field 'country'; it has none"),
         (lambda: expectation({"type": "code", "size": 1}), "code has no field 'size'; its fields: length"),
         (lambda: expectation(5), "an expectation is an object with a type, not 5"),  # type: ignore[arg-type]
+        (lambda: expectation({"type": 10**5000}), "there is no expectation a very large number; types: digits"),
     ],
 )
 def test_what_cannot_be_is_one_line(make: Any, complaint: str) -> None:
