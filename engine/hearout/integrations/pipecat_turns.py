@@ -114,6 +114,7 @@ class _Desk:
         self._cut: int | None = None  # the turn that Pipecat has ended by itself
         self._final = ""  # the text of the turn that Pipecat has
         self._predicted: str | None = None
+        self._amended = False  # a turn that is over got words which Pipecat had not with it
         self._outputs: deque[events.Output] = deque()
         self._order = asyncio.Lock()  # of what Pipecat is told
         self._news = asyncio.Event()
@@ -134,6 +135,7 @@ class _Desk:
 
     async def hear(self, frame: Any) -> None:
         """What a frame means to the turn machine."""
+        self._amended = False
         turns, now = self.turns, self.turns.now
         match frame:
             case frames.VADUserStartedSpeakingFrame():
@@ -169,8 +171,9 @@ class _Desk:
             case _:
                 return
         await self.carry_out()
-        if isinstance(frame, frames.TranscriptionFrame) and self._open is None and not self.started:
-            await self._forget()  # of a turn that is over, and has it; or the bot's own echo
+        words = isinstance(frame, frames.TranscriptionFrame)
+        if words and self._open is None and not self.started and not self._amended:
+            await self._forget()  # a turn has them that is over; or they are the bot's own echo
         if self.overdue and isinstance(frame, frames.VADUserStoppedSpeakingFrame):
             await self._stop()
 
@@ -199,6 +202,8 @@ class _Desk:
                 self._open = None
                 if event.turn != self._cut:
                     await self._complete(event)
+            case events.TurnAmended():
+                self._amended = True
             case events.TurnAbandoned():
                 self._open = None
                 await self._take_back()

@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from hearout.channels import Channels
 from hearout.session.controls import TurnControls, chosen_policy
-from hearout_policies.events import Output, TurnCompleted
+from hearout_policies.events import Output, TurnAbandoned, TurnCompleted
 from hearout_policies.marks import spoken
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
@@ -59,6 +59,8 @@ class OwnTurns(TurnControls):
         self._wanted: list[Callable[[float], Signal]] = []  # before the start
         self._voice: list[tuple[float, float | None]] = []  # stretches of speech that no final word lies on yet
         self._final = 0.0  # so far are results final
+        self._wordless = False  # the last of these had no words when its turn was given up
+        self._shown = 0.0  # when it last showed words that are not final
         self._open: tuple[Word, ...] = ()  # words that are not final
         self._handed: tuple[Word, ...] = ()  # those of them that a turn has which is over
         self._last: asyncio.TimerHandle | None = None  # no further words are expected then
@@ -103,6 +105,8 @@ class OwnTurns(TurnControls):
     def _decided(self, output: Output) -> None:
         if isinstance(output, TurnCompleted) and not output.confirmed:
             self._handed = self._open
+        elif isinstance(output, TurnAbandoned):
+            self._wordless = True
         self._take(output)
 
     def tell(self, signal: Signal) -> None:
@@ -135,7 +139,8 @@ class OwnTurns(TurnControls):
         """The user began to speak so many seconds ago, as is known now."""
         start = max(0.0, self.now - ago)
         self.speaking = True
-        self._voice.append((start, None))
+        self._voice = [*(() if self._wordless else self._voice), (start, None)]
+        self._wordless = False
         self.tell(SpeechStarted(self.now, start, self.now))
 
     def voice_stopped(self, ago: float) -> None:
@@ -165,6 +170,7 @@ class OwnTurns(TurnControls):
     def interim(self, text: str, words: Sequence[Word] = ()) -> None:
         """The words since the last final result, which may change; ``words`` where they have times."""
         self._open, _ = (tuple(words), "") if words else self._place(text, self._voice)
+        self._shown = self.now if self._open else self._shown
         end = max(self._final, self._open[-1].end) if self._open else self._final
         self.tell(Transcript(self.now, self._open, self._final, end, is_final=False, timed=bool(words)))
 
@@ -181,10 +187,11 @@ class OwnTurns(TurnControls):
         """
         self._flags = self._flags or finalized
         over = [stretch for stretch in self._voice if stretch[1] is not None]
+        if self.speaking and self._shown > self._voice[-1][0]:
+            over = []  # it is about what is being said now, too, as were the words that it makes final
         placed, rest = (tuple(words), text) if words else self._place(text, over or self._voice)
         self._open = self._handed = ()
-        # What is being said now may be what the result is about only where nothing else was said.
-        self._voice = [stretch for stretch in self._voice if stretch[1] is None] if over else self._voice
+        self._voice = self._voice[-1:] if self.speaking else []
         end = max([self._final, *(stop for _, stop in over if stop is not None), *(word.end for word in placed)])
         answers = finalized or (not self._flags and not self.speaking)
         start, self._final = self._final, end

@@ -288,3 +288,22 @@ def test_a_bot_without_words_hears_no_turn() -> None:
             assert call.count("started") == call.count("asked") == 0
 
     run(main)
+
+
+def test_words_that_come_too_late_for_their_turn_are_not_lost() -> None:
+    """They stand before the next turn, as with Pipecat's own strategies."""
+
+    async def main() -> None:
+        turns = HearoutTurns("fast")
+        service = Whisper(["Call me back.", "Now."])
+        async with talk(service, turns) as call:
+            await call.quiet(LEAD)
+            await call.say(CALL_ME_BACK)
+            await call.quiet_until("turn")
+            await service.push_frame(TranscriptionFrame("Tomorrow.", "", time_now_iso8601()))
+            await call.quiet(2.0)
+            await call.say(CALL_ME_BACK)
+            await call.quiet_until("turn", 2, most=6.0)
+            assert " ".join(call.texts("turn")) == "Call me back. Tomorrow. Now."
+
+    run(main)
