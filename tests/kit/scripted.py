@@ -14,8 +14,9 @@ from hearout.session.session import Session
 from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
-from hearout.traces.records import AgentChange, AppCall, AudioEnd, LinkChange, Received, Trace, VoiceChange
+from hearout.traces.records import AgentChange, AppCall, AudioEnd, LinkChange, Received, Sent, Trace, VoiceChange
 from hearout.traces.replayer import recorded_policy
+from hearout.transcribers.assemblyai import AssemblyAI
 from hearout.transcribers.base import Dialect
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.flux import Flux
@@ -97,7 +98,15 @@ def dialect(trace: Trace, **options: Any) -> Dialect:
             return Soniox("any", **options)
         case "flux":
             return Flux("any", own_turns=bool(trace.answers), **options)
+        case "assemblyai":
+            return AssemblyAI("any", **_recorded(trace), **options)
     return Deepgram("any", channels=trace.header.channels, **options)
+
+
+def _recorded(trace: Trace) -> dict[str, Any]:
+    """The options that the trace was made with."""
+    sent = [record.message for record in trace.records if isinstance(record, Sent)]
+    return {k: v for message in sent if message["type"] == "Options" for k, v in message.items() if k != "type"}
 
 
 async def converse(trace: Trace, transcriber: Dialect, *, live: bool, **options: Any) -> list[TurnCompleted]:

@@ -127,6 +127,19 @@ def test_what_is_too_short_for_the_provider_is_filled_up_with_silence(run_virtua
     run_virtual(main)
 
 
+def test_options_that_change_what_messages_mean_are_told_of(run_virtual: Run) -> None:
+    async def main() -> None:
+        socket, owner = Socket(), Owner()
+        desk = Desk(socket, owner, AssemblyAI(KEY, format_turns=True))
+        async with open_background() as nursery:
+            nursery.start_soon(desk.run)
+            await wait_all_tasks_blocked()
+        assert owner.told == [("sent", "Options")]
+        assert socket.sent == [], "the provider is told in the address"
+
+    run_virtual(main)
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_audio_and_marks_go_in_order_however_long_sending_takes(seed: int, run_virtual: Run) -> None:
     rng = random.Random(seed)

@@ -21,8 +21,8 @@ SOURCES = {"hearout": ROOT / "engine", "hearout_policies": ROOT / "policies"}
 #: Packages that hand on names of their modules.
 FACES = {
     "hearout": """
-        Answer AudioFormat AudioLost AudioSource Deepgram Dialect Ear Ending Endpointing Event FileSource Finalize
-        FinalizeOnSilence Flux Header HearoutError LinkDown LinkSettings LinkStats LinkUp Notice Odds OnUtteranceEnd
+        Answer AssemblyAI AudioFormat AudioLost AudioSource Deepgram Dialect Ear Ending Endpointing Event FileSource
+        Finalize FinalizeOnSilence Flux Header HearoutError LinkDown LinkSettings LinkStats LinkUp Notice Odds OnUtteranceEnd
         Opinion PRESETS Parameter Pauses Policy ProviderEnd PushSource RawSource Recorder Replayed Rule Session
         SessionError SessionEvent SessionWarning Silence SmartTurn Soniox SpeechEdge SpeechGate Timings Trace
         TurnAbandoned TurnAmended TurnCompleted TurnMachine TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView
@@ -48,7 +48,7 @@ FACES = {
         Header Recorder Replayed Trace check explain parse_trace read_trace replay
     """,
     "hearout.transcribers": """
-        Deepgram Dialect Flux Heard ProviderFailed ProviderNews Soniox StreamFinished WireMessage field_of
+        AssemblyAI Deepgram Dialect Flux Heard ProviderFailed ProviderNews Soniox StreamFinished WireMessage field_of
         number_of object_in printable shown spread time_of
     """,
     "hearout.tune": """
@@ -71,8 +71,17 @@ MODULES = {
     "hearout.integrations.livekit": """
         HearoutSTT HearoutStream session_options
     """,
+    "hearout.integrations.livekit_events": """
+        TurnSTT TurnStream session_options
+    """,
+    "hearout.integrations.livekit_turns": """
+        WithTurns session_options
+    """,
     "hearout.integrations.pipecat": """
         HearoutSTTService HearoutSettings
+    """,
+    "hearout.integrations.pipecat_turns": """
+        HearoutTurns
     """,
     "hearout.metrics": """
         SessionMetrics

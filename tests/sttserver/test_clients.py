@@ -301,7 +301,8 @@ def playable(path: Path) -> bool:
     "path",
     [
         p
-        for p in sorted([*(ROOT / "tests").glob("cases/soniox_*.jsonl"), *(ROOT / "tests").glob("cases/flux_*.jsonl")])
+        for provider in ("assemblyai", "flux", "soniox")
+        for p in sorted((ROOT / "tests").glob(f"cases/{provider}_*.jsonl"))
         if playable(p)
     ],
     ids=lambda path: path.stem,

@@ -15,6 +15,7 @@ from hearout.errors import UsageError
 from hearout.testing import check_dialect
 from hearout.transcribers.assemblyai import AssemblyAI
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed, StreamFinished
+from hearout.transcribers.decoding import apply_options, options_record
 from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Transcript, Word
 from hearout_policies.words import join
 
@@ -402,3 +403,18 @@ def test_conforms(options: dict[str, Any]) -> None:
             {"type": "Termination", "audio_duration_seconds": 7},
         ],
     )
+
+
+def test_a_replay_reads_by_the_options_of_the_session() -> None:
+    """They are recorded where a connection begins, if they are not as usual."""
+    dialect = AssemblyAI(KEY, format_turns=True, own_turns=False)
+    record = options_record(dialect)
+    assert record == {"type": "Options", "own_turns": False, "format_turns": True}
+    assert options_record(AssemblyAI(KEY)) is None
+    again = AssemblyAI(KEY)
+    assert apply_options(again, record)
+    for message in (ended("we have two"), ended("We have two.", turn_is_formatted=True)):
+        text = json.dumps(message)
+        assert again.decode(text, 1.0, 0.0) == dialect.decode(text, 1.0, 0.0)
+    with pytest.raises(ValueError, match="assemblyai has no option key"):
+        apply_options(again, {"type": "Options", "key": "x"})

@@ -9,7 +9,6 @@ from typing import Any
 from hearout.cli.output import say
 from hearout.session.recording import TraceWriter
 from hearout.transcribers.base import Dialect, Heard
-from hearout.transcribers.clock import silence_of
 from hearout.transcribers.hearing import Hearing
 from hearout_policies.signals import Transcript
 from hearout_policies.words import Words, join
@@ -39,8 +38,8 @@ class TokenListing:
         """Take in one record: of what the transcriber said or was sent, or of a new connection; others say nothing."""
         if record.get("link") == "restored":
             self._hearing.begin(record["audio"])
-        elif (silence := silence_of(record.get("sent", {}))) is not None:
-            self._hearing.insert_silence(*silence)
+        elif "sent" in record:
+            self._hearing.sent(record["sent"])
         elif "stt" in record:
             self._hear(record["t"], record["stt"])
 

@@ -23,16 +23,16 @@ with needs_extra("livekit", __name__, "LiveKit Agents 1.8 or newer"):
 
     from hearout.integrations.livekit_events import TurnStream, TurnSTT, session_options
 
-__all__ = ["HearoutTurns", "session_options"]
+__all__ = ["WithTurns", "session_options"]
 
 _FLUSHES = ("Deepgram",)  # its plugin (1.8.9) sends Finalize for a flush, but does not say so in its capabilities
 _RATE = 16000  # Hz of the voice detection
 
 
-class HearoutTurns(TurnSTT):
+class WithTurns(TurnSTT):
     """Any STT of LiveKit's, with our turns; one for each `AgentSession`::
 
-        stt = HearoutTurns(deepgram.STT())
+        stt = WithTurns(deepgram.STT())
         session = AgentSession(stt=stt, llm=..., tts=..., **session_options())
         stt.watch(session)
 
@@ -108,11 +108,11 @@ class HearoutTurns(TurnSTT):
 
 
 class _Stream(TurnStream):
-    """One stream of `HearoutTurns`: audio goes to the transcriber's stream and to the voice detection."""
+    """One stream of `WithTurns`: audio goes to the transcriber's stream and to the voice detection."""
 
-    _owner: HearoutTurns
+    _owner: WithTurns
 
-    def __init__(self, owner: HearoutTurns, language: Any, conn_options: APIConnectOptions) -> None:
+    def __init__(self, owner: WithTurns, language: Any, conn_options: APIConnectOptions) -> None:
         super().__init__(owner, str(language or ""), conn_options, _RATE)
         self._asked = language
         self._options = conn_options
@@ -128,7 +128,7 @@ class _Stream(TurnStream):
         async with owner._transcriber.stream(language=self._asked, conn_options=self._options) as listening:
             self._listening = listening
             self._begin(turns)
-            feeding = asyncio.create_task(self._feed(turns, gate), name="HearoutTurns._feed")
+            feeding = asyncio.create_task(self._feed(turns, gate), name="WithTurns._feed")
             try:
                 async for event in listening:
                     self._hear(turns, event)

@@ -5,6 +5,7 @@ No send has a timeout of its own: a cancelled send leaves half a frame on the wi
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Awaitable, Callable, Sequence
 
@@ -19,6 +20,7 @@ from hearout.link.watchdog import Watchdog
 from hearout.link.websocket import WebSocket
 from hearout.transcribers.base import WireMessage, least_frames
 from hearout.transcribers.clock import silence_record
+from hearout.transcribers.decoding import options_record
 
 __all__ = ["Sender"]
 
@@ -66,6 +68,8 @@ class Sender:
         Returns:
             False when the connection has ended before.
         """
+        if (options := options_record(self._dialect)) is not None:
+            self._owner.sent(json.dumps(options))
         try:
             for message in opening:
                 await self._websocket.send(message)

@@ -75,7 +75,10 @@ class LinkOwner(Protocol):
         """The session clock."""
 
     def sent(self, message: WireMessage) -> None:
-        """A Finalize or the request to close went out, or silence: `hearout.transcribers.clock.silence_record`."""
+        """A Finalize or the request to close went out; or silence, or a connection begins that has options.
+
+        See `hearout.transcribers.clock.silence_record` and `hearout.transcribers.decoding.options_record`.
+        """
 
     def received(self, at: float, message: WireMessage) -> None:
         """A message came at ``at``; `transcribed` follows if it means something."""

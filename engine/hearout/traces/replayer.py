@@ -33,7 +33,6 @@ from hearout.traces.records import (
     VoiceChange,
 )
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed, least_silence
-from hearout.transcribers.clock import silence_of
 from hearout.transcribers.hearing import Hearing
 from hearout.transcribers.own import provider_of
 from hearout_policies import events, signals
@@ -144,8 +143,13 @@ class _Replay:
             case AudioEnd():
                 self._tell(None, signals.EndOfAudio(at))
             case Sent(message=message):
-                if (silence := silence_of(message)) is not None:
-                    self._hearing.insert_silence(*silence)
+                self._sent(message, item.line)
+
+    def _sent(self, message: Mapping[str, Any], line: int) -> None:
+        try:
+            self._hearing.sent(message)
+        except ValueError as error:
+            raise UsageError(f"{self._trace.name}:{line}: {error}") from None
 
     def _receive(self, at: float, message: Mapping[str, Any], line: int) -> None:
         where = f"{self._trace.name}:{line}"

@@ -102,6 +102,8 @@ class AssemblyAI:
     #: Each ForceEndpoint ends a turn, and its model begins anew. Pipecat's service sends it 0.2 s into a silence, too.
     finalize_after: ClassVar[float] = 0.2
 
+    decoding: ClassVar[Sequence[str]] = ("speech_model", "own_turns", "format_turns", "eager_threshold")
+
     name: str = field(default="assemblyai", init=False, repr=False)
     keepalive_after: float | None = field(default=None, init=False, repr=False)  # a session needs none
     longest: float | None = field(default=3 * 3600.0, init=False, repr=False)  # then: error 3008

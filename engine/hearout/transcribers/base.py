@@ -61,7 +61,8 @@ class Dialect(Protocol):
     One serves one session at a time. Those that remember nothing of a connection may have a class attribute
     ``shareable = True``: several sessions may have them at once. One whose words get worse when `finalize` comes too
     soon may have a class attribute ``finalize_after``: the least seconds of silence before it. One whose provider takes
-    no message with less audio may have ``least_message``, in seconds: silence fills up what is shorter.
+    no message with less audio may have ``least_message``, in seconds: silence fills up what is shorter. One that has
+    options which change what messages mean names them in ``decoding``, and traces have them.
 
     Attributes:
         name: as in ``--stt`` and in traces.

@@ -6,12 +6,14 @@ in the session's audio), and the coverage (what of it was not said before).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from hearout.transcribers.base import Dialect, Heard, ProviderNews, WireMessage
-from hearout.transcribers.clock import ProviderClock
+from hearout.transcribers.clock import ProviderClock, silence_of
 from hearout.transcribers.coverage import Coverage
+from hearout.transcribers.decoding import apply_options
 
 __all__ = ["Hearing", "Missed"]
 
@@ -60,6 +62,17 @@ class Hearing:
         self._clock.restart()
         self.coverage.restart(origin)
         return self._dialect.opening()
+
+    def sent(self, message: Mapping[str, Any]) -> None:
+        """What a trace says was sent: silence and options matter here, all else does not.
+
+        Raises:
+            ValueError: options that the dialect does not have.
+        """
+        if (silence := silence_of(message)) is not None:
+            self.insert_silence(*silence)
+        else:
+            apply_options(self._dialect, message)
 
     def insert_silence(self, audio: float, seconds: float) -> None:
         """Silence that nobody recorded is sent behind all audio before ``audio``."""

@@ -16,7 +16,7 @@ from livekit.agents.types import DEFAULT_API_CONNECT_OPTIONS, APIConnectOptions,
 from livekit.plugins import deepgram, soniox
 
 from hearout.errors import UsageError
-from hearout.integrations.livekit_turns import HearoutTurns
+from hearout.integrations.livekit_turns import WithTurns
 from hearout.traces.reader import parse_trace
 from hearout.traces.records import Trace
 from hearout_policies.expect import Digits
@@ -83,7 +83,7 @@ VOICE = script(voice("start", 1.0), voice("stop", 1.8))
 @asynccontextmanager
 async def talk(inner: stt.STT[Any], trace: Trace, seconds: float = 6.0, **options: Any) -> AsyncIterator[Call]:
     policy = options.pop("policy", "balanced")
-    turns = HearoutTurns(inner, policy=policy, vad=gates(trace), flush=options.pop("flush", None))
+    turns = WithTurns(inner, policy=policy, vad=gates(trace), flush=options.pop("flush", None))
     async with calling(turns, seconds, **options) as call:
         yield call
 
@@ -226,7 +226,7 @@ def test_words_interrupt_and_a_backchannel_does_not() -> None:
 def test_what_a_step_asks() -> None:
     async def main() -> None:
         inner = Scripted([(1.9, "final_transcript", "five five one two")])
-        turns = HearoutTurns(inner, vad=gates(VOICE))
+        turns = WithTurns(inner, vad=gates(VOICE))
         turns.expect(Digits(4))
         turns.update_options(policy="patient")
         async with calling(turns, 6.0) as call:
@@ -241,7 +241,7 @@ def test_what_a_step_asks() -> None:
 def test_one_that_does_not_stream_says_how_it_can() -> None:
     async def main() -> None:
         with pytest.raises(UsageError, match=r"does not stream; wrap it: stt.StreamAdapter"):
-            HearoutTurns(Scripted([], streaming=False))
+            WithTurns(Scripted([], streaming=False))
         await asyncio.sleep(0)
 
     run(main)

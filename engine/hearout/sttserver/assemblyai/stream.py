@@ -136,7 +136,7 @@ def _fail(code: int) -> list[Step]:
 
 
 @dataclass(frozen=True)
-class Look(Ask):
+class TurnAsk(Ask):
     """Look at the words, and say what has become of the turn.
 
     Attributes:
@@ -175,7 +175,7 @@ class AssemblyAIStream(AssemblyAIConnection):
         fields = {"total_audio_received_ms": received, "total_duration_ms": received, "realtime_factor": 1.0}
         return json.dumps({"type": "Heartbeat", **fields, "max_speech_probability": voice})
 
-    def _due(self) -> Look | None:
+    def _due(self) -> TurnAsk | None:
         segmenter, ends = self._listener.segmenter, self._ends
         if segmenter.utterance is None:
             return None
@@ -185,9 +185,9 @@ class AssemblyAIStream(AssemblyAIConnection):
             return self._look(sure, ends=True)
         return self._look(sure) if round(segmenter.time - self._told, 6) >= _EVERY else None
 
-    def _look(self, sure: float, *, ends: bool = False) -> Look:
+    def _look(self, sure: float, *, ends: bool = False) -> TurnAsk:
         segmenter = self._listener.segmenter
-        look = Look(0, segmenter.utterance, ends, sure)
+        look = TurnAsk(0, segmenter.utterance, ends, sure)
         if ends:
             segmenter.end_utterance()
         self._told = segmenter.time
@@ -207,7 +207,7 @@ class AssemblyAIStream(AssemblyAIConnection):
             yield self._look(0.0, ends=True)
 
     def report(self, ask: Ask, words: Sequence[HeardWord]) -> list[str]:
-        assert isinstance(ask, Look)
+        assert isinstance(ask, TurnAsk)
         text = " ".join(word.text for word in words)
         if not text or (text == self._text and not ask.ends):
             return []
@@ -219,7 +219,7 @@ class AssemblyAIStream(AssemblyAIConnection):
             self._turn += 1
         return out
 
-    def _info(self, look: Look, words: Sequence[HeardWord], *, formatted: bool = False) -> str:
+    def _info(self, look: TurnAsk, words: Sequence[HeardWord], *, formatted: bool = False) -> str:
         text = " ".join(word.text for word in words)
         message = {
             "type": "Turn",
@@ -233,7 +233,7 @@ class AssemblyAIStream(AssemblyAIConnection):
         }
         return json.dumps(message)
 
-    def _word(self, look: Look, word: HeardWord) -> dict[str, Any]:
+    def _word(self, look: TurnAsk, word: HeardWord) -> dict[str, Any]:
         assert look.utterance is not None
         return {
             "start": max(0, round(1000 * (look.utterance + word.start))),
