@@ -24,6 +24,7 @@ from hearout import Deepgram
 from hearout.transcribers.base import Heard
 from hearout_policies import Finalize, Policy, TurnMachine
 from hearout_policies.events import Output
+from hearout_policies.language import language
 from hearout_policies.signals import (
     VOICE,
     AgentSpeech,
@@ -32,7 +33,7 @@ from hearout_policies.signals import (
     Signal,
     Tick,
 )
-from hearout_policies.text import Ending, classify, language
+from hearout_policies.text import Ending, classify
 
 __all__ = ["MESSAGE", "Chance", "SimulatedTranscriber", "Way", "converse", "trace"]
 

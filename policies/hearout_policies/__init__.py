@@ -17,6 +17,7 @@ from hearout_policies.events import (
     UserIdle,
     as_dict,
 )
+from hearout_policies.language import Language
 from hearout_policies.machine import TurnMachine
 from hearout_policies.odds import Odds, Pauses
 from hearout_policies.policy import PRESETS, Parameter, Policy, load_policy, preset
@@ -43,6 +44,7 @@ __all__ = [
     "Event",
     "Finalize",
     "FinalizeOnSilence",
+    "Language",
     "Odds",
     "OnUtteranceEnd",
     "Opinion",

@@ -168,7 +168,7 @@ class TurnMachine:
                 if kind == "stopped" and turn:
                     turn.told.agent_stopped(clock.now)
             case AgentSaid(text=text):
-                self._agent.say(text, self.policy.language)
+                self._agent.say(text, self.policy.words.base)
             case Asked(expectations=expectations, keep=keep):
                 self._agent.question.expect(expectations, keep=keep)
             case PolicyChanged(policy=policy):
@@ -352,7 +352,7 @@ class TurnMachine:
             self._deadline = due
 
     def _judge(self, turn: Turn) -> Decision:
-        answer, policy = self._agent.question.answer(turn.words.text, self.policy.language), self.policy
+        answer, policy = self._agent.question.answer(turn.words.text, self.policy.words.base), self.policy
         view = view_of(turn, self._clock, self._finalizes, policy, self._ended, self._pauses, answer)
         hold = turn.told.may_answer_until(self._clock) if self._is_backchannel(turn) else -math.inf
         suspected = turn.suspected if self._ended is None else -math.inf

@@ -74,7 +74,7 @@ def pieces(text: str) -> list[str]:
 
 def is_blankless(piece: str) -> bool:
     """``piece``, one of `pieces`, is in a script without blanks between words."""
-    return _RUN.match(piece) is not None
+    return not piece.isascii() and _RUN.match(piece) is not None
 
 
 def count_words(text: str) -> int:

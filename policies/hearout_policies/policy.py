@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
+import re
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, cached_property
+from types import NoneType
 from typing import Any
 
-from hearout_policies.marks import bare, count_words, has_word, phrase, pieces
+from hearout_policies.language import DEFAULT, Language, language, read_language, table_language
+from hearout_policies.marks import bare, count_words, has_word, is_blankless, phrase, pieces
 from hearout_policies.odds import Odds
-from hearout_policies.params import param
+from hearout_policies.params import param, shown
 from hearout_policies.rules import Endpointing, FinalizeOnSilence, OnUtteranceEnd, ProviderEnd, Rule, Silence
-from hearout_policies.text import Language, language, languages
-from hearout_policies.writing import shown
 
 __all__ = ["PRESETS", "Parameter", "Policy", "load_policy", "preset"]
 
 
 _LARGEST = 1_000_000  # bytes of a policy file
 _DEEPEST = 8  # tables in each other; a parameter lies in three at most
+_FARTHEST = 16  # characters of a backchannel without blanks
 _LONGEST_KEY = 80  # characters of a key that an error repeats
 
 
@@ -52,14 +55,16 @@ class Policy:
     Attributes:
         name: of the preset or file.
         rules: in the order in which ties are decided.
-        language: code of the word lists.
+        language: of the word lists: a code or a longer tag of BCP 47 ("es-419" is "es"), "none", or a TOML file of
+            one's own, which then is a `hearout_policies.language.Language`. None: what the transcriber of a session
+            was told to hear, or else English.
         backchannels: what is said to show that one listens; None: the language's list.
         odds: what evidence of an end is worth.
     """
 
     name: str = "balanced"
     rules: tuple[Rule, ...] = field(default_factory=_all_rules)
-    language: str = "en"
+    language: str | Language | None = None
     backchannels: frozenset[str] | None = None
     odds: Odds = field(default_factory=Odds)
     max_silence: float = param(5.0, 0.5, 600.0, "safety net: no turn stays open longer after the last sign of speech")
@@ -102,19 +107,23 @@ class Policy:
     )
 
     def __post_init__(self) -> None:
-        if self.language not in languages():
-            raise ValueError(f"no word lists for language {shown(self.language)}; there are: {', '.join(languages())}")
+        if isinstance(self.language, str):
+            file = self.language.endswith(".toml")
+            known = read_language(self.language) if file else language(self.language).name
+            object.__setattr__(self, "language", known)
+        elif not isinstance(self.language, (Language, NoneType)):
+            raise ValueError(f"language takes a code, a file or a table of lists, not {shown(self.language)}")
         names = [rule.name for rule in self.rules]
         for name in names:
             if names.count(name) > 1:
                 raise ValueError(f"policy {self.name!r} has two rules named {name!r}")
 
-    @property
+    @cached_property
     def words(self) -> Language:
         """The word lists of this policy's language."""
-        return language(self.language)
+        return self.language if isinstance(self.language, Language) else language(self.language or DEFAULT)
 
-    @property
+    @cached_property
     def known_backchannels(self) -> frozenset[str]:
         """The list in force, each entry as `marks.phrase` makes it."""
         return _phrases(self.words.backchannels if self.backchannels is None else self.backchannels)
@@ -127,7 +136,7 @@ class Policy:
         said, known = phrase(text), self.known_backchannels
         if said in known or said in self.words.denials:
             return said in known
-        return all(word in known for word in words)
+        return all(word in known or (is_blankless(word) and _made_of(known, word)) for word in words)
 
     def is_interruption(self, text: str, lasted: float) -> bool:
         """Over the agent's speech: enough words, or speech for long enough, that are not a backchannel.
@@ -155,8 +164,9 @@ class Policy:
         """This policy with some of its parameters set.
 
         Args:
-            settings: by key, as in `parameters`: ``{"max_turn": 60, "silence.plain.hold": "0.5"}``. ``language``
-                and ``backchannels`` (a list, or a string with commas) may be set too.
+            settings: by key, as in `parameters`: ``{"max_turn": 60, "silence.plain.hold": "0.5"}``. ``language`` (also
+                a table, as in a file of one's own) and ``backchannels`` (a list, or a string with commas) may be set
+                too.
 
         Raises:
             ValueError: no such key, no number, or out of range; the message says what is allowed.
@@ -168,7 +178,8 @@ class Policy:
 
     def _set(self, key: str, value: Any) -> Policy:
         if key == "language":
-            return dataclasses.replace(self, language=str(value))
+            known = table_language(value) if isinstance(value, Mapping) else value
+            return dataclasses.replace(self, language=known)
         if key == "backchannels":
             listed = value.split(",") if isinstance(value, str) else value
             if not isinstance(listed, (list, tuple)) or not all(isinstance(item, str) for item in listed):
@@ -188,20 +199,40 @@ class Policy:
         usual = {p.key: p.value for p in base.parameters()}
         changed = {p.key: p.value for p in self.parameters() if usual.get(p.key) != p.value}
         lists: dict[str, Any] = {}
-        if self.language != base.language:
-            lists["language"] = self.language
+        if self.language is not None:
+            lists["language"] = self.language.to_table() if isinstance(self.language, Language) else self.language
         if self.backchannels is not None:
             lists["backchannels"] = sorted(self.backchannels)
         return {"base": base.name, **lists, **changed}
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> Policy:
-        """The opposite of `to_dict`; nested tables as in TOML are taken too."""
-        settings = dict(_flatten("", data))
+        """The opposite of `to_dict`; nested tables as in TOML are taken too. It may come from afar: no file is read.
+
+        Raises:
+            ValueError: as `replace`, or a file is named.
+        """
+        settings: dict[str, Any] = {}
+        named = data.get("language")
+        if isinstance(named, str) and named.endswith(".toml"):
+            raise ValueError(f"language {shown(named)}: no file is read from here; give its lists as a table")
+        if "language" in data:
+            settings["language"] = named
+        settings |= _flatten("", {key: value for key, value in data.items() if key != "language"})
         base = settings.pop("base", "balanced")
         if not isinstance(base, str):
             raise ValueError(f"base is the name of a preset, not {shown(base)}; there are: {', '.join(PRESETS)}")
         return preset(base).replace(settings)
+
+
+@cache
+def _several(known: frozenset[str]) -> re.Pattern[str]:
+    return re.compile(f"(?:{'|'.join(map(re.escape, sorted(filter(is_blankless, known)))) or '(?!)'}){{1,8}}")
+
+
+def _made_of(known: frozenset[str], word: str) -> bool:
+    """Nothing but entries in a row, where the script puts no blanks between them."""
+    return len(word) <= _FARTHEST and _several(known).fullmatch(word) is not None
 
 
 @cache
@@ -306,7 +337,8 @@ def preset(name: str) -> Policy:
 def load_policy(name: str) -> Policy:
     """A preset by name, or a policy from a TOML file (anything that ends in ``.toml``).
 
-    A file has an optional ``base`` (a preset's name), then parameters by key, in tables or dotted.
+    A file has an optional ``base`` (a preset's name), then parameters by key, in tables or dotted. A ``language`` that
+    is a file is looked for beside it.
 
     Raises:
         ValueError: no such preset or file, or something wrong in it; the message names the file.
@@ -327,6 +359,14 @@ def load_policy(name: str) -> Policy:
     except ValueError as error:  # TOML, UTF-8, or an integer of more digits than Python reads
         raise ValueError(f"policy file {name} is not valid TOML: {error}") from None
     try:
-        return Policy.from_dict(data)
+        return Policy.from_dict(_with_lists(data, name))
     except ValueError as error:
         raise ValueError(f"policy file {name}: {error}") from None
+
+
+def _with_lists(data: dict[str, Any], file: str) -> dict[str, Any]:
+    """``data`` of a policy file, with the lists of the language file that it names, which lies beside it."""
+    named = data.get("language")
+    if not isinstance(named, str) or not named.endswith(".toml"):
+        return data
+    return data | {"language": read_language(os.path.join(os.path.dirname(file), named)).to_table()}

@@ -1,21 +1,18 @@
 """How a text ends: the cheapest evidence of whether its speaker has finished.
 
-What the classes are worth stands in ``odds.toml``. Word lists are data, one TOML file a language in ``languages/``.
+What the classes are worth stands in ``odds.toml``, the words of a language in `hearout_policies.language`.
 """
 
 from __future__ import annotations
 
 import re
-import tomllib
 import unicodedata
-from dataclasses import dataclass
 from enum import Enum
-from functools import cache
-from importlib import resources
 
-from hearout_policies.marks import COMMAS, QUESTIONS, STOPS, bare, end_marks, has_word, is_blankless, pieces
+from hearout_policies.language import ENDING_LISTS, Language
+from hearout_policies.marks import COMMAS, QUESTIONS, STOPS, bare, end_marks, has_word, is_blankless, phrase, pieces
 
-__all__ = ["Ending", "Language", "classify", "language", "languages"]
+__all__ = ["Ending", "classify"]
 
 
 class Ending(Enum):
@@ -33,56 +30,23 @@ class Ending(Enum):
     DIGITS = "digits"
 
 
-@dataclass(frozen=True)
-class Language:
-    """The word lists of one language; see ``languages/en.toml`` for their meaning."""
-
-    conjunctions: frozenset[str]
-    fillers: frozenset[str]
-    function_words: frozenset[str]
-    openers: frozenset[str]
-    whole: frozenset[str]
-    spelled: frozenset[str]
-    letter_words: frozenset[str]
-    joiners: frozenset[str]
-    multipliers: frozenset[str]
-    address_words: frozenset[str]
-    articles: frozenset[str]
-    units: frozenset[str]
-    with_digits: frozenset[str]
-    denials: frozenset[str]
-    backchannels: frozenset[str]
-
-
-def languages() -> list[str]:
-    """The codes of the languages there are word lists for."""
-    folder = resources.files("hearout_policies") / "languages"
-    return sorted(f.name.removesuffix(".toml") for f in folder.iterdir() if f.name.endswith(".toml"))
-
-
-@cache
-def language(code: str) -> Language:
-    """Read the word lists of ``code`` ("en").
-
-    Raises:
-        ValueError: there are none.
-    """
-    if code not in languages():
-        raise ValueError(f"no word lists for language {code!r}; there are: {', '.join(languages())}")
-    source = resources.files("hearout_policies") / "languages" / f"{code}.toml"
-    return Language(**{name: frozenset(words) for name, words in tomllib.loads(source.read_text("utf-8")).items()})
-
-
-@cache
-def _tails(lang: Language) -> tuple[str, ...]:
-    return tuple(f" {opener}" for opener in lang.openers)
-
-
 _LOOK_BACK = 16  # tokens; nothing here depends on more of the text than its end
 _JOINTS = ("@", "_", "/", "\\")  # what joins the parts of an address is never its end
-_DASHES = ("-", "\u2010", "\u2011", "\u2013", "\u2014", "\u2015")
-_ELLIPSES = ("..", "\u2025", "\u2026")
+_CUT_OFF = ("-", "\u2010", "\u2011", "\u2013", "\u2014", "\u2015", "..", "\u2025", "\u2026")  # dashes, ellipses
 _MEASURE = re.compile(r"[\d.,:-]+(\D+)")
+_CLOCK = re.compile(r"\d{1,2}h\d{2}")
+
+
+# What a text is that ends in a word of these lists.
+_CLASSES = {
+    "fillers": Ending.FILLER,
+    "whole": Ending.STOP,
+    "questions": Ending.QUESTION,
+    "conjunctions": Ending.CONJUNCTION,
+    "function_words": Ending.FUNCTION_WORD,
+    "openers": Ending.FUNCTION_WORD,
+    "joiners": Ending.DIGITS,
+}
 
 
 def classify(text: str, lang: Language) -> Ending:
@@ -95,26 +59,65 @@ def classify(text: str, lang: Language) -> Ending:
     last, marks = words[-1], end_marks(tail)
     if not QUESTIONS.isdisjoint(marks) or (marks.endswith((";", "\u037e")) and _is_greek(last)):
         return Ending.QUESTION
-    said = " ".join(words)
+    if is_blankless(tokens[-1]):
+        said = phrase(tail)
+        by_words = _by_characters(said, _last_run(tail), lang)
+    else:
+        said = " ".join(words)
+        by_words = _by_words(said, last, lang)
     if said in lang.denials:
         return Ending.STOP
+    if by_words is Ending.FILLER:
+        return Ending.FILLER
+    if marks.endswith(_CUT_OFF):
+        return Ending.CUT_OFF
+    if by_words is Ending.DIGITS or _is_joined(words, marks, lang) or _is_read_out(tokens, words, lang):
+        return Ending.DIGITS
+    if marks[-1:] in COMMAS:
+        return Ending.COMMA
+    if by_words is Ending.QUESTION:
+        return Ending.QUESTION
+    if marks[-1:] in STOPS:
+        return Ending.STOP
+    return by_words or Ending.PLAIN
+
+
+def _by_words(said: str, last: str, lang: Language) -> Ending | None:
+    """What the words at the end of a text say; ``last`` is its last one, ``said`` all of it."""
     if last in lang.fillers:
         return Ending.FILLER
-    if marks.endswith(_DASHES + _ELLIPSES):
-        return Ending.CUT_OFF
-    if _is_joined(words, marks, lang) or _is_read_out(tokens, words, lang):
-        return Ending.DIGITS
-    if marks.endswith(tuple(COMMAS)):
-        return Ending.COMMA
-    if marks.endswith(tuple(STOPS)):
-        return Ending.STOP
     if said in lang.whole:
         return Ending.STOP
+    if lang.questions and f" {said}".endswith(lang.asking):
+        return Ending.QUESTION
     if last in lang.conjunctions:
         return Ending.CONJUNCTION
-    if last in lang.function_words or f" {said}".endswith(_tails(lang)):
+    if last in lang.function_words or f" {said}".endswith(lang.opening):
         return Ending.FUNCTION_WORD
-    return Ending.PLAIN
+    return None
+
+
+def _by_characters(said: str, run: str, lang: Language) -> Ending | None:
+    """Likewise where the end of the text has no blanks between words.
+
+    ``run``, all that stands behind the last mark, is an entry itself, or ends in one that begins with a hyphen in its
+    list: of several the longest counts.
+    """
+    if said in lang.whole:
+        return Ending.STOP
+    named = next((name for name in ENDING_LISTS if run in getattr(lang, name)), None) or lang.ends_in(run)
+    return _CLASSES[named] if named else None
+
+
+def _last_run(tail: str) -> str:
+    """What stands behind the last mark, or the last word of another script; marks behind it do not count."""
+    run = ""
+    for piece in reversed(pieces(tail)):
+        if is_blankless(piece):
+            run = bare(piece) + run
+        elif run:
+            break
+    return run
 
 
 def _is_greek(word: str) -> bool:
@@ -128,8 +131,18 @@ def _is_read_out(tokens: list[str], words: list[str], lang: Language) -> bool:
     But "at 10" and "25" are two digits of one number, and "$250", "50%", "3rd" and "5pm" are no lists either.
     """
     run = items = certain = 0
-    code = False
+    code, beside = False, words[-2] if len(words) > 1 else ""  # the word behind, or before the last
     for token, word in zip(reversed(tokens), reversed(words), strict=True):
+        if is_blankless(word):
+            signs, all_of_it = lang.spelled_at_end(word)
+            if signs < (1 if all_of_it else 3):  # "on the first" ends in one
+                break
+            run, items, certain = run + signs, items + signs, certain + signs
+            if not all_of_it:
+                break
+            continue
+        if word in lang.conjunctions and not (len(beside) == 1 and beside.isalpha()):
+            break  # "treinta y cinco", "uno o"; but "p e d r o"
         digits, letters = sum(c.isdigit() for c in word), [c for c in word if c.isalpha()]
         signs, sure = digits + len(letters), True
         if digits and any(c == "%" or unicodedata.category(c) == "Sc" for c in token):
@@ -138,7 +151,7 @@ def _is_read_out(tokens: list[str], words: list[str], lang: Language) -> bool:
             measure = _MEASURE.fullmatch(word)
             if not all(map(str.islower, letters)) or "@" in word or word in lang.with_digits:
                 break
-            if measure and measure[1] in lang.units:
+            if (measure and measure[1] in lang.units) or _CLOCK.fullmatch(word):
                 sure = False  # "7K" is one among codes, and "5k" is none elsewhere
             elif "." in word:
                 break  # "example2.com"
@@ -147,11 +160,12 @@ def _is_read_out(tokens: list[str], words: list[str], lang: Language) -> bool:
         elif not digits:
             if not items and word in lang.joiners | lang.multipliers:
                 break  # see _is_joined
-            if word not in lang.spelled and not (len(word) == 1 and letters and not is_blankless(word)):
+            if word not in lang.spelled and not (len(word) == 1 and letters):
                 break
             signs, sure = 1, word not in lang.letter_words  # "a" and "i" are words, except among letters
         run += signs
         items += 1
+        beside = word
         certain += signs if sure else 0
     if not certain:
         return False

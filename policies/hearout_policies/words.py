@@ -12,9 +12,10 @@ from bisect import insort
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
+from hearout_policies.language import Language
 from hearout_policies.marks import has_word, spoken
 from hearout_policies.signals import Transcript, Word
-from hearout_policies.text import Ending, Language, classify
+from hearout_policies.text import Ending, classify
 
 __all__ = ["Words", "is_same_audio", "join", "middle", "reach", "respread", "spread"]
 

@@ -8,8 +8,9 @@ from hearout_policies.clock import Clock
 from hearout_policies.events import TurnStarted
 from hearout_policies.evidence import Evidence
 from hearout_policies.finalizes import Request
+from hearout_policies.language import language
 from hearout_policies.signals import Transcript, UtteranceEnd, Word
-from hearout_policies.text import Ending, language
+from hearout_policies.text import Ending
 from hearout_policies.told import Told
 from hearout_policies.turn import Turn
 from hearout_policies.voice import Voice

@@ -34,10 +34,11 @@ from hearout.traces.reader import parse_trace
 from hearout.traces.replayer import replay
 from hearout_policies import Policy, TurnCompleted
 from hearout_policies.events import Output, Timings, TurnAmended
+from hearout_policies.language import language
 from hearout_policies.policy import preset
 from hearout_policies.rules import FinalizeOnSilence
 from hearout_policies.signals import Word
-from hearout_policies.text import Ending, classify, language
+from hearout_policies.text import Ending, classify
 
 AGENT = SCENARIOS["agent"]
 NO_TIME = LogNormal(-50.0, 0.0)

@@ -22,7 +22,8 @@ SOURCES = {"hearout": ROOT / "engine", "hearout_policies": ROOT / "policies"}
 FACES = {
     "hearout": """
         Answer AssemblyAI AudioFormat AudioLost AudioSource Deepgram Dialect Ear Ending Endpointing Event FileSource
-        Finalize FinalizeOnSilence Flux Header HearoutError LinkDown LinkSettings LinkStats LinkUp Notice Odds OnUtteranceEnd
+        Finalize FinalizeOnSilence Flux Header HearoutError Language LinkDown LinkSettings LinkStats LinkUp Notice Odds
+        OnUtteranceEnd
         Opinion PRESETS Parameter Pauses Policy ProviderEnd PushSource RawSource Recorder Replayed Rule Session
         SessionError SessionEvent SessionWarning Silence SmartTurn Soniox SpeechEdge SpeechGate Timings Trace
         TurnAbandoned TurnAmended TurnCompleted TurnMachine TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView
@@ -55,7 +56,8 @@ FACES = {
         Compared Tuned policy_toml tune
     """,
     "hearout_policies": """
-        Answer Ending Endpointing Event Finalize FinalizeOnSilence NEVER Odds OnUtteranceEnd Opinion Output PRESETS
+        Answer Ending Endpointing Event Finalize FinalizeOnSilence Language
+        NEVER Odds OnUtteranceEnd Opinion Output PRESETS
         Parameter Pauses Policy ProviderEnd Rule Silence Timings TurnAbandoned TurnAmended TurnCompleted TurnMachine
         TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView UserIdle Verdict Word as_dict load_policy preset
     """,

@@ -41,7 +41,7 @@ def converse(server: str, act: Callable[[Any], Any], key: str = "any", **options
         client = v3.AsyncRealTimeTranscriber(v3.RealTimeTranscriberOptions(api_host=f"ws://{server}", api_key=key))
         for kind in v3.RealTimeEvents:
             client.on(kind, heard)
-        usual = {"sample_rate": RATE, "speech_model": v3.SpeechModel.universal_streaming_english}
+        usual: dict[str, Any] = {"sample_rate": RATE, "speech_model": v3.SpeechModel.universal_streaming_english}
         await client.connect(v3.RealTimeParameters(**(usual | options)))
         await act(client)
         await client.disconnect(terminate=True)

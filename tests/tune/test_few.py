@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -140,3 +141,22 @@ def test_few_pauses_are_told_on_the_command_line(tmp_path: Path, capsys: pytest.
     assert "held out:" not in captured.out
     assert load_policy(str(out)).name == "balanced"
     assert png.read_bytes().startswith(b"\x89PNG")
+
+
+def in_language(trace: Trace, language: str) -> Trace:
+    return replace(trace, header=replace(trace.header, policy={"base": "balanced", "language": language}))
+
+
+def test_traces_are_tuned_in_their_language(few: list[Trace]) -> None:
+    tuned = tune([in_language(trace, "es") for trace in few], target=0.1)
+    assert tuned.policy.language == "es"
+    assert 'language = "es"' in policy_toml(tuned)
+    with pytest.raises(UsageError, match="in several languages: tune them apart, or name one"):
+        tune([in_language(few[0], "es"), in_language(few[0], "de")], target=0.1)
+
+
+def test_a_tuned_policy_has_the_lists_of_its_language(few: list[Trace], tmp_path: Path) -> None:
+    mine = Policy().replace({"language": {"base": "de", "fillers": ["öh", "𝄞a"]}, "backchannels": ["jo"]})
+    tuned = tune(few, mine, target=0.1)
+    (tmp_path / "mine.toml").write_text(policy_toml(tuned), "utf-8")
+    assert load_policy(str(tmp_path / "mine.toml")) == tuned.policy

@@ -12,6 +12,7 @@ from hearout.extras import needs_extra
 from hearout.integrations.turns import OwnTurns
 from hearout.session.controls import TurnControls, chosen_policy
 from hearout_policies import events
+from hearout_policies.language import Language
 from hearout_policies.policy import Policy
 from hearout_policies.signals import KEYS, AgentSpeech, Signal
 
@@ -77,9 +78,9 @@ class HearoutTurns(UserTurnStrategies, TurnControls):
         """
         return BotText(self.agent_said)
 
-    def use(self, policy: Policy | str, channel: int | None = None) -> None:
-        """`hearout.Session.use`."""
-        self._desk.turns.use(policy)
+    @property
+    def _language(self) -> str | Language | None:
+        return self._desk.turns._language
 
     def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
         self._desk.turns._tell(channel, signal, **record)

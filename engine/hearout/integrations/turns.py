@@ -10,16 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from typing import Any, Literal
 
 from hearout.channels import Channels
-from hearout.session.controls import TurnControls, chosen_policy
+from hearout.session.controls import TurnControls
 from hearout_policies.events import Output, TurnAbandoned, TurnCompleted
+from hearout_policies.language import Language
 from hearout_policies.marks import spoken
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
-    PolicyChanged,
     ProviderTurn,
     Signal,
     SpeechPaused,
@@ -51,6 +50,7 @@ class OwnTurns(TurnControls):
     def __init__(self, policy: Policy, take: Callable[[Output], object]) -> None:
         self.speaking = False
         self.patience: float | None = None
+        self._policy = policy
         self._channels = Channels(policy, 1, self._decided)
         self._take = take
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -66,9 +66,9 @@ class OwnTurns(TurnControls):
         self._last: asyncio.TimerHandle | None = None  # no further words are expected then
         self._flags = False  # this transcriber says which of its results is the last of a flush
 
-    def use(self, policy: Policy | str, channel: int | None = None) -> None:
-        """`hearout.Session.use`."""
-        self._tell(channel, partial(PolicyChanged, policy=chosen_policy(policy)))
+    @property
+    def _language(self) -> str | Language | None:
+        return self._policy.language
 
     def start(self) -> None:
         """The user can be heard from now on."""

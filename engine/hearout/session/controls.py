@@ -9,9 +9,11 @@ from typing import Any, Literal
 from hearout.errors import UsageError
 from hearout.link.settings import LinkStats
 from hearout.session.core import SessionCore
+from hearout.session.language import in_language
 from hearout.vad import SpeechGate
 from hearout.writing import printable, shown
 from hearout_policies.expect import Expectation, expectation
+from hearout_policies.language import Language
 from hearout_policies.policy import Policy, load_policy
 from hearout_policies.signals import KEYS, AgentSaid, AgentSpeech, AppCommand, Asked, KeyPressed, PolicyChanged, Signal
 
@@ -57,6 +59,11 @@ def chosen_key(key: str) -> str:
 
 class TurnControls:
     """What an application may say to its turn machines, wherever they run."""
+
+    @property
+    def _language(self) -> str | Language | None:
+        """That of the session; None: no policy has named one, and no transcriber."""
+        raise NotImplementedError
 
     def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
         """``signal`` is for the machine of ``channel`` (None: for all of them), stamped; a trace has ``record``."""
@@ -106,10 +113,12 @@ class TurnControls:
     def use(self, policy: Policy | str, channel: int | None = None) -> None:
         """From now on another policy judges, also the turn that is open. ``channel`` None: on all channels.
 
+        One that names no language keeps that of the session.
+
         Raises:
             UsageError: there is no such preset or file, or something is wrong in it.
         """
-        policy = chosen_policy(policy)
+        policy = in_language(chosen_policy(policy), self._language)
         self._tell(channel, partial(PolicyChanged, policy=policy), policy=policy.to_dict())
 
     def key(self, key: str, channel: int | None = None) -> None:
@@ -150,6 +159,10 @@ class SessionControls(TurnControls):
 
     _core: SessionCore
     _left = False
+
+    @property
+    def _language(self) -> str | Language | None:
+        return self._core.language
 
     def send(self, message: str) -> None:
         """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""

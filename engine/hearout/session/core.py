@@ -65,6 +65,7 @@ class SessionCore:
 
     Attributes:
         channels: how many there are.
+        language: that its first policy names; None: none.
         voice: the voice detection.
         link: the connection to the transcriber.
     """
@@ -88,6 +89,7 @@ class SessionCore:
             # Where nothing is live the audio waits for the transcriber, also after a loss.
             link = LinkSettings() if realtime else LinkSettings(replay_speed=None)
         self.channels = source.channels
+        self.language = policy.language
         self.voice = Detection(vad, source.sample_rate, source.channels)
         self.link = Link(transcriber, source.sample_rate, self, settings=link, connect=connect)
         self._listening: Listening | None = None

@@ -17,6 +17,7 @@ from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
 from hearout.session.controls import SessionControls, chosen_policy
 from hearout.session.core import SessionCore, SessionEvent
+from hearout.session.language import in_language, told_language
 from hearout.session.recording import TraceWriter
 from hearout.sources.base import AudioSource
 from hearout.transcribers.base import Dialect
@@ -57,7 +58,8 @@ async def open_session(
             serves one session.
         transcriber: the provider's dialect. One serves one session at a time, as do all parts that remember where
             they are, unless it says ``shareable = True`` as `Deepgram` does.
-        policy: when a turn is over: a `Policy`, the name of a preset, or a TOML file.
+        policy: when a turn is over: a `Policy`, the name of a preset, or a TOML file. Where it names no language, it is
+            in the one that the transcriber is told to hear, by its options.
         vad: makes the voice detection of one channel from a sample rate; None: none, words alone must do.
         ear: hears whether a turn is over, where the voice detection finds a silence; `hearout.ear.SmartTurn` is one.
             It may serve many sessions.
@@ -80,11 +82,12 @@ async def open_session(
     if ear is not None and vad is None:
         raise UsageError("an ear listens in the silences that the voice detection finds: it needs vad")
     policy = chosen_policy(policy)
+    spoken = in_language(policy, told_language(transcriber))
     core = partial(
         SessionCore,
         source,
         transcriber,
-        policy,
+        spoken,
         vad=vad,
         ear=ear,
         recorder=recorder,
@@ -98,6 +101,8 @@ async def open_session(
         stack.enter_context(_in_use(transcriber.name, transcriber))
         stack.enter_context(_in_use("the recorder", recorder))
         session = Session(core)
+        if spoken != policy:
+            session.use(spoken)  # for the trace, whose header may not know it
         for gate in session.gates:
             stack.enter_context(_in_use("the voice detection", gate))
         async with open_background() as nursery:

@@ -7,8 +7,10 @@ policy meets a transcriber that reacts to it.
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -36,9 +38,10 @@ from hearout.transcribers.base import Dialect, Heard, ProviderFailed, least_sile
 from hearout.transcribers.hearing import Hearing
 from hearout.transcribers.own import provider_of
 from hearout_policies import events, signals
+from hearout_policies.language import Language
 from hearout_policies.policy import Policy
 
-__all__ = ["Replayed", "recorded_policy", "replay"]
+__all__ = ["Replayed", "recorded_language", "recorded_policy", "replay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,12 +77,20 @@ def recorded_policy(trace: Trace) -> Policy:
         raise UsageError(f"{trace.name}:1: {error}") from None
 
 
+def recorded_language(trace: Trace) -> str | Language | None:
+    """What language the policies of the trace judge in: the first that one of them names."""
+    used = [record.policy for record in trace.records if isinstance(record, PolicyUse)]
+    with suppress(UsageError):  # a header that only another policy can stand in for
+        used.insert(0, recorded_policy(trace))
+    return next((policy.language for policy in used if policy.language is not None), None)
+
+
 def replay(trace: Trace, policy: Policy | None = None) -> Replayed:
     """Replay a trace.
 
     Args:
-        policy: instead of all that the trace was recorded under; None: the one in its header, and each that it was
-            changed to.
+        policy: instead of all that the trace was recorded under, in the trace's language if it names none; None: the
+            one in its header, and each that it was changed to.
 
     Raises:
         UsageError: as `recorded_policy`, or messages of this transcriber cannot be read.
@@ -91,7 +102,10 @@ class _Replay:
     def __init__(self, trace: Trace, policy: Policy | None) -> None:
         self._trace = trace
         self._own_policy = policy is not None
-        policy = policy or recorded_policy(trace)
+        if policy is None:
+            policy = recorded_policy(trace)
+        elif policy.language is None:
+            policy = dataclasses.replace(policy, language=recorded_language(trace))
         dialect = _dialect(trace)
         self._hearing = Hearing(dialect)
         self._hearing.begin(0.0)

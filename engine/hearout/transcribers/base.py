@@ -63,6 +63,8 @@ class Dialect(Protocol):
     soon may have a class attribute ``finalize_after``: the least seconds of silence before it. One whose provider takes
     no message with less audio may have ``least_message``, in seconds: silence fills up what is shorter. One that has
     options which change what messages mean names them in ``decoding``, and traces have them.
+    One that is told which language it hears has it in an attribute ``language``, or several in ``language_hints``
+    (BCP 47): a policy that names none judges in that.
 
     Attributes:
         name: as in ``--stt`` and in traces.

@@ -11,13 +11,14 @@ import json
 import math
 import textwrap
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from hearout.errors import UsageError
 from hearout.traces.records import AgentChange, Trace
+from hearout.traces.replayer import recorded_language
 from hearout.tune.episodes import Episode, episodes
 from hearout.tune.few import cautious, check_least, check_price, doubt, missing, weighed
 from hearout.tune.figures import Figures, Interval, Outcome, charge, figures, outcome
@@ -119,7 +120,7 @@ def tune(
     Raises:
         UsageError: fewer than ten ends to learn from, no such parameter, a target out of range, joblib is missing.
     """
-    policy = policy or Policy()
+    policy = _in_their_language(policy or Policy(), traces)
     if not 0 < target < 1:
         raise UsageError(f"the target is a share of pauses, more than 0 and less than 1, not {target:g}")
     if trials < 1:
@@ -233,6 +234,20 @@ def _notices(traces: Sequence[Trace]) -> list[str]:
     return out
 
 
+def _in_their_language(policy: Policy, traces: Sequence[Trace]) -> Policy:
+    """``policy``, in the language of the traces if it names none.
+
+    Raises:
+        UsageError: they are in several.
+    """
+    if policy.language is not None or not traces:
+        return policy
+    first, *others = map(recorded_language, traces)
+    if any(language != first for language in others):
+        raise UsageError("the traces are in several languages: tune them apart, or name one with --set language=...")
+    return replace(policy, language=first)
+
+
 def policy_toml(tuned: Tuned) -> str:
     """The policy as a file for ``--policy``, which says how it was found."""
     chosen, base = tuned.chosen, tuned.base
@@ -250,9 +265,18 @@ def policy_toml(tuned: Tuned) -> str:
             f"the policy it started from, there: {_short(base.held_out)}.",
         ]
     text = "".join(f"# {line}\n" for line in lines)
+    tables = ""
     for key, value in tuned.policy.to_dict().items():
-        text += f"{key} = {json.dumps(value)}\n"  # JSON's strings, numbers and lists of strings are TOML's too
-    return text
+        if isinstance(value, dict):
+            tables += f"\n[{key}]\n" + _toml(value)
+        else:
+            text += _toml({key: value})
+    return text + tables
+
+
+def _toml(values: Mapping[str, object]) -> str:
+    """JSON's strings, numbers and lists of strings are TOML's too."""
+    return "".join(f"{key} = {json.dumps(value, ensure_ascii=False)}\n" for key, value in values.items())
 
 
 def _short(f: Figures) -> str:

@@ -26,8 +26,12 @@ class Amount:
 
     def read(self, text: str, language: str = "en") -> Reading:
         known = lists(language)
+        if not known.scales:
+            known = known.figures_only
+        if known.decimal_comma:
+            text = re.sub(r"(?<=\d)[.,](?=\d)", lambda mark: "," if mark[0] == "." else ".", text)
         # Signs of currencies are marks to everybody else.
-        words = words_of(re.sub(r"([$€£])\s*(?=\d)", r"\1", text))
+        words = words_of(re.sub(r"([$€£])\s*(?=\d)", r"\1", text), known)
         return _Sum(known).read(words, set(re.findall("[$€£]", text)))
 
     def to_dict(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from hearout_policies.expect.base import UNLIKE, Reading, begun, whole
 from hearout_policies.expect.lists import lists, words_of
-from hearout_policies.marks import phrase
+from hearout_policies.marks import is_blankless, phrase
 
 __all__ = ["OneOf", "Open", "YesNo"]
 
@@ -23,7 +23,7 @@ class YesNo:
 
     def read(self, text: str, language: str = "en") -> Reading:
         known = lists(language)
-        words = words_of(text)
+        words = words_of(text, known)
         place = 0
         fillers = known.polite - known.yes - known.no
         while place < len(words) and words[place] in fillers and not known.starts(known.yes | known.no, words, place):
@@ -71,8 +71,9 @@ class OneOf:
             raise ValueError("one_of: two of its options are the same words")
 
     def read(self, text: str, language: str = "en") -> Reading:
-        known, words = lists(language), words_of(text)
-        options = {tuple(phrase(option).split()): option for option in self.options}
+        known, also = lists(language), frozenset(filter(is_blankless, map(phrase, self.options)))
+        words = words_of(text, known, also)
+        options = {tuple(words_of(option, known, also)): option for option in self.options}
         longest = max(map(len, options))
         for end in range(len(words), 0, -1):
             # The longest that ends there: "large" lies within "extra large".

@@ -14,6 +14,7 @@ from hearout_policies.expect.numbers import digits_in
 __all__ = ["Date"]
 
 _WRITTEN = re.compile(r"(\d{1,4})[/.-](\d{1,2})(?:[/.-](\d{2,4}))?")
+_IDEOGRAPHS = re.compile(r"(?:(\d{4})\s*年\s*)?(\d{1,2})\s*月\s*(\d{1,2})\s*[日号號]")  # 2024年5月3日
 _DAY = re.compile(r"(\d{1,2})(?:st|nd|rd|th)?")
 _PIVOT = 30  # years of two digits up to here are of this century
 
@@ -30,13 +31,19 @@ class Date:
 
     def read(self, text: str, language: str = "en") -> Reading:
         known = lists(language)
-        words = words_of(text)
+        if not known.months:
+            known = known.figures_only
+        words = words_of(_IDEOGRAPHS.sub(_with_dashes, text), known)
         if not words:
             return UNLIKE
         return _Parts(known).read(words)
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.name}
+
+
+def _with_dashes(date: re.Match[str]) -> str:
+    return "-".join(part.zfill(2) for part in date.groups() if part)
 
 
 class _Parts:
@@ -84,7 +91,9 @@ class _Parts:
             self.month, self.dangling = int(month), False
         elif day := known.of("days", word):
             self.named, self.dangling = day, False
-        elif self.month is None and self.day is None and (length := self._american(words, place)):
+        elif (
+            not known.day_first and self.month is None and self.day is None and (length := self._american(words, place))
+        ):
             return length
         elif self.day is None and (found := self._day(words, place)):
             self.day, length = found
@@ -143,7 +152,8 @@ class _Parts:
         if first > 31:
             self.year, self.month, self.day = first, second, third or 1
             return
-        self.month, self.day = (second, first) if first > 12 >= second else (first, second)
+        usual, other = (second, first) if self._known.day_first else (first, second)
+        self.month, self.day = (other, usual) if usual > 12 >= other else (usual, other)
         if third is not None:
             self.year = _century(third)
 

@@ -65,15 +65,17 @@ class Phone:
 
     With 1 to 9 it is one of the North American plan: seven digits are whole, ten final (eleven behind a 1). With 0 it
     is one of a national plan, as in Britain: ten are whole, eleven final. Behind a plus it is international (E.164):
-    eight are whole, 15 final; behind +1 eleven, behind +44 twelve. The value has digits only, and the plus.
+    eight are whole, 15 final; behind +1 eleven, behind +44 twelve. In other languages than English a number without a
+    plus is as long as in the countries that speak them. The value has digits only, and the plus.
     """
 
     name: ClassVar[str] = "phone"
 
     def read(self, text: str, language: str = "en") -> Reading:
-        said = digits_in(text, lists(language), 15, 7)
+        known = lists(language)
+        said = digits_in(text, known, 15, 7)
         digits = said.digits
-        least, most = _plan(digits, plus=said.plus)
+        least, most = known.phone if known.phone and not said.plus else _plan(digits, plus=said.plus)
         value = f"+{digits}" if said.plus and digits else digits
         if said.unlike or len(digits) > most:
             return Reading("unlike", value or None)

@@ -13,6 +13,7 @@ from hearout_policies.expect.numbers import digits_in
 
 __all__ = ["Email"]
 
+_MARKS = "@._-+/"
 _LONG = 6  # words in a row without a mark of an address: a sentence
 
 
@@ -24,7 +25,7 @@ class Email:
 
     def read(self, text: str, language: str = "en") -> Reading:
         known = lists(language)
-        words = words_of(re.sub(r"\s*@\s*", "@", text))
+        words = words_of(re.sub(r"\s*@\s*", "@", text), known)
         address, plain = _joined(words, known)
         local, at, domain = address.partition("@")
         if not at:
@@ -53,7 +54,7 @@ def _joined(words: list[str], known: Lists) -> tuple[str, int]:
     while place < len(words):
         word = words[place]
         mark = known.of("marks", word)
-        behind = address[-1:].isalnum()
+        behind = bool(address) and address[-1] not in _MARKS  # a vowel sign is no letter to Python
         letters, length = letter_at(words, place, known)
         if "@" in word or re.fullmatch(r"[\w.+-]+\.[\w.-]+", word):
             address, length, plain = address + word, 1, 0

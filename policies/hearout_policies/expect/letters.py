@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from hearout_policies.expect.base import UNLIKE, Reading, begun, whole
 from hearout_policies.expect.lists import Lists, lists, words_of
 from hearout_policies.expect.numbers import corrected, number_at
-from hearout_policies.marks import bare
+from hearout_policies.marks import bare, is_blankless
 
 __all__ = ["Code", "Spelled", "letter_at", "run_of"]
 
@@ -26,9 +26,10 @@ def letter_at(words: Sequence[str], place: int, known: Lists) -> tuple[str, int]
             return "", 0
         letters, length = letter_at(words, place + 1, known)
         return (letters * int(times), 1 + length) if length and len(letters) == 1 else ("", 0)
-    spelled = word if len(word) == 1 and word.isalpha() else known.of("letters", word)
-    if spelled is None and all(len(part) == 1 for part in word.split("-")) and word.replace("-", "").isalpha():
-        spelled = word.replace("-", "")  # "s-m-i-t-h"
+    spelled = known.of("letters", word)
+    letters = word.replace("-", "")  # "s", "s-m-i-t-h"
+    if spelled is None and letters.isalpha() and all(len(part) == 1 for part in word.split("-")):
+        spelled = None if is_blankless(word) else letters
     if spelled is None:
         return "", 0
     return spelled, 1 + _example(words, place + 1, spelled, known)
@@ -67,7 +68,7 @@ def run_of(text: str, known: Lists, *, upper: bool = False, most: int = _LONGEST
         upper: words in capitals are, too ("JPEG").
         most, least: how many characters there can be, which tells what a correction is for.
     """
-    words = words_of(text)
+    words = words_of(text, known)
     capitals = {bare(word) for word in text.split() if upper and word.isascii() and word.isupper()}
     parts: list[str] = [""]  # between corrections
     others: list[str] = []

@@ -7,8 +7,8 @@ from typing import Any, ClassVar
 
 from hearout_policies.expect.base import UNLIKE, Reading, begun, whole
 from hearout_policies.expect.letters import run_of
-from hearout_policies.expect.lists import lists
-from hearout_policies.marks import bare, has_word
+from hearout_policies.expect.lists import Lists, lists, words_of
+from hearout_policies.marks import bare, has_word, is_blankless, pieces
 
 __all__ = ["Name"]
 
@@ -23,7 +23,7 @@ class Name:
 
     def read(self, text: str, language: str = "en") -> Reading:
         known = lists(language)
-        written = [word for word in text.split() if has_word(word)]
+        written = [part for word in text.split() if has_word(word) for part in _parts(word, known)]
         words = [bare(word) for word in written]
         if any(word in known.denials for word in words):
             return UNLIKE
@@ -40,8 +40,13 @@ class Name:
             return begun() if words and words[-1] in known.openers else UNLIKE
         if len(name) > _MOST or any(any(map(str.isdigit, word)) for word in name):
             return UNLIKE
-        value = " ".join(name).strip(".,?!;:")
+        value = ("" if is_blankless(name[-1]) else " ").join(name).strip(".,?!;:")
         return begun(value) if bare(name[-1]) in known.openers else whole(value)
 
     def to_dict(self) -> dict[str, Any]:
         return {"type": self.name}
+
+
+def _parts(word: str, known: Lists) -> list[str]:
+    """A word as it is written; where the script has no blanks, the words that stand in it."""
+    return words_of(word, known) if any(map(is_blankless, pieces(word))) else [word]

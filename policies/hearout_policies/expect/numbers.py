@@ -45,7 +45,7 @@ def digits_in(text: str, known: Lists, most: int = 64, least: int = 1) -> Spoken
     Args:
         most, least: how many there can be, which tells what a correction is for.
     """
-    words = words_of(text)
+    words = words_of(text, known)
     parts: list[str] = [""]  # between corrections
     plus = dangling = opened = afresh = False
     strange = place = 0

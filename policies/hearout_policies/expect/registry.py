@@ -14,7 +14,7 @@ from hearout_policies.expect.digits import Digits, Phone
 from hearout_policies.expect.emails import Email
 from hearout_policies.expect.letters import Code, Spelled
 from hearout_policies.expect.names import Name
-from hearout_policies.writing import shown
+from hearout_policies.params import shown
 
 __all__ = ["TYPES", "expectation"]
 
