@@ -26,10 +26,17 @@ from livekit.plugins import deepgram, silero
 
 from benchmarks.peers.feed import RATE, Call, Feed, play, report
 
-_SETTINGS = ("default", "default-flush", "default-tuned", "vad", "vad-flush", "vad-tuned", "stt")
+_SETTINGS = ("default", "default-flush", "default-tuned", "vad", "vad-flush", "vad-tuned", "stt", "hearout")
 
 
 def agent_session(settings: str, stt: deepgram.STT) -> AgentSession[Any]:
+    if settings == "hearout":
+        from hearout.integrations.livekit_turns import WithTurns, session_options
+
+        turns = WithTurns(stt)
+        session: AgentSession[Any] = AgentSession(stt=turns, **session_options())
+        turns.watch(session)
+        return session
     mode, _, more = settings.partition("-")
     if more:  # Finalize when the voice stops, which the plugin does not announce that it can
         stt.capabilities.manual_flush = True

@@ -45,6 +45,7 @@ SYSTEMS = {
     "pipecat-tuned": System("Pipecat tuned", "run_pipecat", "tuned", PIPECAT),
     "pipecat-timeout-tuned": System("Pipecat timeout, tuned", "run_pipecat", "timeout-tuned", PIPECAT),
     "livekit": System("LiveKit default", "run_livekit", "default", LIVEKIT),
+    "livekit-hearout": System("LiveKit, hearout's turns", "run_livekit", "hearout", (*LIVEKIT, *OURS)),
     "livekit-flush": System("LiveKit default + flush", "run_livekit", "default-flush", LIVEKIT),
     "livekit-vad": System("LiveKit vad", "run_livekit", "vad", LIVEKIT),
     "livekit-vad-flush": System("LiveKit vad + flush", "run_livekit", "vad-flush", LIVEKIT),
