@@ -1,8 +1,8 @@
 """Reading JSON that people or programs wrote: what is wrong is a ValueError.
 
 Its message is one short line that names the field, says what it must be, and shows what it is. `Fields` is strict: for
-what is written for hearout. The functions `object_in`, `field_of`, `number_of` and `time_of` are for the messages of a
-provider, which may have more fields than are known, and null for those that say nothing.
+what is written for hearout. The functions `object_in`, `field_of`, `number_of`, `speaker_of` and `time_of` are for the
+messages of a provider, which may have more fields than are known, and null for those that say nothing.
 """
 
 from __future__ import annotations
@@ -24,11 +24,13 @@ __all__ = [
     "object_of",
     "refuse",
     "shown",
+    "speaker_of",
     "time_of",
 ]
 
 _LONGEST = 1e9  # seconds, 31 years: more is no time of a session
 _MOST = 1e12  # milliseconds, if that is the unit; no stream lasts longer, and a JSON integer may overflow a float
+_LABEL = 40  # characters of a speaker's label
 _MOST_DIGITS = 300  # what has more need not fit into a float
 
 
@@ -129,6 +131,18 @@ def time_of(data: Mapping[str, Any], key: str) -> float:
     if value is None:
         refuse(f'"{key}" is missing')
     return value
+
+
+def speaker_of(word: Mapping[str, Any]) -> str | None:
+    """The label of the voice that says ``word``, a number or a text; None: there is none.
+
+    Raises:
+        ValueError: it is something else.
+    """
+    label = word.get("speaker")
+    if label is None or (isinstance(label, (str, int)) and not isinstance(label, bool)):
+        return None if label is None else str(label)[:_LABEL] or None
+    raise ValueError(f'"speaker" must be a number or a text, not {shown(label)}')
 
 
 class Fields:

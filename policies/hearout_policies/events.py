@@ -268,7 +268,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return round(value, 3)
     if isinstance(value, Word):
-        return {"text": value.text, "start": round(value.start, 3), "end": round(value.end, 3)}
+        word = {"text": value.text, "start": round(value.start, 3), "end": round(value.end, 3)}
+        return word if value.speaker is None else word | {"speaker": value.speaker}
     if isinstance(value, tuple):
         return [_plain(v) for v in value]
     if isinstance(value, (Timings, Opinion, Answer)):

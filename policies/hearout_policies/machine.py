@@ -60,6 +60,7 @@ from hearout_policies.signals import (
     UtteranceEnd,
     Word,
 )
+from hearout_policies.speakers import Speakers
 from hearout_policies.told import Told
 from hearout_policies.turn import Turn
 from hearout_policies.voice import Voice
@@ -89,6 +90,7 @@ class TurnMachine:
         self._ledger = Ledger()
         self._finalizes = Finalizes()
         self._agent = Agent()
+        self._speakers = Speakers()
         self._pauses = Pauses()  # of the user, within turns
         self._held = False
         self._forced: float | None = None  # force_end with no turn open: the answer to its Finalize may open one
@@ -125,7 +127,9 @@ class TurnMachine:
 
     def _take_in(self, signal: Signal) -> None:
         turn, clock = self._turn, self._clock
-        match signal:
+        match signal := self._speakers.hear(signal, self.policy.only_speaker):
+            case SpeechStarted() | SpeechSuspected() if self.policy.only_speaker is not None:
+                clock.heard(signal.heard)  # nobody knows whose voice it is: words must do
             case SpeechStarted():
                 self._speech_started(signal)
             case SpeechStopped():
@@ -237,11 +241,8 @@ class TurnMachine:
         if self._turn is None and starts:
             self._open(min(starts))
         if self._turn and present:
-            self._add(self._turn, present)
-
-    def _add(self, turn: Turn, result: Transcript) -> None:
-        turn.add(result, self._clock.audio)
-        self._grown(turn)
+            self._turn.add(present, clock.audio)
+            self._grown(self._turn)
 
     def _grown(self, turn: Turn, *, key: bool = False) -> None:
         """Tell of its words, unless they are the same as before."""
@@ -278,19 +279,16 @@ class TurnMachine:
             self._out.append(TurnAbandoned(self._turns, self.channel, now, "cleared"))
         self._forced = self._turn = None
 
-    # -- what that makes of the turn -------------------------------------------------------------------------
-
     def _open(self, audio: float) -> Turn:
-        now, last = self._clock.now, self._completed
+        now, last, agent = self._clock.now, self._completed, self._agent
         # Words tell of their turn a second late: whether the agent spoke over it counts when it began.
         began = min(self._clock.session(audio), now)
-        agent = self._agent
         soon = last and began <= last.at + self.policy.continue_within and not agent.began_within(last.at, began)
         self._turns += 1
         continues = None
         if last and soon:
             continues, self._pauses = last.turn, self._pauses.add(audio - last.audio_end)
-        self._agent.question.turn_opened(continues=continues is not None)
+        agent.question.turn_opened(continues=continues is not None)
         started = TurnStarted(self._turns, self.channel, now, audio, agent.spoke_at(began), continues)
         turn = self._turn = Turn(Told(started, agent_ended=agent.stopped_after(began)), Words(now))
         voice = self._voice

@@ -60,6 +60,9 @@ class Policy:
             was told to hear, or else English.
         backchannels: what is said to show that one listens; None: the language's list.
         odds: what evidence of an end is worth.
+        only_speaker: words of other voices neither open nor hold a turn, and are in none: a label of the
+            transcriber's, or "first": whoever speaks first (`hearout_policies.speakers`). The local voice detection,
+            which cannot tell voices apart, is not asked then. None: all words count.
     """
 
     name: str = "balanced"
@@ -67,6 +70,7 @@ class Policy:
     language: str | Language | None = None
     backchannels: frozenset[str] | None = None
     odds: Odds = field(default_factory=Odds)
+    only_speaker: str | None = None
     max_silence: float = param(5.0, 0.5, 600.0, "safety net: no turn stays open longer after the last sign of speech")
     max_turn: float = param(120.0, 1.0, 3600.0, "safety net: no turn is longer; hold music and monologues end here")
     finalize_timeout: float = param(
@@ -113,6 +117,8 @@ class Policy:
             object.__setattr__(self, "language", known)
         elif not isinstance(self.language, (Language, NoneType)):
             raise ValueError(f"language takes a code, a file or a table of lists, not {shown(self.language)}")
+        if self.only_speaker is not None and not (isinstance(self.only_speaker, str) and self.only_speaker):
+            raise ValueError(f'only_speaker takes a label, or "first", not {shown(self.only_speaker)}')
         names = [rule.name for rule in self.rules]
         for name in names:
             if names.count(name) > 1:
@@ -180,6 +186,8 @@ class Policy:
         if key == "language":
             known = table_language(value) if isinstance(value, Mapping) else value
             return dataclasses.replace(self, language=known)
+        if key == "only_speaker":
+            return dataclasses.replace(self, only_speaker=value)
         if key == "backchannels":
             listed = value.split(",") if isinstance(value, str) else value
             if not isinstance(listed, (list, tuple)) or not all(isinstance(item, str) for item in listed):
@@ -201,6 +209,8 @@ class Policy:
         lists: dict[str, Any] = {}
         if self.language is not None:
             lists["language"] = self.language.to_table() if isinstance(self.language, Language) else self.language
+        if self.only_speaker is not None:
+            lists["only_speaker"] = self.only_speaker
         if self.backchannels is not None:
             lists["backchannels"] = sorted(self.backchannels)
         return {"base": base.name, **lists, **changed}

@@ -58,12 +58,14 @@ class Word:
         start, end: audio time in seconds.
         spaced: a blank stands between this word and the one before. False for the later parts of a word
             that arrives in pieces (Soniox tokens).
+        speaker: label of the voice, as the transcriber has it; None: it tells none, or not of this word.
     """
 
     text: str
     start: float
     end: float
     spaced: bool = True
+    speaker: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ from hearout_policies.signals import (
     UtteranceEnd,
     Word,
 )
+from hearout_policies.speakers import Speakers
 from hearout_policies.words import is_same_audio, join, middle, reach
 
 __all__ = ["Promises", "check_policy", "check_rule", "random_signals", "signal_lists"]
@@ -75,12 +76,11 @@ class Promises:
         self._final_words: Counter[Word] = Counter()
         self._said_again: set[Word] = set()
         self._delivered: set[tuple[Word, ...]] = set()
-        self._cleared = self._covered = self._repeated = -math.inf
+        self._cleared = self._covered = self._repeated = self._last_sign = -math.inf
         self._open: int | None = None
-        self._turns = 0
+        self._turns, self._speakers = 0, Speakers()
         self._texts: dict[int, tuple[Word, ...]] = {}
         self._predicted: str | None = None
-        self._last_sign = -math.inf
         self._speaking = self._held = self._asked_since_news = False
         self._opened = self._speech_start = 0.0
 
@@ -101,7 +101,7 @@ class Promises:
         due = self.machine.deadline
         outputs = self._suspect(signal) if isinstance(signal, SpeechSuspected) else self.machine.handle(signal)
         self.outputs += outputs
-        self._expect(signal)
+        self._expect(self._speakers.hear(signal, self.policy.only_speaker))
         for output in outputs:
             self._check_output(output)
         after = self.machine.deadline

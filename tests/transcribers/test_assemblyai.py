@@ -418,3 +418,12 @@ def test_a_replay_reads_by_the_options_of_the_session() -> None:
         assert again.decode(text, 1.0, 0.0) == dialect.decode(text, 1.0, 0.0)
     with pytest.raises(ValueError, match="assemblyai has no option key"):
         apply_options(again, {"type": "Options", "key": "x"})
+
+
+def test_speakers_of_words() -> None:
+    assert query(speaker_labels=True)["speaker_labels"] == ["true"]
+    message = ended("yes no please")
+    for word, label in zip(message["words"], ("A", "UNKNOWN", None), strict=True):
+        word["speaker"] = label
+    (result,) = signals(message, speaker_labels=True)
+    assert [word.speaker for word in result.words] == ["A", None, None]

@@ -353,3 +353,21 @@ def test_messages_that_are_none(message: Any) -> None:
     assert "\n" not in str(info.value)
     assert len(str(info.value)) < 200
     assert KEY not in str(info.value)
+
+
+def test_speakers_of_words() -> None:
+    """With ``diarize=true``; a number there, a text here."""
+
+    def words(**more: Any) -> Any:
+        item = {"word": "yes", "start": 0.1, "end": 0.4} | more
+        message = {"type": "Results", "channel_index": [0, 1], "start": 0.0, "duration": 1.0, "is_final": True}
+        message["channel"] = {"alternatives": [{"transcript": "yes", "words": [item]}]}
+        (heard,) = Deepgram("any", diarize=True).decode(json.dumps(message), 1.0, 0.0)
+        assert isinstance(heard, Heard)
+        assert isinstance(heard.signal, Transcript)
+        return heard.signal.words
+
+    assert words(speaker=0) == (Word("yes", 0.1, 0.4, speaker="0"),)
+    assert words() == words(speaker=None) == (Word("yes", 0.1, 0.4),)
+    with pytest.raises(ValueError, match='"speaker" must be a number or a text'):
+        words(speaker=[1])

@@ -270,7 +270,7 @@ def test_the_listing_goes_on_over_a_new_connection() -> None:
 
 
 def test_a_token_becomes_final() -> None:
-    """Confidence and speaker of a token may change on the way; its text and times count."""
+    """Confidence and speaker of a token may change on the way; those of the final one count."""
     results = transcripts(
         frame([token("Two", 0.1, 0.4, False, speaker="2")], 0.0, 0.5),
         frame([token("Two", 0.1, 0.42, True, speaker="1"), token(" teas", 0.45, 0.8, False)], 0.42, 0.9),
@@ -280,7 +280,7 @@ def test_a_token_becomes_final() -> None:
         ("Two teas", 0.0, 0.9, False),
         ("Two", 0.0, 0.42, True),
     ]
-    assert results[2].words == (Word("Two", 0.1, 0.42),)
+    assert results[2].words == (Word("Two", 0.1, 0.42, speaker="1"),)
 
 
 def test_tokens_carry_their_own_spaces() -> None:

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 from urllib.parse import urlencode, urlsplit
 
 from hearout.errors import UsageError
-from hearout.fields import field_of, number_of, object_in, time_of
+from hearout.fields import field_of, number_of, object_in, speaker_of, time_of
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from hearout.transcribers.options import check_key, check_range, check_types, check_url
 from hearout.writing import printable, shown
@@ -67,6 +67,7 @@ class AssemblyAI:
         vad_threshold: 0 to 1, of AssemblyAI's voice detection.
         keyterms_prompt: words to listen for.
         language_codes: of models that know several languages.
+        speaker_labels: words have a `Word.speaker`.
         prompt, agent_context: what the universal-3 models may know beforehand: how to write, what the agent said.
         extra: further parameters, passed as they are.
         ignored: messages of unknown type so far.
@@ -93,6 +94,7 @@ class AssemblyAI:
     prompt: str | None = None
     agent_context: str | None = None
     filter_profanity: bool = False
+    speaker_labels: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict)
 
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
@@ -311,6 +313,7 @@ def _words(data: dict[str, Any], start: float, offset: float) -> tuple[tuple[Wor
             raise ValueError(f"a word ends at {end:g}, before it starts at {begin:g}")
         if text := printable(field_of(item, "text", str, "")).strip():
             finals += finals == len(words) and field_of(item, "word_is_final", bool, False)
-            words.append(Word(text, begin + offset, end + offset))
+            speaker = speaker_of(item)
+            words.append(Word(text, begin + offset, end + offset, speaker=None if speaker == "UNKNOWN" else speaker))
     texts = printable(field_of(data, "transcript", str, "")).split()
     return (tuple(words), finals, True) if words else (spread(texts, start, start), 0, not texts)

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from urllib.parse import quote, urlencode, urlsplit
 
 from hearout.errors import UsageError
-from hearout.fields import field_of, object_in, time_of
+from hearout.fields import field_of, object_in, speaker_of, time_of
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from hearout.transcribers.options import check_key, check_range, check_types, check_url
 from hearout.writing import printable, shown
@@ -236,7 +236,7 @@ def _word(item: object, offset: float) -> Word:
     if end < start:
         raise ValueError(f"a word ends at {end}, before it starts at {start}")
     text = _text(item, "punctuated_word") or _text(item, "word")
-    return Word(text, start + offset, end + offset)
+    return Word(text, start + offset, end + offset, speaker=speaker_of(item))
 
 
 def _text(data: dict[str, Any], key: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from hearout.fields import field_of, number_of
+from hearout.fields import field_of, number_of, speaker_of
 from hearout.writing import printable, shown
 from hearout_policies.signals import ProviderTurn, Transcript, Word
 from hearout_policies.words import spread
@@ -31,6 +31,7 @@ class _Token(NamedTuple):
     start: float | None
     end: float | None
     is_final: bool
+    speaker: str | None = None
 
 
 class TokenReader:
@@ -130,7 +131,8 @@ class TokenReader:
                 # A segment may begin without a blank, and stands apart from the one before all the same.
                 apart = blank or token.text[0].isspace() or (fresh and any(c.isalnum() for c in parts[0]))
                 placed = (Word(parts[0], begin, now),) if len(parts) == 1 else spread(parts, begin, now)
-                words += (replace(placed[0], spaced=apart), *placed[1:])
+                first, *others = (replace(word, speaker=token.speaker) for word in placed)
+                words += (replace(first, spaced=apart), *others)
                 fresh = False
                 blank = token.text[-1].isspace()
             elif token.text:
@@ -139,7 +141,10 @@ class TokenReader:
             self._blank, self._fresh = blank, fresh
         if not timed:
             places = spread([word.text for word in words], start, end)
-            words = [replace(place, spaced=word.spaced) for place, word in zip(places, words, strict=True)]
+            words = [
+                replace(place, spaced=word.spaced, speaker=word.speaker)
+                for place, word in zip(places, words, strict=True)
+            ]
         return tuple(words), timed or not words
 
 
@@ -156,7 +161,7 @@ def _token(item: object) -> _Token | None:
     start, end = _seconds(item, "start_ms"), _seconds(item, "end_ms")
     if start is not None and end is not None and end < start:
         raise ValueError(f"a token ends at {end:g} s, before it starts at {start:g} s")
-    return _Token(text, start, end, is_final)
+    return _Token(text, start, end, is_final, speaker_of(item))
 
 
 def _groups(tokens: Sequence[_Token]) -> list[tuple[list[_Token], str | None]]:

@@ -1,0 +1,44 @@
+"""Whose words count, where the transcriber tells voices apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from hearout_policies.signals import LinkRestored, Signal, Transcript
+
+__all__ = ["FIRST", "Speakers"]
+
+FIRST = "first"
+
+
+class Speakers:
+    """Leaves one speaker's words in what the transcriber hears, on one channel.
+
+    A word without a label counts: a transcriber that is not sure must lose no word.
+    """
+
+    __slots__ = ("_first",)
+
+    def __init__(self) -> None:
+        self._first: str | None = None
+
+    def hear(self, signal: Signal, only: str | None) -> Signal:
+        """``signal`` with the words of one speaker.
+
+        Args:
+            only: a label; "first": whoever speaks first, by the first final words, on each connection, as the
+                transcriber gives its labels anew then; None: all.
+        """
+        if only is None:
+            return signal
+        if isinstance(signal, LinkRestored):
+            self._first = None
+        if not isinstance(signal, Transcript) or not signal.words:
+            return signal
+        if only == FIRST:
+            heard = next((word.speaker for word in signal.words if word.speaker is not None), None)
+            only = self._first or heard
+            if signal.is_final:
+                self._first = only
+        words = tuple(word for word in signal.words if word.speaker in (None, only))
+        return signal if len(words) == len(signal.words) else replace(signal, words=words)
