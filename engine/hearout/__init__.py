@@ -15,7 +15,7 @@ from hearout.session.session import Session, SessionEvent, open_session, webrtc_
 from hearout.sources import AudioSource, FileSource, PushSource, RawSource, paced, stdin_source
 from hearout.sttserver.local import local_server
 from hearout.traces import Header, Recorder, Replayed, Trace, check, parse_trace, read_trace, replay
-from hearout.transcribers import AssemblyAI, Deepgram, Dialect, Flux, Soniox
+from hearout.transcribers import AssemblyAI, Deepgram, Dialect, ElevenLabs, Flux, Soniox
 from hearout.vad import SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector
 from hearout.version import __version__
 from hearout_policies import (
@@ -67,6 +67,7 @@ __all__ = [
     "Deepgram",
     "Dialect",
     "Ear",
+    "ElevenLabs",
     "Ending",
     "Endpointing",
     "Event",

@@ -45,7 +45,7 @@ class Owner:
         return trio.current_time() + self.looks * 1e-6  # a real clock never shows the same time twice
 
     def sent(self, message: WireMessage) -> None:
-        self.told.append(("sent", json.loads(message)["type"]))
+        self.told.append(("sent", json.loads(message).get("type", "")))
 
     def received(self, at: float, message: WireMessage) -> None:
         self.stamps.append(at)

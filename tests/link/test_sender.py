@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import random
 from collections.abc import Callable
@@ -22,6 +23,7 @@ from hearout.nursery import open_background
 from hearout.transcribers.assemblyai import AssemblyAI
 from hearout.transcribers.base import Dialect, Heard, WireMessage
 from hearout.transcribers.deepgram import Deepgram
+from hearout.transcribers.elevenlabs import ElevenLabs
 from hearout_policies.signals import Transcript
 from tests.faults.server import RATE, pcm
 from tests.kit.provider import Provider, audio
@@ -138,6 +140,46 @@ def test_options_that_change_what_messages_mean_are_told_of(run_virtual: Run) ->
         assert socket.sent == [], "the provider is told in the address"
 
     run_virtual(main)
+
+
+def test_a_segment_that_is_too_short_for_the_provider_is_filled_up_with_silence(run_virtual: Run) -> None:
+    """0.3 s from one Finalize to the next, and to the end."""
+
+    async def main() -> None:
+        socket, owner = Socket(), Owner()
+        desk = Desk(socket, owner, ElevenLabs(KEY))
+        hearing = desk.progress.hearing
+        hearing.begin(0.0)
+        async with open_background() as nursery:
+            nursery.start_soon(desk.run)
+            desk.feed(4800)
+            desk.mark("finalize")
+            await wait_all_tasks_blocked()
+            assert chunks(socket) == [1600, 1600, 1600, "commit"], "long enough"
+            desk.feed(1600)
+            desk.mark("finalize")
+            desk.mark("finalize")
+            desk.mark("close")
+            await wait_all_tasks_blocked()
+            assert chunks(socket)[4:] == [1600, 3200, "commit", 4800, "commit", 4800, "commit"]
+            assert owner.told == [("sent", ""), ("sent", "Silence"), ("sent", "")] + 2 * [
+                ("sent", "Silence"),
+                ("sent", ""),
+            ]
+        word = {"text": "late", "start": 0.35, "end": 0.65}
+        late = {"message_type": "committed_transcript_with_timestamps", "text": "late", "words": [word]}
+        (heard,) = hearing.hear(json.dumps(late), 1.0, 1.0)
+        assert isinstance(heard, Heard)
+        assert isinstance(heard.signal, Transcript)
+        assert heard.signal.words[0].end == pytest.approx(0.4), "silence was inserted at 0.4 s"
+
+    run_virtual(main)
+
+
+def chunks(socket: Socket) -> list[int | str]:
+    """Frames of the audio that ElevenLabs is sent, and its commits."""
+    messages = [json.loads(message) for message in socket.sent]
+    return ["commit" if m["commit"] else len(base64.b64decode(m["audio_base_64"])) // 2 for m in messages]
 
 
 @pytest.mark.parametrize("seed", range(30))

@@ -52,6 +52,26 @@ def test_little_audio_needs_no_answer() -> None:
     assert watchdog.hangs(100.0, 4.0) is None
 
 
+def test_one_that_tells_no_progress_has_to_answer_only() -> None:
+    watchdog = Watchdog(SETTINGS, None, 0.0, 0.0, tells_progress=False)
+    fed(watchdog, 0, 60)
+    assert watchdog.hangs(60.0, 60.0) is None
+    assert watchdog.good_until(60.0) == 60.0
+    watchdog.asked(60.0, 60.0)
+    fed(watchdog, 60, 79)
+    watchdog.asked(79.0, 79.0)
+    assert watchdog.hangs(79.9, 79.0) is None
+    assert watchdog.hangs(80.1, 80.0) == "the transcriber has not answered for 20 s"
+    watchdog.heard(Transcript(80.2, (), 0.0, 0.0, is_final=True, finalized=True), 80.0)
+    assert watchdog.hangs(80.3, 80.0) is None
+
+
+def test_one_that_tells_its_progress_need_not_answer() -> None:
+    watchdog = Watchdog(SETTINGS, None, 0.0, 0.0)
+    watchdog.asked(0.0, 0.0)
+    assert watchdog.hangs(60.0, 60.0) is None
+
+
 def said(end: float) -> Transcript:
     return Transcript(end, (Word("yes", end - 0.3, end),), 0.0, end, is_final=True)
 

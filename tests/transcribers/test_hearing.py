@@ -10,6 +10,7 @@ import pytest
 from hearout.transcribers.base import Heard, ProviderFailed, StreamFinished
 from hearout.transcribers.coverage import Coverage
 from hearout.transcribers.deepgram import Deepgram
+from hearout.transcribers.elevenlabs import ElevenLabs
 from hearout.transcribers.hearing import Hearing, Missed
 from hearout_policies.signals import Transcript, UtteranceEnd, Word
 
@@ -142,3 +143,45 @@ def test_all_is_final_once_the_last_interim_word_is_covered() -> None:
     assert not coverage.finished
     coverage.admit(0, Transcript(0.0, (Word("yes", 1.0, 1.5),), 0.0, 1.5, is_final=True), 10.0)
     assert coverage.finished
+
+
+def scribe(kind: str, text: str, *words: tuple[str, float, float]) -> str:
+    items = [{"text": word, "start": begin, "end": stop, "type": "word"} for word, begin, stop in words]
+    return json.dumps({"message_type": kind, "text": text, "words": items})
+
+
+def test_words_without_times_were_said_last() -> None:
+    """Of a provider that does not say how far it has listened; a result is about what was sent 0.3 s ago."""
+    hearing = Hearing(ElevenLabs("key"))
+    hearing.begin(10.0)
+    (news,) = hearing.hear(scribe("partial_transcript", "one two"), 15.3, sent=15.1)
+    assert isinstance(news, Heard)
+    assert news.signal == Transcript(
+        15.3, (Word("one", 14.4, 14.7), Word("two", 14.7, 15.0)), 10.0, 15.0, is_final=False, timed=False
+    )
+    (news,) = hearing.hear(scribe("partial_transcript", "one two three"), 20.0, sent=10.6)
+    assert isinstance(news, Heard)
+    assert isinstance(news.signal, Transcript)
+    assert [word.start for word in news.signal.words] == pytest.approx([10.0, 10.2, 10.4]), "not before the connection"
+    assert news.signal.end == 10.6, "not behind what was sent"
+
+
+def test_an_answer_covers_all_audio_before_its_request() -> None:
+    """So that a lost connection is not fed the silence behind the last word again."""
+    hearing = Hearing(ElevenLabs("key"))
+    hearing.begin(0.0)
+    hearing.asked(4.0)
+    hearing.asked(6.0)
+    text = scribe("committed_transcript_with_timestamps", "one", ("one", 2.0, 2.5))
+    (news,) = hearing.hear(text, 4.3, sent=4.2)
+    assert isinstance(news, Heard)
+    assert isinstance(news.signal, Transcript)
+    assert (news.signal.end, hearing.coverage.until) == (2.5, 4.0), "the result itself is as the provider told it"
+    hearing.hear(scribe("committed_transcript", ""), 6.3, sent=6.2)
+    assert hearing.coverage.until == 6.0
+    hearing.hear(scribe("committed_transcript", ""), 9.3, sent=9.2)
+    assert hearing.coverage.until == 6.0, "nobody asked for that"
+    hearing.asked(9.5)
+    hearing.begin(6.0)
+    hearing.hear(scribe("committed_transcript", ""), 12.3, sent=9.2)
+    assert hearing.coverage.until == 6.0, "a lost connection takes its requests along"

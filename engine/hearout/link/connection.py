@@ -20,7 +20,7 @@ from hearout.link.sender import Sender
 from hearout.link.watchdog import Watchdog
 from hearout.link.websocket import WebSocket
 from hearout.nursery import open_background
-from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
+from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage, tells_progress
 from hearout.transcribers.hearing import Missed
 
 __all__ = ["Connection"]
@@ -43,7 +43,10 @@ class Connection:
         """It hears the audio from ``frame`` on."""
         now, origin = trio.current_time(), frame / progress.rate
         self._opening = progress.hearing.begin(origin)  # before anything is read: with this the dialect starts anew
-        self._watchdog = Watchdog(progress.settings, progress.dialect.longest, now, origin)
+        dialect = progress.dialect
+        self._watchdog = Watchdog(
+            progress.settings, dialect.longest, now, origin, tells_progress=tells_progress(dialect)
+        )
         self.sender = Sender(websocket, progress, self._watchdog, frame, self._settle)
         self.finished = False
         self.failure: LinkFailure | None = None

@@ -57,6 +57,7 @@ class Sender:
         self._watchdog = watchdog
         self._settle = settle
         self._wake = trio.Event()
+        self._segment = 0  # frames sent since the last segment ended
 
     def wake(self) -> None:
         """Look again what is to be sent."""
@@ -93,7 +94,9 @@ class Sender:
                 pacing.audio = pacing.sent
             case Chore(kind="finalize", channel=channel):
                 if (message := self._dialect.finalize(channel)) is not None:
-                    await self._tell(message)
+                    self._progress.hearing.asked(self._progress.sent)
+                    self._watchdog.asked(now, self._progress.sent)
+                    await self._end_segment(message)
             case Chore(kind="message", message=text):
                 await self._tell(text)
             case Chore(kind="settle"):
@@ -101,7 +104,7 @@ class Sender:
                 pacing.audio = trio.current_time()  # it was not the audio that waited
             case Chore(kind="close"):
                 await self._hear_out()
-                await self._tell(self._dialect.closing())
+                await self._end_segment(self._dialect.closing())
                 self.close_sent = True
             case Chore(kind="flush"):
                 pass  # what was before it has not waited, as before any mark
@@ -141,8 +144,17 @@ class Sender:
 
     async def _send_audio(self, pcm: bytes) -> None:
         """Send ``pcm``, with silence behind it where the provider takes no message so short."""
-        frames = least_frames(self._dialect, self._progress.rate) - len(pcm) // (2 * self._dialect.channels)
-        await self._send(self._dialect.audio(pcm + self._silence(frames) if frames > 0 else pcm))
+        frames = len(pcm) // (2 * self._dialect.channels)
+        missing = least_frames(self._dialect, self._progress.rate, "message") - frames
+        self._segment += frames
+        await self._send(self._dialect.audio(pcm + self._silence(missing) if missing > 0 else pcm))
+
+    async def _end_segment(self, message: WireMessage) -> None:
+        """Send ``message``, which ends a segment, with silence before it where the provider takes none so short."""
+        if (missing := least_frames(self._dialect, self._progress.rate, "segment") - self._segment) > 0:
+            await self._send(self._dialect.audio(self._silence(missing)))
+        self._segment = 0
+        await self._tell(message)
 
     async def _send_silence(self) -> None:
         frames = round(self._settings.message * self._progress.rate)
@@ -153,6 +165,7 @@ class Sender:
         """Silence that is about to be sent behind all audio so far: the provider's clock is ahead by that."""
         audio, seconds = round(self._progress.sent, 6), round(frames / self._progress.rate, 6)
         self._progress.hearing.insert_silence(audio, seconds)
+        self._segment += frames
         self._owner.sent(silence_record(audio, seconds))
         return bytes(2 * self._dialect.channels * frames)
 

@@ -20,12 +20,17 @@ _LATEST = 20.0  # seconds before the provider's limit at which a good moment is 
 class Watchdog:
     """Watches one connection. It is alive as long as what it says reaches further than what it said before.
 
+    One that is not expected to say anything before it is asked is alive as long as it answers.
+
     Attributes:
         reach: audio time up to which it has listened, as it says.
     """
 
-    def __init__(self, settings: LinkSettings, longest: float | None, now: float, audio: float) -> None:
+    def __init__(
+        self, settings: LinkSettings, longest: float | None, now: float, audio: float, *, tells_progress: bool = True
+    ) -> None:
         """A connection that began at ``now``, is fed from ``audio`` on, and may last ``longest`` seconds."""
+        self._tells_progress = tells_progress
         self._patience = settings.answer_timeout
         self._started, self._origin = now, audio
         limit = math.inf if longest is None else longest
@@ -36,13 +41,20 @@ class Watchdog:
 
     def sent(self, now: float, audio: float) -> None:
         """Audio up to ``audio`` goes out."""
-        if self._waiting is None:
+        if self._waiting is None and self._tells_progress:
+            self._waiting = now, audio
+
+    def asked(self, now: float, audio: float) -> None:
+        """Final results of all audio up to ``audio`` are asked for."""
+        if self._waiting is None and not self._tells_progress:
             self._waiting = now, audio
 
     def heard(self, signal: Signal, sent: float) -> None:
         """What the transcriber told, of audio that was sent up to ``sent``."""
         if (reach := min(_reach(signal), sent)) > self.reach:
             self.reach, self._waiting = reach, None
+        if not self._tells_progress and isinstance(signal, Transcript) and signal.finalized:
+            self._waiting = None
         if words := getattr(signal, "words", ()):
             self._said = max(self._said, words[-1].end)
 

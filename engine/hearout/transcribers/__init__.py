@@ -4,6 +4,7 @@ from hearout.fields import field_of, number_of, object_in, time_of
 from hearout.transcribers.assemblyai import AssemblyAI
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from hearout.transcribers.deepgram import Deepgram
+from hearout.transcribers.elevenlabs import ElevenLabs
 from hearout.transcribers.flux import Flux
 from hearout.transcribers.soniox import Soniox
 from hearout.writing import printable, shown
@@ -13,6 +14,7 @@ __all__ = [
     "AssemblyAI",
     "Deepgram",
     "Dialect",
+    "ElevenLabs",
     "Flux",
     "Heard",
     "ProviderFailed",

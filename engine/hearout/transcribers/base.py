@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from hearout_policies.signals import Signal
 
@@ -22,6 +22,7 @@ __all__ = [
     "WireMessage",
     "least_frames",
     "least_silence",
+    "tells_progress",
 ]
 
 WireMessage = str | bytes
@@ -61,8 +62,11 @@ class Dialect(Protocol):
     One serves one session at a time. Those that remember nothing of a connection may have a class attribute
     ``shareable = True``: several sessions may have them at once. One whose words get worse when `finalize` comes too
     soon may have a class attribute ``finalize_after``: the least seconds of silence before it. One whose provider takes
-    no message with less audio may have ``least_message``, in seconds: silence fills up what is shorter. One that has
-    options which change what messages mean names them in ``decoding``, and traces have them.
+    no message with less audio may have ``least_message``, in seconds: silence fills up what is shorter; likewise
+    ``least_segment``, the audio between two finalizes. One whose provider does not say how far it has listened, and
+    nothing at all as long as nobody speaks, has ``tells_progress = False``: it hangs if it leaves a finalize without an
+    answer, and what it tells without times has an empty span, which `Hearing` lays out. One that has options which
+    change what messages mean names them in ``decoding``, and traces have them.
     One that is told which language it hears has it in an attribute ``language``, or several in ``language_hints``
     (BCP 47): a policy that names none judges in that.
 
@@ -133,7 +137,13 @@ def least_silence(dialect: Dialect | type[Dialect]) -> float:
     return seconds
 
 
-def least_frames(dialect: Dialect, rate: int) -> int:
-    """Frames that a message of audio must have, at ``rate`` Hz: those of its ``least_message``, if it has one."""
-    seconds: float = getattr(dialect, "least_message", 0.0)
+def least_frames(dialect: Dialect, rate: int, of: Literal["message", "segment"]) -> int:
+    """Frames that a message of audio, or all audio before a `finalize`, must have, at ``rate`` Hz; 0: as few as any."""
+    seconds: float = getattr(dialect, f"least_{of}", 0.0)
     return math.ceil(seconds * rate)
+
+
+def tells_progress(dialect: Dialect) -> bool:
+    """Its provider says from time to time how far it has listened, whoever speaks or does not."""
+    tells: bool = getattr(dialect, "tells_progress", True)
+    return tells

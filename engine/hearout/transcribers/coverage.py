@@ -41,6 +41,10 @@ class Coverage:
         self._known = list(self._ends)
         self._said = [0.0] * len(self._ends)
 
+    def cover(self, channel: int, audio: float) -> None:
+        """All words before ``audio`` are final, although no result says so."""
+        self._ends[channel] = max(self._ends[channel], audio)
+
     def gap(self, channel: int, signal: Signal) -> tuple[float, float] | None:
         """The span that no final result covers although ``signal`` covers what comes behind it; None without."""
         if isinstance(signal, Transcript) and signal.is_final and signal.start > self._ends[channel] + _GAP:

@@ -6,16 +6,23 @@ in the session's audio), and the coverage (what of it was not said before).
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from hearout.transcribers.base import Dialect, Heard, ProviderNews, WireMessage
+from hearout.transcribers.base import Dialect, Heard, ProviderNews, WireMessage, tells_progress
 from hearout.transcribers.clock import ProviderClock, silence_of
 from hearout.transcribers.coverage import Coverage
 from hearout.transcribers.decoding import apply_options
+from hearout_policies.signals import Signal, Transcript
+from hearout_policies.words import respread
 
 __all__ = ["Hearing", "Missed"]
+
+_LATE = 0.3  # seconds from audio to the result that speaks of it; ElevenLabs: "ultra-low latency", 0.15 and the way
+_PACE = 0.3  # seconds a word; people speak 150 to 200 in a minute
+_MOST = 64  # requests without an answer that are known; a provider leaves none
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +61,13 @@ class Hearing:
         self._clock = ProviderClock()
         self._origin = 0.0  # audio time that is the provider's 0
         self._missed: tuple[float, float] | None = None
+        self._asked: deque[float] = deque(maxlen=_MOST)
+        self._tells_progress = tells_progress(dialect)
 
     def begin(self, origin: float) -> Sequence[WireMessage]:
         """A connection begins, which is fed from audio time ``origin`` on; what to send it first."""
         self._origin = origin
+        self._asked.clear()
         self.unread = False
         self._clock.restart()
         self.coverage.restart(origin)
@@ -77,6 +87,11 @@ class Hearing:
     def insert_silence(self, audio: float, seconds: float) -> None:
         """Silence that nobody recorded is sent behind all audio before ``audio``."""
         self._clock.insert(audio, seconds)
+
+    def asked(self, audio: float) -> None:
+        """Final results of all audio up to ``audio`` are asked for."""
+        if not self._tells_progress:
+            self._asked.append(audio)
 
     def hear(self, message: WireMessage, at: float, sent: float) -> list[ProviderNews | Missed]:
         """What is new in ``message``, in the order in which it is to be handled; signals in audio time of the session.
@@ -100,6 +115,8 @@ class Hearing:
                 news.append(item)
                 continue
             signal = self._clock.place(item.signal)
+            if not self._tells_progress:
+                signal = _laid_out(signal, min(sent, at - _LATE))
             if self.unread and self._can_repeat and (gap := self.coverage.gap(item.channel, signal)) is not None:
                 again, self._missed = gap != self._missed, gap
                 news.append(Missed(*gap, again))
@@ -107,4 +124,15 @@ class Hearing:
                     break
             if (new := self.coverage.admit(item.channel, signal, sent)) is not None:
                 news.append(item if new is item.signal else Heard(item.channel, new))
+            if isinstance(signal, Transcript) and signal.finalized and self._asked:
+                self.coverage.cover(item.channel, self._asked.popleft())
         return news
+
+
+def _laid_out(signal: Signal, heard: float) -> Signal:
+    """Words without times that have an empty span were said last in what was ``heard``."""
+    if not isinstance(signal, Transcript) or signal.timed or signal.end > signal.start:
+        return signal
+    end = max(signal.start, heard)
+    words = respread(signal.words, max(signal.start, end - _PACE * len(signal.words)), end)
+    return replace(signal, words=words, end=end)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from hearout.transcribers.assemblyai import AssemblyAI
 from hearout.transcribers.deepgram import Deepgram
+from hearout.transcribers.elevenlabs import ElevenLabs
 from hearout.transcribers.flux import Flux
 from hearout.transcribers.provider import Provider
 from hearout.transcribers.soniox import Soniox
@@ -20,5 +21,6 @@ PROVIDERS: Mapping[str, Provider] = {
         Provider(Soniox, "Soniox", "SONIOX_API_KEY"),
         Provider(Flux, "Deepgram", "DEEPGRAM_API_KEY"),
         Provider(AssemblyAI, "AssemblyAI", "ASSEMBLYAI_API_KEY"),
+        Provider(ElevenLabs, "ElevenLabs", "ELEVENLABS_API_KEY"),
     )
 }
