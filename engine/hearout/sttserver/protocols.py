@@ -10,6 +10,8 @@ from hearout.sttserver.assemblyai.stream import AssemblyAIScript, AssemblyAIStre
 from hearout.sttserver.deepgram.options import parse_options
 from hearout.sttserver.deepgram.script import V1Script
 from hearout.sttserver.deepgram.stream import V1Stream
+from hearout.sttserver.elevenlabs.options import parse_elevenlabs_options
+from hearout.sttserver.elevenlabs.stream import ElevenLabsScript, ElevenLabsStream
 from hearout.sttserver.flux.options import parse_flux_options
 from hearout.sttserver.flux.stream import FluxScript, FluxStream
 from hearout.sttserver.script import Script
@@ -125,10 +127,23 @@ def _assemblyai_refusal(refused: Refused, request_id: str) -> dict[str, object]:
     return {"error": refused.detail}
 
 
+def _open_elevenlabs(handshake: Handshake, script: Script | None) -> Stream:
+    authorised = handshake.key is not None and handshake.accepts(handshake.key)
+    options, timeout = parse_elevenlabs_options(handshake.query), handshake.idle_timeout
+    if script is None:
+        return ElevenLabsStream(options, handshake.request_id, authorised, idle_timeout=timeout)
+    return ElevenLabsScript(script, options, handshake.request_id, authorised, idle_timeout=timeout)
+
+
+def _elevenlabs_refusal(refused: Refused, request_id: str) -> dict[str, object]:
+    return {"detail": {"status": refused.code.lower(), "message": refused.detail}}
+
+
 PROTOCOLS: Mapping[str, Protocol] = {
     "deepgram": Protocol("/v1/listen", _open_v1, _deepgram_refusal),
     "flux": Protocol("/v2/listen", _open_flux, _deepgram_refusal),
     "soniox": Protocol("/transcribe-websocket", _open_soniox, _soniox_refusal),
     "assemblyai": Protocol("/v3/ws", _open_assemblyai, _assemblyai_refusal),
+    "elevenlabs": Protocol("/v1/speech-to-text/realtime", _open_elevenlabs, _elevenlabs_refusal),
 }
 """By the names that traces and the command line use."""

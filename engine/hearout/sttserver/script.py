@@ -48,9 +48,9 @@ class Script:
             raise Refused(503, "SERVICE_UNAVAILABLE", "the link of the script is lost for good; start the server again")
         return play
 
-    def has(self, kind: str) -> bool:
-        """Is there a message of this ``type`` in it?"""
-        return any(isinstance(r, Received) and r.message.get("type") == kind for r in self._trace.records)
+    def has(self, kind: str, field: str = "type") -> bool:
+        """Is there a message of this kind in it, which its ``field`` tells?"""
+        return any(isinstance(r, Received) and r.message.get(field) == kind for r in self._trace.records)
 
     def broken(self, rest: Play) -> None:
         """A connection broke; ``rest`` is what comes after it."""
@@ -90,6 +90,11 @@ class Play:
         if self._quiet and self._cues:
             due = min(due, self._time(self._cues[0]))
         return max(0.0, due - self._audio - self._waited)
+
+    @property
+    def spent(self) -> bool:
+        """There is nothing more to be said."""
+        return not (self._cues or self._answers or self._due)
 
     def hear(self, audio: float) -> list[Step]:
         """The connection has been given audio up to ``audio`` seconds."""

@@ -135,6 +135,8 @@ class SttServer:
 
 
 def _key(upgrade: Upgrade) -> str | None:
+    if key := upgrade.headers.get("xi-api-key", "").strip():
+        return key
     first, _, second = upgrade.headers.get("authorization", "").partition(" ")
     if first.lower() in ("token", "bearer"):
         return second.strip() or None
