@@ -14,7 +14,13 @@ from tests.kit.secret import KEY
 __all__ = ["MESSAGES"]
 
 DEEP = "[" * 100_000
-KEY_FIELD = {"deepgram": "start", "soniox": "tokens", "flux": "audio_window_end", "assemblyai": "turn_order"}
+KEY_FIELD = {
+    "deepgram": "start",
+    "soniox": "tokens",
+    "flux": "audio_window_end",
+    "assemblyai": "turn_order",
+    "elevenlabs": "words",
+}
 DEEPGRAM_RESULT = {"type": "Results", "channel_index": [0, 1], "start": 2.0, "duration": 1.0, "is_final": True}
 DEEPGRAM_RESULT["channel"] = {"alternatives": []}
 SONIOX_RESULT = {"tokens": [], "final_audio_proc_ms": 0, "total_audio_proc_ms": 500}
@@ -24,6 +30,7 @@ RESULTS: Mapping[str, dict[str, Any]] = {
     "soniox": SONIOX_RESULT,
     "flux": FLUX_RESULT,
     "assemblyai": {"type": "Turn", "turn_order": 0, "turn_is_formatted": False, "end_of_turn": False, "words": []},
+    "elevenlabs": {"message_type": "committed_transcript_with_timestamps", "text": "", "words": []},
 }
 WRONG: Mapping[str, Sequence[dict[str, Any]]] = {
     "deepgram": [
@@ -77,12 +84,26 @@ WRONG: Mapping[str, Sequence[dict[str, Any]]] = {
         {"type": 7},
         {"type": "Heartbeat", "total_audio_received_ms": "all"},
     ],
+    "elevenlabs": [
+        {"text": 7},
+        {"words": {}},
+        {"words": ["hello"]},
+        {"words": [{"text": 5, "start": 0, "end": 1}]},
+        {"words": [{"text": "late", "start": 9, "end": 1}]},
+        {"words": [{"text": "no", "start": "soon", "end": 1}]},
+        {"words": [{"text": "huge", "start": 0, "end": 1e999}]},
+        {"words": [{"text": "what", "start": 0, "end": 1, "type": 7}]},
+        {"message_type": 7},
+        {"message_type": "committed_transcript", "text": ["no"]},
+        {"message_type": "partial_transcript", "text": {}},
+    ],
 }
 FAILURES = {
     "deepgram": {"type": "Error", "variant": "SchemaError", "description": "odd"},
     "soniox": {"tokens": [], "error_code": 500, "error_type": "internal_error", "error_message": "odd"},
     "flux": {"type": "Error", "code": "ODD", "description": "odd"},
     "assemblyai": {"type": "Error", "error_code": 3005, "error": "odd"},
+    "elevenlabs": {"message_type": "transcriber_error", "error": "odd"},
 }
 
 

@@ -9,6 +9,7 @@ them.
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 import socket
@@ -25,7 +26,7 @@ from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from hearout.link.socket import open_stream
-from tests.faults.voices import AssemblyAI, Deepgram, Flux, Soniox, Voice, Words
+from tests.faults.voices import AssemblyAI, Deepgram, ElevenLabs, Flux, Soniox, Voice, Words
 from tests.kit.provider import Broken, Plan, Provider
 
 __all__ = ["RATE", "Line", "Server", "Sound", "Trouble", "Words", "frame", "pcm", "position", "say"]
@@ -39,6 +40,7 @@ _VOICES: Mapping[str, Callable[..., Voice]] = {
     "soniox": Soniox,
     "flux": Flux,
     "assemblyai": AssemblyAI,
+    "elevenlabs": ElevenLabs,
 }
 
 
@@ -332,11 +334,19 @@ class Conversation:
                     self._close()
                 elif isinstance(message, bytes):
                     await self._hear(message)
+                elif self.server.dialect == "elevenlabs":
+                    await self._take_chunk(json.loads(message))
                 else:
                     self._obey(json.loads(message))
 
     def _is_close(self, message: str | bytes) -> bool:
         return isinstance(message, str) and json.loads(message).get("type") in ("CloseStream", "Terminate")
+
+    async def _take_chunk(self, chunk: dict[str, Any]) -> None:
+        if audio := base64.b64decode(chunk["audio_base_64"]):
+            await self._hear(audio)
+        if chunk["commit"]:
+            self._obey(chunk)
 
     async def _hear(self, data: bytes) -> None:
         channels, count = len(self.server.words), len(data) // (2 * len(self.server.words))
@@ -406,7 +416,7 @@ class Conversation:
         raise Broken
 
     def _obey(self, message: dict[str, Any]) -> None:
-        self._note(str(message["type"]))
+        self._note(str(message.get("type", "commit")))
         for item in self.voice.obey(message) if self.voice else []:
             self._say(item)
 

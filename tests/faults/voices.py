@@ -1,4 +1,4 @@
-"""How Deepgram, Soniox, Flux and AssemblyAI tell what they hear: the words of a script, in each one's own messages.
+"""How the providers tell what they hear: the words of a script, in each one's own messages.
 
 A voice is one connection's ear. Its audio time is that of the session; what it says counts from the connection's 0.
 """
@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tests.kit.provider import ENDPOINTING, Ear
 
-__all__ = ["AssemblyAI", "Deepgram", "Flux", "Message", "Soniox", "Voice", "Words"]
+__all__ = ["AssemblyAI", "Deepgram", "ElevenLabs", "Flux", "Message", "Soniox", "Voice", "Words"]
 
 Words = Sequence[tuple[str, float, float]]
 Message = dict[str, Any]
@@ -391,3 +391,64 @@ class AssemblyAI:
             ],
             "utterance": "",
         }
+
+
+class ElevenLabs:
+    """Words that may change until they are asked for. Each commit is told with an echo and, then, with times."""
+
+    _LEAST = 0.3
+
+    def __init__(self, words: Sequence[Words], starts: Sequence[Sequence[float]], at: float, plan: Any) -> None:
+        self.at = self.origin = self.begin = at
+        self.script = _Script(words[0], starts[0])
+        self.silences: list[tuple[float, float]] = []  # where and how long, on the session's clock
+        self.shown = 0
+        self.committed = 0.0  # on the connection's clock
+
+    def _time(self, audio: float) -> float:
+        return max(audio - self.origin, 0.0) + sum(length for start, length in self.silences if start < audio - _SLACK)
+
+    def hear(self, until: float) -> list[Message]:
+        self.at = until
+        words = self._words()
+        if len(words) <= self.shown:
+            return []
+        self.shown = len(words)
+        return [self._told("partial_transcript", words)]
+
+    def silence(self, seconds: float) -> list[Message]:
+        self.silences.append((self.at - 2 * _SLACK, seconds))
+        return []
+
+    def obey(self, message: Message) -> list[Message]:
+        assert message["commit"]
+        received = self._time(self.at + _SLACK)
+        assert received - self.committed >= self._LEAST - _SLACK, "ElevenLabs would hang up"
+        words = self._words(whole=False)
+        self.begin, self.shown, self.committed = self.at, 0, received
+        said = [self._told("committed_transcript", words)]
+        if words:
+            said.append(self._told("partial_transcript", words))
+        return [*said, self._told("committed_transcript_with_timestamps", words)]
+
+    def close(self) -> list[Message]:
+        return []  # there is no such request
+
+    def cut_off(self) -> Message:
+        return {}
+
+    def _words(self, *, whole: bool = True) -> list[tuple[str, float, float]]:
+        return self.script.between(self.begin, self.at, whole=whole)
+
+    def _told(self, kind: str, words: list[tuple[str, float, float]]) -> Message:
+        message: Message = {"message_type": kind, "text": " ".join(text for text, _, _ in words)}
+        if kind.endswith("timestamps"):
+            message["words"] = [
+                item
+                for text, start, end in words
+                for item in (
+                    {"text": " ", "start": self._time(start), "end": self._time(start), "type": "spacing"},
+                    {"text": text, "start": self._time(start), "end": self._time(end), "type": "word"},
+                )
+            ]
+        return message

@@ -12,13 +12,14 @@ import sys
 
 from environment import ROOT, main
 
-# LiveKit's Deepgram plugin is to compare with, and both plugins are to test the local server with
+# LiveKit's Deepgram plugin is to compare with, and all plugins are to test the local server with
 # (tests/integration/servers).
 NEEDED = (
     "-e",
     f"{ROOT}[local]",
     "livekit-agents==1.8.*",
     "livekit-plugins-deepgram==1.8.*",
+    "livekit-plugins-elevenlabs==1.8.*",
     "livekit-plugins-soniox==1.8.*",
     "pytest>=8.3",
     "pytest-xdist",

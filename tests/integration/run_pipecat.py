@@ -12,9 +12,15 @@ import sys
 
 from environment import ROOT, main
 
-# The extras are for the service and the voice detection to compare with, and for the services that the local server
-# is tested with (tests/integration/servers).
-NEEDED = ("-e", f"{ROOT}[local]", "pipecat-ai[deepgram,silero,soniox]==1.14.*", "pytest>=8.3")
+# The extras, and ElevenLabs' own client, are for the service and the voice detection to compare with, and for what the
+# local server is tested with (tests/integration/servers).
+NEEDED = (
+    "-e",
+    f"{ROOT}[local]",
+    "pipecat-ai[deepgram,elevenlabs,silero,soniox]==1.14.*",
+    "elevenlabs>=2.78",
+    "pytest>=8.3",
+)
 
 if __name__ == "__main__":
     sys.exit(main("Pipecat", "pipecat", NEEDED))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -18,7 +18,8 @@ class Count:
     A word is known by its text and its time: the same text at another time is another word.
     """
 
-    def __init__(self, words: Sequence[Sequence[tuple[str, float, float]]]) -> None:
+    def __init__(self, words: Sequence[Sequence[tuple[str, float, float]]], near: float = _NEAR) -> None:
+        self._near = near
         self._words = words
         self._starts = [[start for _, start, _ in channel] for channel in words]
         self._heard = [[0] * len(channel) for channel in words]
@@ -37,13 +38,13 @@ class Count:
 
     def _add(self, channel: int, words: Sequence[Any], number: int) -> None:
         for word in words:
-            at = bisect_left(self._starts[channel], word.start - _NEAR)
-            if at < len(self._starts[channel]):
-                text, start, _ = self._words[channel][at]
-                if text == word.text and abs(start - word.start) <= _NEAR:
-                    self._heard[channel][at] += number
-                    continue
-            self.invented += [word] * max(number, 0)
+            starts, near = self._starts[channel], self._near
+            span = range(bisect_left(starts, word.start - near), bisect_right(starts, word.start + near))
+            alike = [at for at in span if self._words[channel][at][0] == word.text]
+            if alike:
+                self._heard[channel][min(alike, key=lambda at: abs(starts[at] - word.start))] += number
+            else:
+                self.invented += [word] * max(number, 0)
 
     def _which(self, wanted: Callable[[int], bool]) -> list[tuple[str, float, float]]:
         pairs = zip(self._words, self._heard, strict=True)

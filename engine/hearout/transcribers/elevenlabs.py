@@ -200,8 +200,6 @@ class ElevenLabs:
     def _read_committed(self, text: str, at: float, offset: float) -> Iterator[ProviderNews]:
         self._committed.append(text)
         self._echo, self._partial = text, None
-        if text:
-            yield self._result(self._committed, at, offset)
         yield from self._answer(at, offset)
 
     def _read_timed(self, data: dict[str, Any], at: float, offset: float) -> Iterator[ProviderNews]:

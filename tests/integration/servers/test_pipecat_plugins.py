@@ -1,4 +1,4 @@
-"""Pipecat's own services for Deepgram, Flux and Soniox with the local server. Run by ``run_pipecat.py``."""
+"""Pipecat's own services for Deepgram, Flux, Soniox and ElevenLabs with the local server. Run by ``run_pipecat.py``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from pipecat.frames.frames import STTUpdateSettingsFrame, VADUserStartedSpeaking
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
 from pipecat.services.deepgram.stt import DeepgramSTTService
+from pipecat.services.elevenlabs.stt import ElevenLabsRealtimeSTTService
 from pipecat.services.soniox.stt import SonioxSTTService
 from pipecat.services.stt_service import STTService
 from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
@@ -31,6 +32,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:connect:DeprecationWarning"),
 ]
 
+COMMITTED = "committed_transcript"
 NOTICED = 0.2  # seconds after which a voice detection notices
 
 
@@ -50,6 +52,17 @@ def flux(server: str, **options: Any) -> DeepgramFluxSTTService:
 
 def soniox(server: str, **options: Any) -> SonioxSTTService:
     return SonioxSTTService(api_key="any", url=f"ws://{server}/transcribe-websocket", **options)
+
+
+class PlainElevenLabs(ElevenLabsRealtimeSTTService):
+    """Without TLS, which Pipecat has no option for."""
+
+    async def _websocket_connect(self, uri: str, **kwargs: Any) -> Any:
+        return await super()._websocket_connect(uri.replace("wss://", "ws://"), **kwargs)
+
+
+def elevenlabs(server: str, **options: Any) -> ElevenLabsRealtimeSTTService:
+    return PlainElevenLabs(api_key="any", base_url=server, **options)
 
 
 def by_voice() -> LLMUserAggregatorParams:
@@ -118,6 +131,39 @@ def test_soniox_is_asked_to_finalize() -> None:
         assert call.texts("interim") == ["call"]
         assert call.texts("final") == call.texts("turn") == ["call me back"]
         assert not call.errors
+
+    run(main)
+
+
+@pytest.mark.parametrize("times", [False, True])
+def test_elevenlabs_is_asked_to_commit(times: bool) -> None:
+    def said(kind: str) -> dict[str, Any]:
+        return {"message_type": kind, "text": "call me back"}
+
+    lines: list[dict[str, Any]] = [
+        {"t": LEAD + 0.5, "stt": {"message_type": "partial_transcript", "text": "call"}},
+        {"on": "finalize", "after": 0.1, "stt": said("committed_transcript_with_timestamps" if times else COMMITTED)},
+    ]
+
+    async def main() -> None:
+        with playing(*lines, stt="elevenlabs") as server:
+            async with converse(elevenlabs(server, include_timestamps=times), user=by_voice()) as call:
+                await say_call_me_back(call)
+                await call.quiet_until("turn")
+        assert call.texts("interim") == ["call"]
+        assert call.texts("final") == call.texts("turn") == ["call me back"]
+        assert call.finals[0].finalized
+        assert not call.errors
+
+    run(main)
+
+
+def test_elevenlabs_tells_a_wrong_key() -> None:
+    async def main() -> None:
+        with playing(stt="elevenlabs", token="right") as server:
+            async with converse(elevenlabs(server), user=by_voice()) as call:
+                await call.quiet(0.5)
+        assert "You must be authenticated to use this endpoint." in call.errors[0]
 
     run(main)
 
@@ -200,6 +246,8 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
         "deepgram": (lambda server: deepgram(server, settings=DeepgramSTTService.Settings(endpointing=300)), by_voice),
         "flux": (lambda server: flux(server, enable_eager_end_of_turn=True), by_service),
         "soniox": (soniox, by_voice),
+        "elevenlabs": (elevenlabs, by_voice),
+        "elevenlabs's times": (lambda server: elevenlabs(server, include_timestamps=True), by_voice),
         "soniox's turns": (lambda server: soniox(server, vad_force_turn_endpoint=False), by_service),
     }
     heard: dict[str, Conversation] = {}
