@@ -15,7 +15,7 @@ from hearout.session.session import Session, SessionEvent, open_session, webrtc_
 from hearout.sources import AudioSource, FileSource, PushSource, RawSource, paced, stdin_source
 from hearout.sttserver.local import local_server
 from hearout.traces import Header, Recorder, Replayed, Trace, check, parse_trace, read_trace, replay
-from hearout.transcribers import AssemblyAI, Deepgram, Dialect, ElevenLabs, Flux, Soniox
+from hearout.transcribers import AssemblyAI, Deepgram, Dialect, ElevenLabs, Flux, OpenAIRealtime, Soniox
 from hearout.vad import SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector
 from hearout.version import __version__
 from hearout_policies import (
@@ -85,6 +85,7 @@ __all__ = [
     "Notice",
     "Odds",
     "OnUtteranceEnd",
+    "OpenAIRealtime",
     "Opinion",
     "Parameter",
     "Pauses",

@@ -14,6 +14,7 @@ from hearout.sttserver.elevenlabs.options import parse_elevenlabs_options
 from hearout.sttserver.elevenlabs.stream import ElevenLabsScript, ElevenLabsStream
 from hearout.sttserver.flux.options import parse_flux_options
 from hearout.sttserver.flux.stream import FluxScript, FluxStream
+from hearout.sttserver.openai.stream import OpenAIScript, OpenAIStream
 from hearout.sttserver.script import Script
 from hearout.sttserver.soniox.options import SLUGS
 from hearout.sttserver.soniox.stream import SonioxScript, SonioxStream
@@ -139,10 +140,22 @@ def _elevenlabs_refusal(refused: Refused, request_id: str) -> dict[str, object]:
     return {"detail": {"status": refused.code.lower(), "message": refused.detail}}
 
 
+def _open_openai(handshake: Handshake, script: Script | None) -> Stream:
+    _check_key(handshake)
+    if script is None:
+        return OpenAIStream(handshake.request_id, idle_timeout=handshake.idle_timeout)
+    return OpenAIScript(script, handshake.request_id, idle_timeout=handshake.idle_timeout)
+
+
+def _openai_refusal(refused: Refused, request_id: str) -> dict[str, object]:
+    return {"error": {"type": "invalid_request_error", "code": refused.code.lower(), "message": refused.detail}}
+
+
 PROTOCOLS: Mapping[str, Protocol] = {
     "deepgram": Protocol("/v1/listen", _open_v1, _deepgram_refusal),
     "flux": Protocol("/v2/listen", _open_flux, _deepgram_refusal),
     "soniox": Protocol("/transcribe-websocket", _open_soniox, _soniox_refusal),
+    "openai": Protocol("/v1/realtime", _open_openai, _openai_refusal),
     "assemblyai": Protocol("/v3/ws", _open_assemblyai, _assemblyai_refusal),
     "elevenlabs": Protocol("/v1/speech-to-text/realtime", _open_elevenlabs, _elevenlabs_refusal),
 }

@@ -6,6 +6,7 @@ from hearout.transcribers.base import Dialect, Heard, ProviderFailed, ProviderNe
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.elevenlabs import ElevenLabs
 from hearout.transcribers.flux import Flux
+from hearout.transcribers.openai_realtime import OpenAIRealtime
 from hearout.transcribers.soniox import Soniox
 from hearout.writing import printable, shown
 from hearout_policies.words import spread
@@ -17,6 +18,7 @@ __all__ = [
     "ElevenLabs",
     "Flux",
     "Heard",
+    "OpenAIRealtime",
     "ProviderFailed",
     "ProviderNews",
     "Soniox",

@@ -63,11 +63,13 @@ class Hearing:
         self._missed: tuple[float, float] | None = None
         self._asked: deque[float] = deque(maxlen=_MOST)
         self._tells_progress = tells_progress(dialect)
+        self._said = [0.0] * dialect.channels  # so far reach final words that were laid out
 
     def begin(self, origin: float) -> Sequence[WireMessage]:
         """A connection begins, which is fed from audio time ``origin`` on; what to send it first."""
         self._origin = origin
         self._asked.clear()
+        self._said = [origin] * len(self._said)
         self.unread = False
         self._clock.restart()
         self.coverage.restart(origin)
@@ -116,7 +118,7 @@ class Hearing:
                 continue
             signal = self._clock.place(item.signal)
             if not self._tells_progress:
-                signal = _laid_out(signal, min(sent, at - _LATE))
+                signal = self._laid_out(item.channel, signal, min(sent, at - _LATE))
             if self.unread and self._can_repeat and (gap := self.coverage.gap(item.channel, signal)) is not None:
                 again, self._missed = gap != self._missed, gap
                 news.append(Missed(*gap, again))
@@ -128,11 +130,13 @@ class Hearing:
                 self.coverage.cover(item.channel, self._asked.popleft())
         return news
 
-
-def _laid_out(signal: Signal, heard: float) -> Signal:
-    """Words without times that have an empty span were said last in what was ``heard``."""
-    if not isinstance(signal, Transcript) or signal.timed or signal.end > signal.start:
-        return signal
-    end = max(signal.start, heard)
-    words = respread(signal.words, max(signal.start, end - _PACE * len(signal.words)), end)
-    return replace(signal, words=words, end=end)
+    def _laid_out(self, channel: int, signal: Signal, heard: float) -> Signal:
+        """Words without times that have an empty span were said last in what was ``heard``, behind all before them."""
+        if not isinstance(signal, Transcript) or signal.timed or signal.end > signal.start:
+            return signal
+        first = max(signal.start, self._said[channel])
+        end = max(first, heard)
+        words = respread(signal.words, max(first, end - _PACE * len(signal.words)), end)
+        if signal.is_final:
+            self._said[channel] = end
+        return replace(signal, words=words, end=end)

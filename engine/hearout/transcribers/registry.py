@@ -8,6 +8,7 @@ from hearout.transcribers.assemblyai import AssemblyAI
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.elevenlabs import ElevenLabs
 from hearout.transcribers.flux import Flux
+from hearout.transcribers.openai_realtime import OpenAIRealtime
 from hearout.transcribers.provider import Provider
 from hearout.transcribers.soniox import Soniox
 
@@ -20,6 +21,7 @@ PROVIDERS: Mapping[str, Provider] = {
         Provider(Deepgram, "Deepgram", "DEEPGRAM_API_KEY"),
         Provider(Soniox, "Soniox", "SONIOX_API_KEY"),
         Provider(Flux, "Deepgram", "DEEPGRAM_API_KEY"),
+        Provider(OpenAIRealtime, "OpenAI", "OPENAI_API_KEY"),
         Provider(AssemblyAI, "AssemblyAI", "ASSEMBLYAI_API_KEY"),
         Provider(ElevenLabs, "ElevenLabs", "ELEVENLABS_API_KEY"),
     )

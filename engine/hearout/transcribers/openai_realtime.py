@@ -1,0 +1,242 @@
+"""OpenAI's realtime transcription (``/v1/realtime?intent=transcription``), and the servers that speak as it does.
+
+Audio goes as base64 in JSON. A commit ends a segment, an *item*, whose text comes when it is done, at times after later
+commits. Words have no times; `hearout.transcribers.hearing.Hearing` lays them out. Turn detection is off: our rules end
+the turns, and a commit is Finalize.
+Reference: https://developers.openai.com/api/docs/guides/realtime-transcription
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from hearout.errors import UsageError
+from hearout.extras import needs_extra
+from hearout.fields import field_of, object_in
+from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
+from hearout.transcribers.options import check_key, check_types, check_url
+from hearout.writing import printable, shown
+from hearout_policies.signals import Transcript
+from hearout_policies.words import spread
+
+__all__ = ["OpenAIRealtime"]
+
+_NAME = "OpenAI"
+_VARIABLE = "OPENAI_API_KEY"
+_RATE = 24_000  # Hz; OpenAI takes no other
+_DELTA = "conversation.item.input_audio_transcription.delta"
+_COMPLETED = "conversation.item.input_audio_transcription.completed"
+_FAILED = "conversation.item.input_audio_transcription.failed"
+# Errors that another connection with the same settings would meet again.
+_PERMANENT = ("invalid_api_key", "insufficient_quota", "invalid_model", "model_not_found")
+_KNOWN = ("session.", "transcription_session.", "conversation.", "input_audio_buffer.", "rate_limits.")
+_EMPTY = "input_audio_buffer_commit_empty"
+_SEVERAL = ("gpt-transcribe", "gpt-live-transcribe")  # models that take ``languages`` and ``keywords``
+
+
+@dataclass
+class _Item:
+    """A segment.
+
+    Attributes:
+        text: of the deltas so far.
+        final: all of it; None: it is not done.
+    """
+
+    text: str = ""
+    final: str | None = None
+
+
+@dataclass(eq=False)
+class OpenAIRealtime:
+    """How OpenAI's realtime transcription speaks.
+
+    Attributes:
+        key: an API key, or an ephemeral one. Never shown.
+        url: address of the endpoint. Others that speak so: Azure OpenAI, with ``auth="api-key"``; Together; NVIDIA NIM.
+        sample_rate: of the linear16 audio, Hz; brought to ``wire_rate`` (extra ``cli``, for soxr).
+        channels: 1; it knows no other number. Speakers on channels of their own need a session each.
+        auth: "bearer", or "api-key" for Azure's header of that name.
+        wire_rate: Hz of what is sent: 24000 at OpenAI, and no other.
+        model: which transcribes. The streaming ones show words while they are said, the others after a commit.
+        language: an ISO 639-1 code; ``languages``, for the models that take several.
+        keywords: words to listen for; for the models that take several languages.
+        prompt: how to write, or what came before.
+        noise_reduction: "near_field" or "far_field".
+        extra: further fields of the session, as they are.
+        ignored: messages of unknown type so far.
+
+    Raises:
+        UsageError: an option that cannot work.
+    """
+
+    key: str = field(repr=False)
+    url: str = "wss://api.openai.com/v1/realtime?intent=transcription"
+    sample_rate: int = 16000
+    channels: int = 1
+    _: KW_ONLY
+    auth: Literal["bearer", "api-key"] = "bearer"
+    wire_rate: int = _RATE
+    model: str = "gpt-live-transcribe"
+    language: str | None = None
+    languages: Sequence[str] = ()
+    keywords: Sequence[str] = ()
+    prompt: str | None = None
+    noise_reduction: str | None = None
+    extra: Mapping[str, Any] = field(default_factory=dict)
+
+    remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
+    #: Seconds of audio that a commit needs, or an error follows: "Expected at least 100ms of audio".
+    least_segment: ClassVar[float] = 0.1
+    #: Each commit ends what the model hears at once. Pipecat's service commits 0.2 s into a silence, too.
+    finalize_after: ClassVar[float] = 0.2
+    tells_progress: ClassVar[bool] = False
+
+    name: str = field(default="openai", init=False, repr=False)
+    keepalive_after: float | None = field(default=None, init=False, repr=False)  # a session needs none
+    longest: float | None = field(default=3600.0, init=False, repr=False)  # a realtime session lasts 60 minutes
+    silence_after: float | None = field(default=None, init=False, repr=False)
+    ignored: int = field(default=0, init=False, repr=False)
+    # Of this connection; `opening` starts them anew.
+    _items: dict[str, _Item] = field(default_factory=dict, init=False, repr=False)  # in order of their commits
+    _resampler: Any = field(default=None, init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        check_key(_NAME, self.key, _VARIABLE)
+        check_types(_NAME, self)
+        check_url(_NAME, self.url, _VARIABLE)
+        if self.auth not in ("bearer", "api-key"):
+            raise UsageError(f'OpenAI: auth must be "bearer" or "api-key", not {shown(self.auth)}')
+        for name in ("sample_rate", "wire_rate"):
+            if not 8000 <= getattr(self, name) <= 48000:
+                raise UsageError(f"OpenAI: {name} must be 8000 to 48000, not {getattr(self, name)}")
+        if self.channels != 1:
+            raise UsageError("OpenAI: it transcribes one channel; open a session for each channel")
+        if self.noise_reduction not in (None, "near_field", "far_field"):
+            wrong = shown(self.noise_reduction)
+            raise UsageError(f'OpenAI: noise_reduction is "near_field" or "far_field", not {wrong}')
+        if (self.languages or self.keywords) and not self.model.startswith(_SEVERAL):
+            raise UsageError(f"OpenAI: languages and keywords are for {' and '.join(_SEVERAL)}, not {self.model}")
+        if self.language and self.languages:
+            raise UsageError("OpenAI: give language or languages, not both")
+        for name in self.extra:
+            if name in ("type", "audio"):
+                raise UsageError(f"OpenAI: extra must not set {name}; its fields are options of their own")
+        try:
+            json.dumps(dict(self.extra))
+        except (TypeError, ValueError, RecursionError):
+            raise UsageError("OpenAI: extra must be what JSON can hold") from None
+
+    def address(self) -> str:
+        return self.url
+
+    def headers(self) -> list[tuple[str, str]]:
+        return [("api-key", self.key)] if self.auth == "api-key" else [("Authorization", f"Bearer {self.key}")]
+
+    def opening(self) -> Sequence[WireMessage]:
+        """What the session is to be. A connection has begun: what was open on the one before is over."""
+        self._items = {}
+        self._resampler = None
+        if self.sample_rate != self.wire_rate:
+            with needs_extra("cli", f"audio of {self.sample_rate} Hz, which {_NAME} takes at {self.wire_rate} Hz"):
+                import soxr
+            # Going up, cubic interpolation holds back next to nothing; down it would alias.
+            quality = "QQ" if self.sample_rate < self.wire_rate else "LQ"
+            self._resampler = soxr.ResampleStream(self.sample_rate, self.wire_rate, 1, dtype="float32", quality=quality)
+        transcription: dict[str, Any] = {"model": self.model}
+        for name in ("language", "languages", "keywords", "prompt"):
+            if value := getattr(self, name):
+                transcription[name] = value if isinstance(value, str) else [*value]
+        sound: dict[str, Any] = {
+            "format": {"type": "audio/pcm", "rate": self.wire_rate},
+            "transcription": transcription,
+        }
+        sound["turn_detection"] = None
+        if self.noise_reduction is not None:
+            sound["noise_reduction"] = {"type": self.noise_reduction}
+        session = {"type": "transcription", "audio": {"input": sound}} | dict(self.extra)
+        return (json.dumps({"type": "session.update", "session": session}, ensure_ascii=False),)
+
+    def audio(self, pcm: bytes) -> WireMessage:
+        if not pcm:
+            raise ValueError("no audio: an empty piece is an error to OpenAI")
+        if self._resampler is not None:
+            samples = self._resampler.resample_chunk(np.frombuffer(pcm, "<i2").astype(np.float32))
+            pcm = np.clip(np.rint(samples), -32768, 32767).astype("<i2").tobytes()
+        return json.dumps({"type": "input_audio_buffer.append", "audio": base64.b64encode(pcm).decode()})
+
+    def finalize(self, channel: int | None = None) -> WireMessage:
+        return '{"type":"input_audio_buffer.commit"}'
+
+    def keepalive(self) -> WireMessage | None:
+        return None
+
+    def closing(self) -> WireMessage:
+        """The last commit; OpenAI has no message for the end."""
+        return self.finalize()
+
+    def decode(self, message: WireMessage, at: float, offset: float) -> Sequence[ProviderNews]:
+        """See `Dialect.decode`. Messages of unknown type are counted in ``ignored``.
+
+        Final results come in the order of their commits: a later item that is done first waits.
+        """
+        data = object_in(message, _NAME)
+        match data.get("type"):
+            case "input_audio_buffer.committed":
+                self._items.setdefault(_id(data), _Item())
+                return []
+            case str(kind) if kind == _DELTA:
+                item = self._items.setdefault(_id(data), _Item())
+                item.text += field_of(data, "delta", str, "")
+                texts = [item.text if item.final is None else item.final for item in self._items.values()]
+                return [_result(" ".join(texts), at, offset)]
+            case str(kind) if kind in (_COMPLETED, _FAILED):
+                item = self._items.setdefault(_id(data), _Item())
+                item.final = field_of(data, "transcript", str, "") if kind == _COMPLETED else ""
+                failed = [] if kind == _COMPLETED else [_failure(data)]
+                return [*failed, *self._done(at, offset)]
+            case "error":
+                failure = field_of(data, "error", dict, {})
+                if failure.get("code") != _EMPTY:
+                    return [_failure(data)]
+                return [_result("", at, offset, is_final=True), *self._finished()]  # nothing was left
+            case str(kind) if kind.startswith(_KNOWN):
+                return []
+            case str() | None:
+                self.ignored += 1
+                return []
+            case other:
+                raise ValueError(f'"type" must be a string, not {shown(other)}')
+
+    def _done(self, at: float, offset: float) -> Iterator[ProviderNews]:
+        while self._items and (first := next(iter(self._items.values()))).final is not None:
+            del self._items[next(iter(self._items))]
+            yield _result(first.final, at, offset, is_final=True)
+        yield from self._finished()
+
+    def _finished(self) -> Iterator[ProviderNews]:
+        """With nothing open, a stream that was asked to close is at its end; the link knows whether it was."""
+        if not self._items:
+            yield StreamFinished()
+
+
+def _id(data: dict[str, Any]) -> str:
+    return str(field_of(data, "item_id", str, ""))
+
+
+def _result(text: str, at: float, offset: float, *, is_final: bool = False) -> Heard:
+    words = spread(printable(text).split(), offset, offset)
+    return Heard(0, Transcript(at, words, offset, offset, is_final, finalized=is_final, timed=not words))
+
+
+def _failure(data: dict[str, Any]) -> ProviderFailed:
+    failure = field_of(data, "error", dict, {})
+    code = failure.get("code") or failure.get("type") or "error"
+    detail = printable(f"{code}: {failure.get('message', 'no details')}", 200)
+    return ProviderFailed(detail, permanent=code in _PERMANENT)
