@@ -62,12 +62,14 @@ class Hearing:
         self._origin = 0.0  # audio time that is the provider's 0
         self._missed: tuple[float, float] | None = None
         self._asked: deque[float] = deque(maxlen=_MOST)
+        self._laid = 0.0  # audio time up to which words without times were laid out
         self._tells_progress = tells_progress(dialect)
 
     def begin(self, origin: float) -> Sequence[WireMessage]:
         """A connection begins, which is fed from audio time ``origin`` on; what to send it first."""
         self._origin = origin
         self._asked.clear()
+        self._laid = 0.0
         self.unread = False
         self._clock.restart()
         self.coverage.restart(origin)
@@ -123,10 +125,19 @@ class Hearing:
                 if again:
                     break
             if (new := self.coverage.admit(item.channel, signal, sent)) is not None:
+                new = new if self._tells_progress else self._outreach(new)
                 news.append(item if new is item.signal else Heard(item.channel, new))
             if isinstance(signal, Transcript) and signal.finalized and self._asked:
                 self.coverage.cover(item.channel, self._asked.popleft())
         return news
+
+    def _outreach(self, signal: Signal) -> Signal:
+        """Final words take the place of those without times before them, which may have been laid out too late."""
+        if not isinstance(signal, Transcript) or not signal.words:
+            return signal
+        if not signal.is_final:
+            self._laid = signal.end
+        return replace(signal, end=max(signal.end, self._laid)) if signal.is_final else signal
 
 
 def _laid_out(signal: Signal, heard: float) -> Signal:
