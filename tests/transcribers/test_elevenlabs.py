@@ -167,7 +167,7 @@ def test_options_that_cannot_work(options: dict[str, Any], says: str) -> None:
 def test_a_commit_is_told_twice_and_counts_once() -> None:
     heard = signals(STARTED, partial("we have"), *both("We have two."))
     assert finals(heard) == ["We have two."]
-    assert [join(one.words) for one in heard] == ["we have", "We have two."]
+    assert [join(one.words) for one in heard] == ["we have", "We have two.", "We have two."]
     words = (Word("We", 1.0, 1.4), Word("have", 1.5, 1.9), Word("two.", 2.0, 2.4))
     assert heard[-1] == Transcript(7.5, words, 0.0, 2.4, is_final=True, finalized=True)
 
@@ -181,19 +181,19 @@ def test_what_has_no_times_lies_at_a_point_behind_the_final_words() -> None:
 
 def test_an_empty_commit_is_answered_at_once() -> None:
     answer = Transcript(7.5, (), 1.4, 1.4, is_final=True, finalized=True)
-    assert signals(*both("yes"), committed(""))[1:] == [answer]
-    assert signals(*both("yes"), *both(""))[1:] == [answer]
+    assert signals(*both("yes"), committed(""))[2:] == [answer]
+    assert signals(*both("yes"), *both(""))[2:] == [answer]
 
 
 @pytest.mark.parametrize("kind", ["commit_throttled", "insufficient_audio_activity"])
 def test_a_commit_with_nothing_in_it_is_answered_and_no_failure(kind: str) -> None:
     error = {"message_type": kind, "error": "You need at least 0.3s of uncommitted audio before committing."}
-    assert signals(*both("yes"), error)[1:] == [Transcript(7.5, (), 1.4, 1.4, is_final=True, finalized=True)]
+    assert signals(*both("yes"), error)[2:] == [Transcript(7.5, (), 1.4, 1.4, is_final=True, finalized=True)]
 
 
 def test_the_echo_of_a_commit_is_no_news() -> None:
-    heard = signals(committed("Yes."), partial("Yes."), timed("Yes."), partial("Yes."))
-    assert [(join(one.words), one.is_final) for one in heard] == [("Yes.", True), ("Yes.", False)]
+    heard = signals(partial("Yes."), committed("Yes."), partial("Yes."), timed("Yes."), partial("Yes."))
+    assert [(join(one.words), one.is_final) for one in heard] == [("Yes.", False), ("Yes.", True), ("Yes.", False)]
 
 
 def test_a_partial_result_that_says_nothing_new_is_none() -> None:
@@ -202,7 +202,7 @@ def test_a_partial_result_that_says_nothing_new_is_none() -> None:
 
 def test_what_comes_before_the_times_of_a_commit_keeps_its_text() -> None:
     heard = signals(committed("We have two."), partial("and"), timed("We have two."), partial("and three"))
-    assert [join(one.words) for one in heard] == ["We have two. and", "We have two.", "and three"]
+    assert [join(one.words) for one in heard] == ["We have two.", "We have two. and", "We have two.", "and three"]
 
 
 def test_times_may_come_after_the_next_commit() -> None:
@@ -222,7 +222,7 @@ def test_without_times_the_text_stands_once_the_next_has_them() -> None:
 @pytest.mark.parametrize("words", [None, []])
 def test_times_that_are_missing(words: Any) -> None:
     for messages in ([committed("yes"), timed("yes") | {"words": words}], [timed("yes") | {"words": words}]):
-        (result,) = signals(*messages)
+        *_, result = signals(*messages)
         assert (join(result.words), result.is_final, result.finalized, result.timed) == ("yes", True, True, False)
 
 
@@ -245,8 +245,7 @@ def test_the_last_answer_ends_it() -> None:
     dialect.opening()
     dialect.finalize()
     dialect.closing()
-    (one,) = decode(*both("one"), dialect=dialect)
-    assert finals([one.signal]) == ["one"]
+    assert finals([one.signal for one in decode(*both("one"), dialect=dialect)]) == ["one"]
     *_, last = decode(*both("two", 3.0), dialect=dialect)
     assert last == StreamFinished()
 
@@ -268,6 +267,12 @@ def test_a_new_connection_begins_anew() -> None:
         assert (interim.start, final.start) == (5.0, 5.0)
         decode(committed("three"), partial("four"), dialect=dialect)
         dialect.closing()
+
+
+def test_the_language_that_it_hears() -> None:
+    assert ElevenLabs(KEY).language is None
+    assert ElevenLabs(KEY, language_code="de").language == "de"
+    assert ElevenLabs(KEY, language_code="de", secondary_languages=["en"]).language == "multi"
 
 
 # Errors and messages that mean nothing

@@ -185,3 +185,15 @@ def test_an_answer_covers_all_audio_before_its_request() -> None:
     hearing.begin(6.0)
     hearing.hear(scribe("committed_transcript", ""), 12.3, sent=9.2)
     assert hearing.coverage.until == 6.0, "a lost connection takes its requests along"
+
+
+def test_final_words_take_the_place_of_those_that_were_laid_out_too_late() -> None:
+    hearing = Hearing(ElevenLabs("key"))
+    hearing.begin(0.0)
+    hearing.hear(scribe("partial_transcript", "yes"), 2.0, sent=2.0)
+    text = scribe("committed_transcript_with_timestamps", "Yes.", ("Yes.", 0.5, 0.8))
+    (news,) = hearing.hear(text, 2.5, sent=2.5)
+    assert isinstance(news, Heard)
+    assert isinstance(news.signal, Transcript)
+    assert news.signal.end == 1.7, "as far as the partial result"
+    assert hearing.coverage.until == 0.8, "nobody has said that more is final"

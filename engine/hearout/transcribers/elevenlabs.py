@@ -51,7 +51,7 @@ class ElevenLabs:
         url: address of the endpoint; the query is added to it.
         sample_rate: of the linear16 audio: 8000, 16000, 22050, 24000, 44100 or 48000 Hz.
         channels: 1; ElevenLabs knows no other number. Speakers on channels of their own need a session each.
-        language_code: ISO 639-1 or 639-3, without a region; None: it is recognised.
+        language_code: ISO 639-1 or 639-3, without a region; None: it is recognised. Our rules know the former only.
         secondary_languages: further ones that may be spoken.
         keyterms: words to listen for: 50 of 20 characters at most. They cost extra.
         no_verbatim: leave out filler words and false starts.
@@ -119,6 +119,11 @@ class ElevenLabs:
         for name in self.extra:
             if name in {*_OURS, *(f.name for f in fields(self))} - {"extra"}:
                 raise UsageError(f"ElevenLabs: extra must not set {shown(name)}; {_why_not(name)}")
+
+    @property
+    def language(self) -> str | None:
+        """What is heard; "multi": several."""
+        return "multi" if self.secondary_languages else self.language_code
 
     def address(self) -> str:
         """The url with the query; no secret in it."""
@@ -199,6 +204,8 @@ class ElevenLabs:
 
     def _read_committed(self, text: str, at: float, offset: float) -> Iterator[ProviderNews]:
         self._committed.append(text)
+        if text and text != self._partial:  # its times may be late: until then it is a result that may change
+            yield self._result(self._committed, at, offset)
         self._echo, self._partial = text, None
         yield from self._answer(at, offset)
 

@@ -64,12 +64,14 @@ class Hearing:
         self._asked: deque[float] = deque(maxlen=_MOST)
         self._tells_progress = tells_progress(dialect)
         self._said = [0.0] * dialect.channels  # so far reach final words that were laid out
+        self._laid = 0.0  # audio time up to which words without times were laid out
 
     def begin(self, origin: float) -> Sequence[WireMessage]:
         """A connection begins, which is fed from audio time ``origin`` on; what to send it first."""
         self._origin = origin
         self._asked.clear()
         self._said = [origin] * len(self._said)
+        self._laid = 0.0
         self.unread = False
         self._clock.restart()
         self.coverage.restart(origin)
@@ -125,6 +127,7 @@ class Hearing:
                 if again:
                     break
             if (new := self.coverage.admit(item.channel, signal, sent)) is not None:
+                new = new if self._tells_progress else self._outreach(new)
                 news.append(item if new is item.signal else Heard(item.channel, new))
             if isinstance(signal, Transcript) and signal.finalized and self._asked:
                 self.coverage.cover(item.channel, self._asked.popleft())
@@ -140,3 +143,11 @@ class Hearing:
         if signal.is_final:
             self._said[channel] = end
         return replace(signal, words=words, end=end)
+
+    def _outreach(self, signal: Signal) -> Signal:
+        """Final words take the place of those without times before them, which may have been laid out too late."""
+        if not isinstance(signal, Transcript) or not signal.words:
+            return signal
+        if not signal.is_final:
+            self._laid = signal.end
+        return replace(signal, end=max(signal.end, self._laid)) if signal.is_final else signal
