@@ -361,6 +361,7 @@ BROKEN = [
         words=(say("hello i would like to move my flight to next week.", 1.5),),
         end=26.0,
         recovered=8.5,
+        merges=("openai",),
     ),
     Row(
         "flapping",

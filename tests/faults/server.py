@@ -26,7 +26,7 @@ from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed, WebSocketConnection, wrap_server_stream
 
 from hearout.link.socket import open_stream
-from tests.faults.voices import AssemblyAI, Deepgram, ElevenLabs, Flux, Soniox, Voice, Words
+from tests.faults.voices import AssemblyAI, Deepgram, ElevenLabs, Flux, OpenAI, Soniox, Voice, Words
 from tests.kit.provider import Broken, Plan, Provider
 
 __all__ = ["RATE", "Line", "Server", "Sound", "Trouble", "Words", "frame", "pcm", "position", "say"]
@@ -41,6 +41,7 @@ _VOICES: Mapping[str, Callable[..., Voice]] = {
     "flux": Flux,
     "assemblyai": AssemblyAI,
     "elevenlabs": ElevenLabs,
+    "openai": OpenAI,
 }
 
 
@@ -334,6 +335,8 @@ class Conversation:
                     self._close()
                 elif isinstance(message, bytes):
                     await self._hear(message)
+                elif self.server.dialect == "openai" and (audio := json.loads(message).get("audio")):
+                    await self._hear(base64.b64decode(audio))
                 elif self.server.dialect == "elevenlabs":
                     await self._take_chunk(json.loads(message))
                 else:

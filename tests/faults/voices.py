@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from tests.kit.provider import ENDPOINTING, Ear
 
-__all__ = ["AssemblyAI", "Deepgram", "ElevenLabs", "Flux", "Message", "Soniox", "Voice", "Words"]
+__all__ = ["AssemblyAI", "Deepgram", "ElevenLabs", "Flux", "Message", "OpenAI", "Soniox", "Voice", "Words"]
 
 Words = Sequence[tuple[str, float, float]]
 Message = dict[str, Any]
@@ -452,3 +452,46 @@ class ElevenLabs:
                 )
             ]
         return message
+
+
+class OpenAI:
+    """Items, which commits end: words without times, one by one while they are said, and all when it is done."""
+
+    _LEAST = 0.1
+    _SOUND = "conversation.item.input_audio_transcription"
+
+    def __init__(self, words: Sequence[Words], starts: Sequence[Sequence[float]], at: float, plan: Any) -> None:
+        self.at = self.begin = at
+        self.script = _Script(words[0], starts[0])
+        self.shown = self.items = 0
+        self.fresh = 0.0  # seconds since the last commit
+
+    def hear(self, until: float) -> list[Message]:
+        self.fresh += until - self.at
+        self.at = until
+        words = [text for text, _, _ in self.script.between(self.begin, until, whole=True)]
+        fresh, first, self.shown = words[self.shown :], self.shown == 0, max(self.shown, len(words))
+        return [self._told("delta", delta=(" " * (not first)) + " ".join(fresh))] if fresh else []
+
+    def silence(self, seconds: float) -> list[Message]:
+        self.fresh += seconds
+        return []
+
+    def obey(self, message: Message) -> list[Message]:
+        if message["type"] != "input_audio_buffer.commit":
+            return []
+        assert self.fresh >= self._LEAST - _SLACK, "OpenAI would say that there is too little"
+        text = " ".join(text for text, _, _ in self.script.between(self.begin, self.at, whole=False))
+        committed = {"type": "input_audio_buffer.committed", "item_id": f"item_{self.items}"}
+        said = [committed, self._told("completed", transcript=text)]
+        self.begin, self.shown, self.items, self.fresh = self.at, 0, self.items + 1, 0.0
+        return said
+
+    def close(self) -> list[Message]:
+        return []  # there is no such request
+
+    def cut_off(self) -> Message:
+        return {}
+
+    def _told(self, kind: str, **fields: str) -> Message:
+        return {"type": f"{self._SOUND}.{kind}", "item_id": f"item_{self.items}", **fields}

@@ -41,8 +41,10 @@ class Count:
             starts, near = self._starts[channel], self._near
             span = range(bisect_left(starts, word.start - near), bisect_right(starts, word.start + near))
             alike = [at for at in span if self._words[channel][at][0] == word.text]
-            if alike:
-                self._heard[channel][min(alike, key=lambda at: abs(starts[at] - word.start))] += number
+            # Where times are rough, of words that are the same the nearest that was not heard; or was, to take it back.
+            fitting = [at for at in alike if (self._heard[channel][at] > 0) == (number < 0)] or alike
+            if fitting:
+                self._heard[channel][min(fitting, key=lambda at: abs(starts[at] - word.start))] += number
             else:
                 self.invented += [word] * max(number, 0)
 

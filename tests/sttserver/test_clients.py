@@ -25,6 +25,7 @@ from hearout.traces.replayer import replay
 from hearout.transcribers.assemblyai import AssemblyAI
 from hearout.transcribers.elevenlabs import ElevenLabs
 from hearout.transcribers.flux import Flux
+from hearout.transcribers.openai_realtime import OpenAIRealtime
 from hearout.transcribers.soniox import Soniox
 from hearout_policies.events import TurnCompleted
 from tests.kit.paths import DATA, ROOT
@@ -388,11 +389,13 @@ def test_soniox_knobs_turn_in_their_direction() -> None:
         lambda server: Soniox("any", url=f"ws://{server}/transcribe-websocket"),
         lambda server: Flux("any", url=f"ws://{server}/v2/listen", eager_eot_threshold=0.4),
         lambda server: Flux("any", url=f"ws://{server}/v2/listen", own_turns=True),
+        lambda server: OpenAIRealtime("any", url=f"ws://{server}/v1/realtime?intent=transcription"),
+        lambda server: OpenAIRealtime("any", url=f"ws://{server}/v1/realtime", wire_rate=16000, model="whisper-1"),
         lambda server: ElevenLabs("any", url=f"ws://{server}/v1/speech-to-text/realtime"),
         lambda server: AssemblyAI("any", url=f"ws://{server}/v3/ws"),
         lambda server: AssemblyAI("any", url=f"ws://{server}/v3/ws", own_turns=False, format_turns=False),
     ],
-    ids=["soniox", "flux", "flux own_turns", "elevenlabs", "assemblyai", "assemblyai ends"],
+    ids=["soniox", "flux", "flux own_turns", "openai", "openai whisper", "elevenlabs", "assemblyai", "assemblyai ends"],
 )
 def test_our_clients_hear_the_clip(server: str, transcriber: Callable[[str], Any]) -> None:
     class Clip:

@@ -26,6 +26,7 @@ PATHS = {
     "deepgram": "/v1/listen?encoding=linear16&sample_rate=16000",
     "flux": "/v2/listen?model=flux-general-en&encoding=linear16&sample_rate=16000",
     "soniox": "/transcribe-websocket",
+    "openai": "/v1/realtime?intent=transcription",
     "elevenlabs": "/v1/speech-to-text/realtime?model_id=scribe_v2_realtime",
     "assemblyai": "/v3/ws?speech_model=universal-streaming-english&sample_rate=16000",
 }

@@ -174,6 +174,18 @@ def test_a_text_that_is_later_than_the_next_commit() -> None:
     assert heard(*messages) == [("please", False), ("Two", True), ("please.", True)]
 
 
+def test_an_item_whose_text_never_comes_holds_up_no_more_than_sixteen() -> None:
+    messages = [committed("lost"), delta("lost", "as far as"), *(committed(f"i{n}") for n in range(15))]
+    messages += [completed(f"i{n}", f"w{n}") for n in range(15)]
+    assert not any(is_final for _, is_final in heard(*messages))
+    finals = [text for text, is_final in heard(*messages, committed("next"), completed("next", "end")) if is_final]
+    assert finals == ["as far as", *(f"w{n}" for n in range(15)), "end"]
+
+
+def test_deltas_of_an_item_that_is_never_committed_hold_up_nothing() -> None:
+    assert ("yes", True) in heard(delta("odd", ""), committed("a"), completed("a", "yes"))
+
+
 def test_an_item_that_fails_is_an_answer_and_a_warning() -> None:
     news = decode(committed("a"), failed("a"))
     assert news[0] == ProviderFailed("audio_unintelligible: The audio could not be read.", permanent=False)
@@ -191,8 +203,14 @@ def test_an_empty_commit_is_an_answer() -> None:
 
 @pytest.mark.parametrize(
     ("code", "permanent"),
-    [("invalid_api_key", True), ("insufficient_quota", True), ("model_not_found", True), ("session_expired", False)]
-    + [("rate_limit_exceeded", False), (None, False)],
+    [
+        ("invalid_api_key", True),
+        ("insufficient_quota", True),
+        ("model_not_found", True),
+        ("session_expired", False),
+        ("rate_limit_exceeded", False),
+        (None, False),
+    ],
 )
 def test_errors(code: str | None, permanent: bool) -> None:
     (failure,) = decode(error(code, "It is so."))
@@ -216,8 +234,8 @@ def test_unknown_messages_are_counted() -> None:
         '{"type": 1}',
         f'{{"type": "{SOUND}.delta", "item_id": 3}}',
         f'{{"type": "{SOUND}.completed", "transcript": 3}}',
-    ]
-    + ['{"type": "error", "error": []}'],
+        '{"type": "error", "error": []}',
+    ],
 )
 def test_messages_that_are_none(message: str) -> None:
     with pytest.raises(ValueError, match=r".+"):

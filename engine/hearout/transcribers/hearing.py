@@ -142,7 +142,7 @@ class Hearing:
         words = respread(signal.words, max(first, end - _PACE * len(signal.words)), end)
         if signal.is_final:
             self._said[channel] = end
-        return replace(signal, words=words, end=end)
+        return replace(signal, words=words, start=first, end=end)
 
     def _outreach(self, signal: Signal) -> Signal:
         """Final words take the place of those without times before them, which may have been laid out too late."""

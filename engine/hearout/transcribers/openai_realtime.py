@@ -29,6 +29,7 @@ __all__ = ["OpenAIRealtime"]
 
 _NAME = "OpenAI"
 _VARIABLE = "OPENAI_API_KEY"
+_MOST = 16  # items that may wait for the text of one before them; then it is what it is
 _RATE = 24_000  # Hz; OpenAI takes no other
 _DELTA = "conversation.item.input_audio_transcription.delta"
 _COMPLETED = "conversation.item.input_audio_transcription.completed"
@@ -45,10 +46,12 @@ class _Item:
     """A segment.
 
     Attributes:
+        committed: it is over; its text may be to come.
         text: of the deltas so far.
         final: all of it; None: it is not done.
     """
 
+    committed: bool = False
     text: str = ""
     final: str | None = None
 
@@ -189,17 +192,18 @@ class OpenAIRealtime:
         data = object_in(message, _NAME)
         match data.get("type"):
             case "input_audio_buffer.committed":
-                self._items.setdefault(_id(data), _Item())
-                return []
+                self._item(data).committed = True
+                return list(self._done(at, offset)) if len(self._items) > _MOST else []
             case str(kind) if kind == _DELTA:
-                item = self._items.setdefault(_id(data), _Item())
-                item.text += field_of(data, "delta", str, "")
+                delta = field_of(data, "delta", str, "")
+                self._item(data).text += delta
                 texts = [item.text if item.final is None else item.final for item in self._items.values()]
                 return [_result(" ".join(texts), at, offset)]
             case str(kind) if kind in (_COMPLETED, _FAILED):
-                item = self._items.setdefault(_id(data), _Item())
-                item.final = field_of(data, "transcript", str, "") if kind == _COMPLETED else ""
+                text = field_of(data, "transcript", str, "") if kind == _COMPLETED else ""
                 failed = [] if kind == _COMPLETED else [_failure(data)]
+                item = self._item(data)
+                item.committed, item.final = True, text
                 return [*failed, *self._done(at, offset)]
             case "error":
                 failure = field_of(data, "error", dict, {})
@@ -214,20 +218,23 @@ class OpenAIRealtime:
             case other:
                 raise ValueError(f'"type" must be a string, not {shown(other)}')
 
+    def _item(self, data: dict[str, Any]) -> _Item:
+        return self._items.setdefault(str(field_of(data, "item_id", str, "")), _Item())
+
     def _done(self, at: float, offset: float) -> Iterator[ProviderNews]:
-        while self._items and (first := next(iter(self._items.values()))).final is not None:
-            del self._items[next(iter(self._items))]
-            yield _result(first.final, at, offset, is_final=True)
+        over = [name for name, item in self._items.items() if item.committed]
+        for number, name in enumerate(over):
+            item = self._items[name]
+            if item.final is None and len(over) - number <= _MOST:
+                break  # those behind it wait
+            del self._items[name]
+            yield _result(item.text if item.final is None else item.final, at, offset, is_final=True)
         yield from self._finished()
 
     def _finished(self) -> Iterator[ProviderNews]:
         """With nothing open, a stream that was asked to close is at its end; the link knows whether it was."""
         if not self._items:
             yield StreamFinished()
-
-
-def _id(data: dict[str, Any]) -> str:
-    return str(field_of(data, "item_id", str, ""))
 
 
 def _result(text: str, at: float, offset: float, *, is_final: bool = False) -> Heard:
