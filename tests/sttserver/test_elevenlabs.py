@@ -137,7 +137,7 @@ def test_a_query_that_is_refused(server: str) -> None:
     with pytest.raises(ConnectionRejected) as refused:
         converse(server, query="model_id=x&audio_format=mp3")
     assert refused.value.status_code == 400
-    assert json.loads(refused.value.body)["detail"]["message"].startswith('"audio_format" must be "pcm_8000" or')
+    assert json.loads(refused.value.body or b"")["detail"]["message"].startswith('"audio_format" must be "pcm_8000" or')
 
 
 def test_a_script() -> None:

@@ -44,7 +44,7 @@ def converse(server: str, act: Callable[[RealtimeConnection, Events], Awaitable[
     async def main() -> Events:
         usual = {"model_id": "scribe_v2_realtime", "audio_format": AudioFormat.PCM_16000, "sample_rate": RATE}
         client = ScribeRealtime(api_key="any", base_url=f"ws://{server}")
-        connection = await client.connect(usual | options)  # type: ignore[call-overload]
+        connection = await client.connect(usual | options)
         events = Events()
         for kind in KINDS:
             connection.on(kind, lambda data, kind=kind: events.add(kind.value, data))
@@ -112,4 +112,4 @@ def test_a_wrong_key_is_told() -> None:
 
     with playing(stt="elevenlabs", token="right") as server:
         events = converse(server, act)
-    assert [kind for kind, _ in events] == ["auth_error", "error"]
+    assert [kind for kind, _ in events][:2] == ["auth_error", "error"]
