@@ -155,6 +155,20 @@ def test_one_sentence_is_one_turn(pause: str, dialect: str) -> None:
         assert not outcome.count.lost
 
 
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_long_silence_is_not_heard_again(dialect: str) -> None:
+    """Nor is any of it told as lost, although no more than a minute of audio is kept."""
+    words = (*say("hello there.", 1.0), *say("yes please.", 73.0))
+    row = Row("", "", words=(words,), end=76.0, dialect=dialect, plans=(Trouble(drop_at=71.0), GOOD))
+    outcome = run(row)
+    check_promises(row, outcome)
+    assert not outcome.of("audio_lost")
+    assert not outcome.count.lost
+    assert outcome.turns == ["hello there.", "yes please."]
+    assert outcome.stats.losses == 1
+    assert outcome.stats.replayed < 6.0
+
+
 def test_turns_end_while_the_link_is_down() -> None:
     """By the local silence, unconfirmed; the words come later."""
     row = named("down at the end of a turn")

@@ -21,7 +21,8 @@ SOURCES = {"hearout": ROOT / "engine", "hearout_policies": ROOT / "policies"}
 #: Packages that hand on names of their modules.
 FACES = {
     "hearout": """
-        Answer AssemblyAI AudioFormat AudioLost AudioSource Deepgram Dialect Ear Ending Endpointing Event FileSource
+        Answer AssemblyAI AudioFormat AudioLost AudioSource Deepgram Dialect Ear ElevenLabs Ending Endpointing Event
+        FileSource
         Finalize FinalizeOnSilence Flux Header HearoutError Language LinkDown LinkSettings LinkStats LinkUp Notice Odds
         OnUtteranceEnd
         Opinion PRESETS Parameter Pauses Policy ProviderEnd PushSource RawSource Recorder Replayed Rule Session
@@ -49,7 +50,8 @@ FACES = {
         Header Recorder Replayed Trace check explain parse_trace read_trace replay
     """,
     "hearout.transcribers": """
-        AssemblyAI Deepgram Dialect Flux Heard ProviderFailed ProviderNews Soniox StreamFinished WireMessage field_of
+        AssemblyAI Deepgram Dialect ElevenLabs Flux Heard ProviderFailed ProviderNews Soniox StreamFinished WireMessage
+        field_of
         number_of object_in printable shown spread time_of
     """,
     "hearout.tune": """

@@ -197,3 +197,24 @@ def test_final_words_take_the_place_of_those_that_were_laid_out_too_late() -> No
     assert isinstance(news.signal, Transcript)
     assert news.signal.end == 1.7, "as far as the partial result"
     assert hearing.coverage.until == 0.8, "nobody has said that more is final"
+
+
+def test_silence_counts_as_final_where_the_provider_says_nothing_of_it() -> None:
+    hearing = Hearing(ElevenLabs("key"))
+    hearing.begin(0.0)
+    assert hearing.quiet(0.0, 4.0)
+    assert hearing.coverage.until == 4.0
+    assert not hearing.quiet(6.0, 8.0), "the voice that ceased at 6.0 is not final"
+    hearing.hear(scribe("partial_transcript", "yes"), 6.0, sent=6.0)
+    assert not hearing.quiet(0.0, 8.0), "a word that is not final was heard, whatever the voice detection has"
+    hearing.asked(6.2)
+    hearing.hear(scribe("committed_transcript_with_timestamps", "Yes.", ("Yes.", 5.2, 5.5)), 6.5, sent=6.4)
+    assert hearing.quiet(6.0, 8.0)
+    assert hearing.coverage.until == 8.0
+    assert not hearing.quiet(6.0, 7.0), "it was so before"
+
+
+def test_silence_is_the_providers_affair_where_it_tells() -> None:
+    hearing = began()
+    assert not hearing.quiet(0.0, 4.0)
+    assert hearing.coverage.until == 0.0

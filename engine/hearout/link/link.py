@@ -81,6 +81,11 @@ class Link:
         if not self._progress.closing:
             self._mark("finalize", channel)
 
+    def quiet(self, since: float, until: float) -> None:
+        """Nobody spoke from ``since`` to ``until``, audio time: not to be heard again if all before is final."""
+        if self._progress.hearing.quiet(since, until):
+            self._progress.release()
+
     def send(self, message: str) -> None:
         """Send a control message of the provider's behind all audio fed so far. A lost connection takes it along."""
         if not self._progress.closing:

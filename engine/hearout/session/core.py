@@ -56,6 +56,7 @@ __all__ = ["SessionCore", "SessionEvent"]
 SessionEvent = Output | Notice
 
 _BLOCK = 0.02  # seconds; larger chunks of audio are cut, so that what is noticed in them has its own time
+_ONSET = 1.0  # seconds; a voice is noticed sooner after it has begun
 _STEP = 0.1  # seconds of audio between two looks at the transcriber when not in real time
 _HOPS = 3  # task switches from the socket to the machine: trio-websocket's reader, the link's, and one to spare
 
@@ -109,6 +110,7 @@ class SessionCore:
         self._block_bytes = round(_BLOCK * source.sample_rate) * self._frame_bytes
         self._stalled = False
         self._ended = False
+        self._quiet_since = 0.0  # audio time at which the last voice ceased
         self._replay_speed = link.replay_speed
         self._connected = True
         self._down_since = 0.0
@@ -316,6 +318,8 @@ class SessionCore:
             self._listening.hear(block)
         for channel, edge in self.voice.feed(block):
             self._voice(channel, edge, self._clock.heard_at())
+        if self.voice.gates and not self.voice.speaking:
+            self.link.quiet(self._quiet_since, self.heard - _ONSET)
         if self._stalled or (self._due is not None and self._clock.has_heard(self._due)):
             self._stalled = False
             self._rouse.set()
@@ -326,8 +330,10 @@ class SessionCore:
         audio, heard = round(edge.audio, 6), self.heard
         self._trace.write(t=at, vad=edge.kind, audio=audio, heard=heard, channel=channel)
         self.dispatch(channel, VOICE[edge.kind](at, audio, heard))
-        if self._listening is not None and edge.kind == "stop":
-            self._listening.ask(channel, audio, heard)
+        if edge.kind == "stop":
+            self._quiet_since = max(self._quiet_since, audio)
+            if self._listening is not None:
+                self._listening.ask(channel, audio, heard)
 
     def _ear_heard(self, channel: int, audio: float, odds: float) -> None:
         at = self.now()

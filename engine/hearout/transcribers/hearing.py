@@ -22,6 +22,7 @@ __all__ = ["Hearing", "Missed"]
 
 _LATE = 0.3  # seconds from audio to the result that speaks of it; ElevenLabs: "ultra-low latency", 0.15 and the way
 _PACE = 0.3  # seconds a word; people speak 150 to 200 in a minute
+_ROUNDING = 0.01  # seconds
 _MOST = 64  # requests without an answer that are known; a provider leaves none
 
 
@@ -96,6 +97,15 @@ class Hearing:
         """Final results of all audio up to ``audio`` are asked for."""
         if not self._tells_progress:
             self._asked.append(audio)
+
+    def quiet(self, since: float, until: float) -> bool:
+        """Nobody has spoken from ``since`` to ``until``; does that cover audio that the provider says nothing of?"""
+        coverage = self.coverage
+        if self._tells_progress or not coverage.finished or not since - _ROUNDING <= coverage.until < until:
+            return False
+        for channel in range(self._dialect.channels):
+            coverage.cover(channel, until)
+        return True
 
     def hear(self, message: WireMessage, at: float, sent: float) -> list[ProviderNews | Missed]:
         """What is new in ``message``, in the order in which it is to be handled; signals in audio time of the session.

@@ -112,4 +112,4 @@ def test_a_wrong_key_is_told() -> None:
 
     with playing(stt="elevenlabs", token="right") as server:
         events = converse(server, act)
-    assert [kind for kind, _ in events] == ["auth_error", "error"]
+    assert [kind for kind, _ in events][:2] == ["auth_error", "error"]

@@ -128,8 +128,8 @@ def _fail(kind: str, error: str) -> list[Step]:
 
 
 @dataclass(frozen=True)
-class Look(Ask):
-    """Look at the words, and tell them."""
+class Glance(Ask):
+    """Read the words so far, or commit them."""
 
 
 class ElevenLabsStream(ElevenLabsConnection):
@@ -150,7 +150,7 @@ class ElevenLabsStream(ElevenLabsConnection):
         (pcm,) = self._reader.feed(audio)
         return list(self._listener.hear(pcm))
 
-    def _due(self) -> Look | None:
+    def _due(self) -> Glance | None:
         segmenter, silence = self._listener.segmenter, self._options.vad
         if segmenter.time - self._committed >= _MOST:
             self._committed = segmenter.time
@@ -162,9 +162,9 @@ class ElevenLabsStream(ElevenLabsConnection):
             return self._look(ends=True)
         return self._look(ends=False) if round(segmenter.time - self._told, 6) >= _EVERY else None
 
-    def _look(self, *, ends: bool) -> Look:
+    def _look(self, *, ends: bool) -> Glance:
         segmenter = self._listener.segmenter
-        look = Look(0, segmenter.utterance, ends)
+        look = Glance(0, segmenter.utterance, ends)
         if ends:
             segmenter.end_utterance()
         self._told = segmenter.time
