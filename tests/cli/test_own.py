@@ -385,8 +385,8 @@ def test_a_package_brings_a_name(installed: Callable[..., Any], url: str) -> Non
         (
             "nobody",
             [
-                "--stt nobody: there are local, deepgram, soniox, flux, assemblyai, elevenlabs, double, ghost, parrot, "
-                "polly; or name a class of your own as package.module:Class"
+                "--stt nobody: there are local, deepgram, soniox, flux, openai, assemblyai, elevenlabs, double, ghost, "
+                "parrot, polly; or name a class of your own as package.module:Class"
             ],
         ),
         ("deepgram", ["no key for Deepgram: put it into the environment variable DEEPGRAM_API_KEY"]),

@@ -160,10 +160,7 @@ def nonsense(dialect: str) -> Iterator[Row]:
         (
             "the key in a message",
             "where a time should be, behind 0 to 40 characters, in part and escaped",
-            [
-                json.dumps(result | {KEY_FIELD.get(dialect, ""): spelled}).replace("\\\\", "\\")
-                for spelled in spellings()
-            ],
+            [json.dumps(result | {key: spelled}).replace("\\\\", "\\") for spelled in spellings()],
             "warning",
             "***",
         ),

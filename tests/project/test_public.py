@@ -22,10 +22,9 @@ SOURCES = {"hearout": ROOT / "engine", "hearout_policies": ROOT / "policies"}
 FACES = {
     "hearout": """
         Answer AssemblyAI AudioFormat AudioLost AudioSource Deepgram Dialect Ear ElevenLabs Ending Endpointing Event
-        FileSource
-        Finalize FinalizeOnSilence Flux Header HearoutError Language LinkDown LinkSettings LinkStats LinkUp Notice Odds
-        OnUtteranceEnd
-        Opinion PRESETS Parameter Pauses Policy ProviderEnd PushSource RawSource Recorder Replayed Rule Session
+        FileSource Finalize FinalizeOnSilence Flux Header HearoutError Language LinkDown LinkSettings LinkStats LinkUp
+        Notice Odds OnUtteranceEnd OpenAIRealtime Opinion PRESETS Parameter Pauses Policy ProviderEnd PushSource
+        RawSource Recorder Replayed Rule Session
         SessionError SessionEvent SessionWarning Silence SmartTurn Soniox SpeechEdge SpeechGate Timings Trace
         TurnAbandoned TurnAmended TurnCompleted TurnMachine TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView
         UsageError UserIdle Verdict VoiceDetector WebRtcDetector Word __version__ as_dict check
@@ -50,7 +49,8 @@ FACES = {
         Header Recorder Replayed Trace check explain parse_trace read_trace replay
     """,
     "hearout.transcribers": """
-        AssemblyAI Deepgram Dialect ElevenLabs Flux Heard ProviderFailed ProviderNews Soniox StreamFinished WireMessage
+        AssemblyAI Deepgram Dialect ElevenLabs Flux Heard OpenAIRealtime ProviderFailed ProviderNews Soniox
+        StreamFinished WireMessage
         field_of
         number_of object_in printable shown spread time_of
     """,

@@ -96,6 +96,19 @@ def test_the_session_it_asks_for() -> None:
     }
 
 
+def test_the_older_session_which_nim_kept() -> None:
+    dialect = OpenAIRealtime(KEY, "ws://localhost:9000/v1/realtime?intent=transcription", older=True, wire_rate=16000)
+    (text,) = dialect.opening()
+    assert json.loads(str(text)) == {
+        "type": "transcription_session.update",
+        "session": {
+            "input_audio_format": "pcm16",
+            "input_audio_transcription": {"model": "gpt-live-transcribe"},
+            "input_audio_params": {"sample_rate_hz": 16000, "num_channels": 1},
+        },
+    }
+
+
 def test_messages_to_the_service() -> None:
     dialect = OpenAIRealtime(KEY, sample_rate=24000)
     dialect.opening()

@@ -49,7 +49,8 @@ def add_stt_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME|MODULE:CLASS",
         help="the transcriber: local, the built-in recogniser (default, no key); deepgram and its flux (key in "
         "DEEPGRAM_API_KEY); soniox (SONIOX_API_KEY); assemblyai (ASSEMBLYAI_API_KEY); elevenlabs "
-        "(ELEVENLABS_API_KEY); a name that an installed package brings; or a class of your own, package.module:Class",
+        "(ELEVENLABS_API_KEY); openai (OPENAI_API_KEY); a name that an installed package brings; or a class of your "
+        "own, package.module:Class",
     )
     parser.add_argument("--url", help="the provider's endpoint, if not its usual one (ws://127.0.0.1:8765/v1/listen)")
     parser.add_argument(

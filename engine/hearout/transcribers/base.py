@@ -30,10 +30,15 @@ WireMessage = str | bytes
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A signal for the turn machine of one channel."""
+    """A signal for the turn machine of one channel.
+
+    Attributes:
+        by: session clock by which its words were said, where they have no times; None: by its arrival.
+    """
 
     channel: int
     signal: Signal
+    by: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

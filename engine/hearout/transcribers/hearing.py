@@ -130,7 +130,7 @@ class Hearing:
                 continue
             signal = self._clock.place(item.signal)
             if not self._tells_progress:
-                signal = self._laid_out(item.channel, signal, min(sent, at - _LATE))
+                signal = self._laid_out(item.channel, signal, min(sent, (at if item.by is None else item.by) - _LATE))
             if self.unread and self._can_repeat and (gap := self.coverage.gap(item.channel, signal)) is not None:
                 again, self._missed = gap != self._missed, gap
                 news.append(Missed(*gap, again))
@@ -160,4 +160,5 @@ class Hearing:
             return signal
         if not signal.is_final:
             self._laid = signal.end
-        return replace(signal, end=max(signal.end, self._laid)) if signal.is_final else signal
+        timed = signal.is_final and signal.timed
+        return replace(signal, end=max(signal.end, self._laid)) if timed else signal

@@ -11,7 +11,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -46,12 +46,12 @@ class _Item:
     """A segment.
 
     Attributes:
-        committed: it is over; its text may be to come.
+        committed: session clock: when it was told that it is over; its text may be to come.
         text: of the deltas so far.
         final: all of it; None: it is not done.
     """
 
-    committed: bool = False
+    committed: float | None = None
     text: str = ""
     final: str | None = None
 
@@ -62,11 +62,12 @@ class OpenAIRealtime:
 
     Attributes:
         key: an API key, or an ephemeral one. Never shown.
-        url: address of the endpoint. Others that speak so: Azure OpenAI, with ``auth="api-key"``; Together; NVIDIA NIM.
+        url: address of the endpoint. Others speak so, too: Azure OpenAI, with ``auth="api-key"``; NIM, with ``older``.
         sample_rate: of the linear16 audio, Hz; brought to ``wire_rate`` (extra ``cli``, for soxr).
         channels: 1; it knows no other number. Speakers on channels of their own need a session each.
         auth: "bearer", or "api-key" for Azure's header of that name.
         wire_rate: Hz of what is sent: 24000 at OpenAI, and no other.
+        older: the session is set up as in the API's beta, which NIM kept.
         model: which transcribes. The streaming ones show words while they are said, the others after a commit.
         language: an ISO 639-1 code; ``languages``, for the models that take several.
         keywords: words to listen for; for the models that take several languages.
@@ -86,6 +87,7 @@ class OpenAIRealtime:
     _: KW_ONLY
     auth: Literal["bearer", "api-key"] = "bearer"
     wire_rate: int = _RATE
+    older: bool = False
     model: str = "gpt-live-transcribe"
     language: str | None = None
     languages: Sequence[str] = ()
@@ -152,19 +154,29 @@ class OpenAIRealtime:
             # Going up, cubic interpolation holds back next to nothing; down it would alias.
             quality = "QQ" if self.sample_rate < self.wire_rate else "LQ"
             self._resampler = soxr.ResampleStream(self.sample_rate, self.wire_rate, 1, dtype="float32", quality=quality)
-        transcription: dict[str, Any] = {"model": self.model}
-        for name in ("language", "languages", "keywords", "prompt"):
-            if value := getattr(self, name):
-                transcription[name] = value if isinstance(value, str) else [*value]
-        sound: dict[str, Any] = {
-            "format": {"type": "audio/pcm", "rate": self.wire_rate},
-            "transcription": transcription,
-        }
-        sound["turn_detection"] = None
+        return (json.dumps(self._older_session() if self.older else self._session(), ensure_ascii=False),)
+
+    def _transcription(self) -> dict[str, Any]:
+        given = {name: getattr(self, name) for name in ("language", "languages", "keywords", "prompt")}
+        texts = {name: value if isinstance(value, str) else [*value] for name, value in given.items() if value}
+        return {"model": self.model} | texts
+
+    def _session(self) -> dict[str, Any]:
+        format = {"type": "audio/pcm", "rate": self.wire_rate}
+        sound: dict[str, Any] = {"format": format, "transcription": self._transcription(), "turn_detection": None}
         if self.noise_reduction is not None:
             sound["noise_reduction"] = {"type": self.noise_reduction}
         session = {"type": "transcription", "audio": {"input": sound}} | dict(self.extra)
-        return (json.dumps({"type": "session.update", "session": session}, ensure_ascii=False),)
+        return {"type": "session.update", "session": session}
+
+    def _older_session(self) -> dict[str, Any]:
+        """https://docs.nvidia.com/nim/speech/26.10.0/reference/api-references/asr/realtime-asr.html"""
+        session = {
+            "input_audio_format": "pcm16",
+            "input_audio_transcription": self._transcription(),
+            "input_audio_params": {"sample_rate_hz": self.wire_rate, "num_channels": 1},
+        }
+        return {"type": "transcription_session.update", "session": session | dict(self.extra)}
 
     def audio(self, pcm: bytes) -> WireMessage:
         if not pcm:
@@ -192,7 +204,7 @@ class OpenAIRealtime:
         data = object_in(message, _NAME)
         match data.get("type"):
             case "input_audio_buffer.committed":
-                self._item(data).committed = True
+                self._item(data).committed = at
                 return list(self._done(at, offset)) if len(self._items) > _MOST else []
             case str(kind) if kind == _DELTA:
                 delta = field_of(data, "delta", str, "")
@@ -203,7 +215,8 @@ class OpenAIRealtime:
                 text = field_of(data, "transcript", str, "") if kind == _COMPLETED else ""
                 failed = [] if kind == _COMPLETED else [_failure(data)]
                 item = self._item(data)
-                item.committed, item.final = True, text
+                item.final = text
+                item.committed = at if item.committed is None else item.committed
                 return [*failed, *self._done(at, offset)]
             case "error":
                 failure = field_of(data, "error", dict, {})
@@ -222,13 +235,14 @@ class OpenAIRealtime:
         return self._items.setdefault(str(field_of(data, "item_id", str, "")), _Item())
 
     def _done(self, at: float, offset: float) -> Iterator[ProviderNews]:
-        over = [name for name, item in self._items.items() if item.committed]
+        over = [name for name, item in self._items.items() if item.committed is not None]
         for number, name in enumerate(over):
             item = self._items[name]
             if item.final is None and len(over) - number <= _MOST:
                 break  # those behind it wait
             del self._items[name]
-            yield _result(item.text if item.final is None else item.final, at, offset, is_final=True)
+            text = item.text if item.final is None else item.final
+            yield replace(_result(text, at, offset, is_final=True), by=item.committed)
         yield from self._finished()
 
     def _finished(self) -> Iterator[ProviderNews]:

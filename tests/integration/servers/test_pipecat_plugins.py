@@ -15,6 +15,7 @@ from pipecat.processors.aggregators.llm_response_universal import LLMUserAggrega
 from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.elevenlabs.stt import ElevenLabsRealtimeSTTService
+from pipecat.services.openai.stt import OpenAIRealtimeSTTService
 from pipecat.services.soniox.stt import SonioxSTTService
 from pipecat.services.stt_service import STTService
 from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
@@ -63,6 +64,10 @@ class PlainElevenLabs(ElevenLabsRealtimeSTTService):
 
 def elevenlabs(server: str, **options: Any) -> ElevenLabsRealtimeSTTService:
     return PlainElevenLabs(api_key="any", base_url=server, **options)
+
+
+def openai(server: str) -> OpenAIRealtimeSTTService:
+    return OpenAIRealtimeSTTService(api_key="any", base_url=f"ws://{server}/v1/realtime")
 
 
 def by_voice() -> LLMUserAggregatorParams:
@@ -247,6 +252,7 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
         "flux": (lambda server: flux(server, enable_eager_end_of_turn=True), by_service),
         "soniox": (soniox, by_voice),
         "elevenlabs": (elevenlabs, by_voice),
+        "openai": (openai, by_voice),
         "elevenlabs's times": (lambda server: elevenlabs(server, include_timestamps=True), by_voice),
         "soniox's turns": (lambda server: soniox(server, vad_force_turn_endpoint=False), by_service),
     }

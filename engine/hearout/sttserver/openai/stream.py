@@ -96,7 +96,8 @@ class OpenAIConnection(ABC):
             return [_error(None, str(error), event_id)]
 
     def _update(self, session: dict[str, Any]) -> list[Step]:
-        sound = Fields(field_of(field_of(session, "audio", dict, {}), "input", dict, {}))
+        given = field_of(field_of(session, "audio", dict, {}), "input", dict, {})
+        sound = Fields({name: value for name, value in given.items() if value is not None})
         if sound.mapping("turn_detection", None) is not None:
             raise ValueError("this server has no turn detection; send null")
         wanted = Fields(sound.mapping("format", {}))
