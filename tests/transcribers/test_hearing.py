@@ -154,17 +154,17 @@ def test_words_without_times_were_said_last() -> None:
     """Of a provider that does not say how far it has listened; a result is about what was sent 0.3 s ago."""
     hearing = Hearing(ElevenLabs("key"))
     hearing.begin(10.0)
-    (news,) = hearing.hear(scribe("partial_transcript", "one two"), 15.3, sent=15.3)
+    (news,) = hearing.hear(scribe("partial_transcript", "one two"), 15.3, sent=15.1)
     assert isinstance(news, Heard)
     assert news.signal == Transcript(
         15.3, (Word("one", 14.4, 14.7), Word("two", 14.7, 15.0)), 10.0, 15.0, is_final=False, timed=False
     )
-    (news,) = hearing.hear(scribe("partial_transcript", "one two three"), 20.0, sent=10.9)
+    (news,) = hearing.hear(scribe("partial_transcript", "one two three"), 20.0, sent=10.6)
     assert isinstance(news, Heard)
     assert isinstance(news.signal, Transcript)
     assert [word.start for word in news.signal.words] == pytest.approx([10.0, 10.2, 10.4]), "not before the connection"
     assert news.signal.end == 10.6, "not behind what was sent"
-    hearing.sent({"type": "Audio", "audio": 15.3})  # as a trace says; a replay does not know what was sent
+    hearing.sent({"type": "Audio", "audio": 15.0})  # as a trace says; a replay does not know what was sent
     (news,) = hearing.hear(scribe("partial_transcript", "one"), 30.0, sent=30.0)
     assert isinstance(news, Heard)
     assert isinstance(news.signal, Transcript)

@@ -134,7 +134,7 @@ class Hearing:
                 continue
             signal = self._clock.place(item.signal)
             if not self._tells_progress:
-                signal = self._laid_out(item.channel, signal, min(sent, self._position) - _LATE)
+                signal = self._laid_out(item.channel, signal, min(sent, self._position, at - _LATE))
             if self.unread and self._can_repeat and (gap := self.coverage.gap(item.channel, signal)) is not None:
                 again, self._missed = gap != self._missed, gap
                 news.append(Missed(*gap, again))
