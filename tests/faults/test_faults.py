@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 
 import pytest
 
+from hearout.traces.reader import parse_trace
+from hearout.traces.replayer import replay
 from tests.faults.kit import COARSE, GOOD, refusal
 from tests.faults.matrix import ROWS
 from tests.faults.runs import DIALECTS, Outcome, Row, run
@@ -167,6 +170,19 @@ def test_a_long_silence_is_not_heard_again(dialect: str) -> None:
     assert outcome.turns == ["hello there.", "yes please."]
     assert outcome.stats.losses == 1
     assert outcome.stats.replayed < 6.0
+
+
+@pytest.mark.parametrize(
+    "name", ["handshake hangs once", "half-open", "down at the end of a turn", "audio stalls within a turn"]
+)
+def test_a_replay_lays_words_without_times_where_the_session_did(name: str) -> None:
+    row = named(name, "elevenlabs")
+    outcome = run(row, record=True)
+    assert outcome.records is not None
+    header = {"hearout_trace": 1, "stt": "elevenlabs", "channels": 1}
+    replayed = replay(parse_trace([json.dumps(line) for line in (header, *outcome.records)]))
+    kinds = ("turn_started", "turn_completed", "turn_amended", "turn_abandoned")
+    assert [event for event in replayed.outputs if event.type in kinds] == outcome.of(*kinds)
 
 
 def test_turns_end_while_the_link_is_down() -> None:

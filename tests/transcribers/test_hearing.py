@@ -164,6 +164,11 @@ def test_words_without_times_were_said_last() -> None:
     assert isinstance(news.signal, Transcript)
     assert [word.start for word in news.signal.words] == pytest.approx([10.0, 10.2, 10.4]), "not before the connection"
     assert news.signal.end == 10.6, "not behind what was sent"
+    hearing.sent({"type": "Audio", "audio": 15.0})  # as a trace says; a replay does not know what was sent
+    (news,) = hearing.hear(scribe("partial_transcript", "one"), 30.0, sent=30.0)
+    assert isinstance(news, Heard)
+    assert isinstance(news.signal, Transcript)
+    assert news.signal.end == 15.0
 
 
 def test_an_answer_covers_all_audio_before_its_request() -> None:

@@ -21,6 +21,7 @@ from hearout.link.watchdog import Watchdog
 from hearout.link.websocket import WebSocket
 from hearout.nursery import open_background
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage, tells_progress
+from hearout.transcribers.clock import position_record
 from hearout.transcribers.hearing import Missed
 
 __all__ = ["Connection"]
@@ -127,6 +128,8 @@ class Connection:
         self._last_received = trio.current_time()
         message = masked_message(message, self._progress.dialect)
         at, hearing = self._owner.now(), self._progress.hearing
+        if not tells_progress(self._progress.dialect):
+            self._owner.sent(position_record(round(self._progress.sent, 6)))
         self._owner.received(at, message)
         unread = hearing.unread
         try:

@@ -7,7 +7,7 @@ Line 1 is the header, then records in order of ``t`` (session clock, seconds; au
     {"t": 0.52, "vad": "start", "audio": 0.44, "channel": 0}   the local VAD; "stop", "maybe", "pause" likewise
     {"t": 0.95, "ear": 0.31, "audio": 0.86, "channel": 0}      what an ear makes of a silence, by its sound
     {"t": 1.02, "stt": {...}}                                  a provider message, exactly as received
-    {"t": 2.30, "sent": {"type": "Finalize"}}                  what the engine sent; read: Silence, Options
+    {"t": 2.30, "sent": {"type": "Finalize"}}                  what the engine sent; read: Silence, Options, Audio
     {"on": "finalize", "after": 0.25, "stt": {...}}            the n-th of these answers the n-th Finalize
     {"t": 5.0, "link": "lost"}                                 the provider's clock starts again at 0 ...
     {"t": 6.1, "link": "restored", "audio": 4.2}               ... which is this audio time of the session

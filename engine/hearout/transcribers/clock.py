@@ -14,7 +14,7 @@ from typing import Any
 
 from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Signal, Transcript, UtteranceEnd, Word
 
-__all__ = ["ProviderClock", "silence_of", "silence_record"]
+__all__ = ["ProviderClock", "position_of", "position_record", "silence_of", "silence_record"]
 
 _MOST = 64  # stretches of silence that are known one by one; a provider speaks about the last few
 
@@ -78,3 +78,14 @@ def silence_of(message: Mapping[str, Any]) -> tuple[float, float] | None:
     if message.get("type") != "Silence" or not isinstance(audio, (int, float)) or not isinstance(seconds, (int, float)):
         return None
     return (float(audio), float(seconds)) if seconds > 0 else None
+
+
+def position_record(audio: float) -> str:
+    """What a trace says of how far audio was sent, where nothing else tells what a result is about."""
+    return json.dumps({"type": "Audio", "audio": audio})
+
+
+def position_of(message: Mapping[str, Any]) -> float | None:
+    """How far audio was sent; None when something else was."""
+    audio = message.get("audio")
+    return float(audio) if message.get("type") == "Audio" and isinstance(audio, (int, float)) else None

@@ -6,13 +6,14 @@ in the session's audio), and the coverage (what of it was not said before).
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hearout.transcribers.base import Dialect, Heard, ProviderNews, WireMessage, tells_progress
-from hearout.transcribers.clock import ProviderClock, silence_of
+from hearout.transcribers.clock import ProviderClock, position_of, silence_of
 from hearout.transcribers.coverage import Coverage
 from hearout.transcribers.decoding import apply_options
 from hearout_policies.signals import Signal, Transcript
@@ -63,6 +64,7 @@ class Hearing:
         self._origin = 0.0  # audio time that is the provider's 0
         self._missed: tuple[float, float] | None = None
         self._asked: deque[float] = deque(maxlen=_MOST)
+        self._position = math.inf  # audio time up to which audio was sent, as a trace says
         self._tells_progress = tells_progress(dialect)
         self._said = [0.0] * dialect.channels  # so far reach final words that were laid out
         self._laid = 0.0  # audio time up to which words without times were laid out
@@ -79,13 +81,15 @@ class Hearing:
         return self._dialect.opening()
 
     def sent(self, message: Mapping[str, Any]) -> None:
-        """What a trace says was sent: silence and options matter here, all else does not.
+        """What a trace says was sent: silence, options and how far audio was matter here, all else does not.
 
         Raises:
             ValueError: options that the dialect does not have.
         """
         if (silence := silence_of(message)) is not None:
             self.insert_silence(*silence)
+        elif (position := position_of(message)) is not None:
+            self._position = position
         else:
             apply_options(self._dialect, message)
 
@@ -130,7 +134,8 @@ class Hearing:
                 continue
             signal = self._clock.place(item.signal)
             if not self._tells_progress:
-                signal = self._laid_out(item.channel, signal, min(sent, (at if item.by is None else item.by) - _LATE))
+                by = (at if item.by is None else item.by) - _LATE
+                signal = self._laid_out(item.channel, signal, min(sent, self._position, by))
             if self.unread and self._can_repeat and (gap := self.coverage.gap(item.channel, signal)) is not None:
                 again, self._missed = gap != self._missed, gap
                 news.append(Missed(*gap, again))
