@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 import trio
-from trio_websocket import open_websocket_url
 
 from hearout import UsageError, open_session, parse_trace, read_trace, replay
 from hearout.cli.main import main
@@ -25,6 +24,7 @@ from hearout.sources import TwilioCall, serve_twilio
 from hearout.transcribers import own
 from hearout_policies.events import TurnCompleted
 from tests.kit import parrots
+from tests.kit.callers import dialling_url
 from tests.kit.commandline import COMMAND, KEY, environment, playing, shell
 from tests.kit.commandline import serving as conversing
 from tests.kit.parrots import Parrot
@@ -168,7 +168,7 @@ async def say_yes(stage: Any) -> None:
 def test_serve(here: Path) -> None:
     async def talk(url: str) -> list[Any]:
         got: list[Any] = []
-        async with open_websocket_url(url) as websocket:
+        async with dialling_url(url) as websocket:
             await websocket.send_message(
                 '{"type": "start", "version": 1, "encoding": "linear16", "sample_rate": 16000}'
             )
@@ -204,7 +204,7 @@ def test_a_call_of_twilio() -> None:
 
         async with trio.open_nursery() as nursery:
             (listener,) = await nursery.start(partial(serve_twilio, answer), 0)
-            async with open_websocket_url(f"ws://{address_of(listener)}/media") as websocket:
+            async with dialling_url(f"ws://{address_of(listener)}/media") as websocket:
                 for message in numbered(CONNECTED, start(), *audio(0, 2), STOP):
                     await websocket.send_message(message)
                 await ended.wait()

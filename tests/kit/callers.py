@@ -7,6 +7,7 @@ import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 import trio
@@ -113,6 +114,19 @@ async def dialling(
     async with stream, trio.open_nursery() as nursery:
         websocket = await wrap_client_stream(nursery, stream, host, "/media", extra_headers=list(headers))
         yield Caller(websocket, stream)
+        nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def dialling_url(url: str) -> AsyncIterator[WebSocketConnection]:
+    """The same at an address, over a socket that is closed in the end, whoever hangs up."""
+    address = urlsplit(url)
+    assert address.hostname is not None
+    assert address.port is not None
+    stream = await trio.open_tcp_stream(address.hostname, address.port)
+    async with stream, trio.open_nursery() as nursery:
+        websocket = await wrap_client_stream(nursery, stream, address.netloc, address.path or "/")
+        yield websocket
         nursery.cancel_scope.cancel()
 
 

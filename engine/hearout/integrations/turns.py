@@ -138,6 +138,8 @@ class OwnTurns(TurnControls):
     def voice_started(self, ago: float) -> None:
         """The user began to speak so many seconds ago, as is known now."""
         start = max(0.0, self.now - ago)
+        if self.speaking and self._voice and self._voice[-1][1] is None:
+            self._voice[-1] = (self._voice[-1][0], start)  # its end was not told: the user was muted
         self.speaking = True
         self._voice = [*(() if self._wordless else self._voice), (start, None)]
         self._wordless = False

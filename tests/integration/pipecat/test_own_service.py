@@ -11,14 +11,17 @@ import pytest
 from pipecat.audio.vad.silero import SileroVADAnalyzer
 from pipecat.frames.frames import Frame, InterimTranscriptionFrame, TranscriptionFrame, VADUserStoppedSpeakingFrame
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
+from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.soniox.stt import SonioxSTTService
 from pipecat.services.stt_service import SegmentedSTTService, STTService
+from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.utils.time import time_now_iso8601
 
 from hearout.integrations.pipecat_turns import HearoutTurns
-from hearout_policies.events import TurnCompleted
+from hearout_policies.events import TurnCompleted, UserIdle
 from hearout_policies.expect import Digits
+from hearout_policies.policy import preset
 from tests.integration.pipecat.conversation import RATE, Conversation, converse
 from tests.integration.pipecat.kit import CALL_ME_BACK, LEAD, WORDS, Script, moved, run
 from tests.kit.serving import playing
@@ -305,5 +308,77 @@ def test_words_that_come_too_late_for_their_turn_are_not_lost() -> None:
             await call.say(CALL_ME_BACK)
             await call.quiet_until("turn", 2, most=6.0)
             assert " ".join(call.texts("turn")) == "Call me back. Tomorrow. Now."
+
+    run(main)
+
+
+def test_a_service_that_detects_turns() -> None:
+    """Flux proposes; the turn is ours: what Flux ends after "and" goes on."""
+
+    def info(event: str, text: str, turn: int, start: float, end: float) -> dict[str, Any]:
+        words = [{"word": word, "confidence": 0.9} for word in text.split()]
+        message = {"type": "TurnInfo", "request_id": "0b6f", "sequence_id": 1, "event": event, "turn_index": turn}
+        message |= {"audio_window_start": start, "audio_window_end": end, "transcript": text, "words": words}
+        return message | {"end_of_turn_confidence": 0.8}
+
+    second = LEAD + LENGTH + 0.5
+    lines = [
+        {"t": LEAD + 0.6, "stt": info("StartOfTurn", "call me", 0, 0.0, LEAD + 0.6)},
+        {"t": LEAD + LENGTH + 0.2, "stt": info("EndOfTurn", "call me and", 0, 0.0, LEAD + LENGTH + 0.2)},
+        {"t": second + 0.6, "stt": info("StartOfTurn", "call me", 1, second, second + 0.6)},
+        {"t": second + LENGTH + 0.2, "stt": info("EndOfTurn", "call me back", 1, second, second + LENGTH + 0.2)},
+    ]
+
+    async def main() -> None:
+        with playing(*lines, stt="flux") as server:
+            turns = HearoutTurns()
+            service = DeepgramFluxSTTService(api_key="any", url=f"ws://{server}/v2/listen")
+            async with talk(service, turns) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet(0.5)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("turn")
+                assert call.texts("turn") == ["call me and call me back"]
+                assert call.count("started") == 1
+
+    run(main)
+
+
+def test_a_muted_user_is_not_heard_and_the_next_turn_is() -> None:
+    async def main() -> None:
+        turns = HearoutTurns()
+        mute = [AlwaysUserMuteStrategy()]
+        async with talk(Whisper(["Call me back."]), turns, user_mute_strategies=mute) as call:
+            await call.quiet(LEAD)
+            await call.bot_says(2.0)
+            await call.say(CALL_ME_BACK)
+            await call.quiet_until("bot stopped")
+            await call.quiet(0.5)
+            assert call.count("interruption") == call.count("asked") == 0
+            await call.say(CALL_ME_BACK)
+            await call.quiet_until("turn")
+            assert call.texts("turn") == ["Call me back."]
+
+    run(main)
+
+
+def test_nobody_answers() -> None:
+    """`UserIdle`, off by default, beside Pipecat's own user_idle_timeout."""
+
+    async def main() -> None:
+        turns = HearoutTurns(preset("balanced").replace({"idle_after": 1.0}))
+        idle: list[UserIdle] = []
+
+        @turns.event_handler("on_turn_event")
+        async def hear(_: Any, event: Any) -> None:
+            if isinstance(event, UserIdle):
+                idle.append(event)
+
+        async with talk(Whisper([]), turns) as call:
+            await call.quiet(LEAD)
+            await call.bot_says(0.5)
+            await call.quiet(2.2)
+        assert len(idle) == 1
 
     run(main)
