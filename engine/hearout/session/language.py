@@ -11,7 +11,8 @@ from hearout_policies.policy import Policy
 
 __all__ = ["in_language", "told_language"]
 
-_HINTS = ("language_hints", "language_hint", "language_codes")  # Soniox; Flux and Deepgram; AssemblyAI
+# Soniox; Flux and Deepgram; AssemblyAI; OpenAI
+_HINTS = ("language_hints", "language_hint", "language_codes", "languages")
 
 
 def told_language(transcriber: Dialect) -> str | None:
