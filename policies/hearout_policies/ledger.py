@@ -157,24 +157,36 @@ class Ledger:
     def _split_untimed(self, result: Transcript) -> tuple[list[tuple[Closed, list[Word]]], Sequence[Word]]:
         """The same for words that have no times of their own, which only their segment tells apart.
 
-        When the segment began in a turn that waits for its finals, and ends after it, as many words as it waits for
-        are that turn's, and the others are new. Otherwise the result is not torn apart: it goes where its last word
-        belongs.
+        When the segment began in turns that wait for their finals, each has as many of its words as it waits for, and
+        the others are new when the segment ends after the last of them. A segment that waits for nobody is not torn
+        apart: it goes where its last word belongs.
         """
         words = list(result.words)
-        closed = self._unfinished(result.start)
-        if closed and closed.words and result.end > (closed.limit if closed.vad else closed.decided):
-            count = len(closed.words.pending)
-            rest = respread(words[count:], closed.limit, max(closed.limit, result.end))
-            return [(closed, words[:count])], rest
-        owner = self._owner(words[-1])
-        return ([], words) if owner is None else ([(owner, words)], [])
+        waiting = self._unfinished(result.start)
+        if waiting and len(waiting) == 1 and result.end <= self._border(waiting[0]):
+            waiting = []
+        if not waiting:
+            owner = self._owner(words[-1])
+            return ([], words) if owner is None else ([(owner, words)], [])
+        past: list[tuple[Closed, list[Word]]] = []
+        for closed in waiting:
+            last = closed is waiting[-1] and result.end <= self._border(closed)
+            count = len(words) if last or closed.words is None else len(closed.words.pending)
+            if words[:count]:
+                past.append((closed, words[:count]))
+            words = words[count:]
+        limit = waiting[-1].limit
+        return past, respread(words, limit, max(limit, result.end))
 
     def _owner(self, word: Word) -> Closed | None:
         """The closed turn ``word`` was spoken in; None when it is newer than all of them."""
         return next((turn for turn in self._turns if turn.owns(word)), None)
 
-    def _unfinished(self, start: float) -> Closed | None:
-        """The latest closed turn that still waits for finals of a segment that starts at ``start``."""
-        waiting = (t for t in reversed(self._turns) if t.words and t.words.pending and start < t.limit)
-        return next(waiting, None)
+    def _unfinished(self, start: float) -> list[Closed]:
+        """The closed turns that still wait for finals of a segment that starts at ``start``, oldest first."""
+        return [turn for turn in self._turns if turn.words and turn.words.pending and start < turn.limit]
+
+    @staticmethod
+    def _border(turn: Closed) -> float:
+        """A segment that ends later has words that are not this turn's."""
+        return turn.limit if turn.vad else turn.decided

@@ -22,6 +22,7 @@ from hearout_policies.marks import bare, count_words, has_word, is_blankless, ph
 from hearout_policies.odds import Odds
 from hearout_policies.params import param, shown
 from hearout_policies.rules import Endpointing, FinalizeOnSilence, OnUtteranceEnd, ProviderEnd, Rule, Silence
+from hearout_policies.speakers import FIRST
 
 __all__ = ["PRESETS", "Parameter", "Policy", "load_policy", "preset"]
 
@@ -62,7 +63,8 @@ class Policy:
         odds: what evidence of an end is worth.
         only_speaker: words of other voices neither open nor hold a turn, and are in none: a label of the
             transcriber's, or "first": whoever speaks first (`hearout_policies.speakers`). The local voice detection,
-            which cannot tell voices apart, is not asked then. None: all words count.
+            which cannot tell voices apart, is not asked then. None: all words count. When it changes in a turn, it
+            acts on results that come then: a turn that had only another voice's interim words is abandoned.
     """
 
     name: str = "balanced"
@@ -117,8 +119,11 @@ class Policy:
             object.__setattr__(self, "language", known)
         elif not isinstance(self.language, (Language, NoneType)):
             raise ValueError(f"language takes a code, a file or a table of lists, not {shown(self.language)}")
-        if self.only_speaker is not None and not (isinstance(self.only_speaker, str) and self.only_speaker):
-            raise ValueError(f'only_speaker takes a label, or "first", not {shown(self.only_speaker)}')
+        label = self.only_speaker
+        if label is not None and not (isinstance(label, str) and label.strip() == label != ""):
+            raise ValueError(f'only_speaker takes a label, or "first", not {shown(label)}')
+        if label is not None and label != FIRST and label.lower() in (FIRST, "none"):
+            raise ValueError(f'only_speaker takes "first" in small letters, a label or None, not {shown(label)}')
         names = [rule.name for rule in self.rules]
         for name in names:
             if names.count(name) > 1:

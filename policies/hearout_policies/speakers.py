@@ -27,18 +27,18 @@ class Speakers:
 
         Args:
             only: a label; "first": whoever speaks first, by the first final words, on each connection, as the
-                transcriber gives its labels anew then; None: all.
+                transcriber gives its labels anew then; None: all. Who was first is known whatever was asked then.
         """
-        if only is None:
-            return signal
         if isinstance(signal, LinkRestored):
             self._first = None
         if not isinstance(signal, Transcript) or not signal.words:
             return signal
+        first = self._first or next((word.speaker for word in signal.words if word.speaker is not None), None)
+        if signal.is_final:
+            self._first = first
+        if only is None:
+            return signal
         if only == FIRST:
-            heard = next((word.speaker for word in signal.words if word.speaker is not None), None)
-            only = self._first or heard
-            if signal.is_final:
-                self._first = only
+            only = first
         words = tuple(word for word in signal.words if word.speaker in (None, only))
         return signal if len(words) == len(signal.words) else replace(signal, words=words)

@@ -275,3 +275,27 @@ def test_a_turn_that_waits_for_nothing_gets_nothing() -> None:
     heard(ledger)
     result = untimed("two three", 1.0, 5.0)
     assert ledger.split(result) == ([], result), "its last word lies behind the turn"
+
+
+@pytest.mark.parametrize(
+    ("end", "shares", "new"),
+    [(9.0, ["one", "two three"], "four five"), (5.5, ["one", "two three four five"], None)],
+)
+def test_several_turns_that_wait_share_a_result_in_order(end: float, shares: list[str], new: str | None) -> None:
+    """The last one has what is left when the result ends in it."""
+    ledger = Ledger()
+    ledger.close(1, words(interim(1.2, "one", 0.0, 1.0)), 1.0, 3.0, vad=False)
+    ledger.close(2, words(interim(5.2, "two three", 4.0, 5.0)), 5.0, 7.0, vad=False)
+    past, present = ledger.split(untimed("one two three four five", 0.0, end))
+    assert [(closed.number, " ".join(word.text for word in late.words)) for closed, late in past] == [
+        (number, text) for number, text in enumerate(shares, 1)
+    ]
+    assert (present and " ".join(word.text for word in present.words)) == new
+
+
+def test_a_result_that_has_too_few_words_is_the_first_one_s() -> None:
+    ledger = Ledger()
+    ledger.close(1, words(interim(1.2, "one", 0.0, 1.0)), 1.0, 3.0, vad=False)
+    ledger.close(2, words(interim(5.2, "two three", 4.0, 5.0)), 5.0, 7.0, vad=False)
+    ((closed, late),), present = ledger.split(untimed("one", 0.0, 9.0))
+    assert (closed.number, [word.text for word in late.words], present) == (1, ["one"], None)

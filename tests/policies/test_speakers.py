@@ -14,6 +14,7 @@ from hearout_policies.policy import Policy, preset
 from hearout_policies.signals import (
     LinkLost,
     LinkRestored,
+    PolicyChanged,
     Signal,
     SpeechStarted,
     SpeechStopped,
@@ -98,6 +99,30 @@ def test_labels_begin_anew_with_a_connection() -> None:
     assert texts(heard) == ["yes.", "no."]
 
 
+def test_who_was_first_is_known_whatever_the_policy_was() -> None:
+    heard = run(
+        preset("balanced"),
+        said(1.0, ("yes.", "0", 0.3)),
+        PolicyChanged(5.0, FIRST),
+        said(6.0, ("no.", "1", 5.2), start=5.0),
+        said(7.0, ("well.", "0", 6.2), start=6.0),
+    )
+    assert texts(heard) == ["yes.", "well."]
+
+
+def test_labels_begin_anew_also_where_the_policy_did_not_ask_for_them() -> None:
+    heard = run(
+        FIRST,
+        said(1.0, ("yes.", "0", 0.3)),
+        PolicyChanged(4.0, preset("balanced")),
+        LinkLost(5.0),
+        LinkRestored(6.0, 5.0),
+        PolicyChanged(7.0, FIRST),
+        said(8.0, ("no.", "1", 7.2), start=7.0),
+    )
+    assert texts(heard) == ["yes.", "no."]
+
+
 def test_without_it_all_words_count_and_events_tell_who_spoke() -> None:
     (turn,) = [
         one
@@ -111,9 +136,15 @@ def test_without_it_all_words_count_and_events_tell_who_spoke() -> None:
     ]
 
 
-@pytest.mark.parametrize("value", [3, "", ["0"], True])
+@pytest.mark.parametrize("value", [3, "", ["0"], True, " first", "0 "])
 def test_labels_that_are_none(value: Any) -> None:
     with pytest.raises(ValueError, match='only_speaker takes a label, or "first"'):
+        preset("balanced").replace({"only_speaker": value})
+
+
+@pytest.mark.parametrize("value", ["FIRST", "First", "none", "None"])
+def test_a_near_miss_is_no_label(value: str) -> None:
+    with pytest.raises(ValueError, match='only_speaker takes "first" in small letters'):
         preset("balanced").replace({"only_speaker": value})
 
 
