@@ -45,6 +45,8 @@ def shown(value: Any) -> str:
         return printable(json.dumps(value, ensure_ascii=False), 40)
     except RecursionError:
         return "[[[..."
+    except ValueError:  # an integer of more digits than Python likes to print
+        return "a very large number"
 
 
 def finite(value: Any) -> Any:

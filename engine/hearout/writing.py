@@ -34,3 +34,5 @@ def shown(value: object, most: int = 40) -> str:
         return printable(repr(value), most)
     except RecursionError:
         return "[[[..."
+    except ValueError:  # an integer of more digits than Python likes to print
+        return "a very large number"

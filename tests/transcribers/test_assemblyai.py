@@ -420,6 +420,43 @@ def test_a_replay_reads_by_the_options_of_the_session() -> None:
         apply_options(again, {"type": "Options", "key": "x"})
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"speech_model": 5},
+        {"speech_model": None},
+        {"own_turns": "no"},
+        {"own_turns": None},
+        {"format_turns": {}},
+        {"own_turns": False, "eager_threshold": "x"},
+        {"own_turns": False, "eager_threshold": [1]},
+        {"own_turns": False, "eager_threshold": 9e99},
+    ],
+    ids=str,
+)
+def test_a_trace_s_options_are_checked_as_one_s_own(options: dict[str, Any]) -> None:
+    again = AssemblyAI(KEY)
+    with pytest.raises(ValueError, match=f"^AssemblyAI: {list(options)[-1]} must be "):
+        apply_options(again, {"type": "Options", **options})
+    assert options_record(again) is None, "nothing is set"
+
+
+def test_the_name_of_an_unknown_option_is_cut() -> None:
+    with pytest.raises(ValueError, match=r"has no option x{37}\.\.\. that"):
+        apply_options(AssemblyAI(KEY), {"type": "Options", "x" * 1000: 1})
+
+
+@pytest.mark.parametrize(
+    "option",
+    ["min_turn_silence", "max_turn_silence", "vad_threshold", "eager_threshold", "end_of_turn_confidence_threshold"],
+)
+def test_numbers_beyond_all_bounds(option: str) -> None:
+    for huge in (10**400, 10**5000):
+        options: dict[str, Any] = {option: huge}
+        with pytest.raises(UsageError, match=f"{option} must be"):
+            AssemblyAI(KEY, own_turns=False, **options)
+
+
 def test_speakers_of_words() -> None:
     assert query(speaker_labels=True)["speaker_labels"] == ["true"]
     message = ended("yes no please")

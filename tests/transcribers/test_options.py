@@ -12,7 +12,7 @@ import pytest
 
 from hearout.errors import UsageError
 from hearout.transcribers.deepgram import Deepgram
-from hearout.transcribers.options import check_types
+from hearout.transcribers.options import check_types, check_url
 
 Seconds = float
 
@@ -83,3 +83,27 @@ def test_a_class_of_ones_own_is_checked_too() -> None:
     Mine("key")
     with pytest.raises(UsageError, match=r"^Deepgram: tries must be of type int, not 'many'$"):
         Mine("key", tries="many")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"name": "\ud800"}, "name holds half a character"),
+        ({"words": ["\udfff"]}, "words must be of type"),
+        ({"more": {"a": float("nan")}}, "more must be what JSON can hold"),
+        ({"more": {"a": "\ud800"}}, "more must be what JSON can hold"),
+        ({"more": {"a": object()}}, "more must be what JSON can hold"),
+        ({"name": 10**5000}, "name must be of type str, not a very large number"),
+    ],
+)
+def test_what_could_not_be_sent(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        check_types("X", Options(**values))
+
+
+@pytest.mark.parametrize(
+    "url", ["wss://a b/x", "wss://host/x\r\ny", "wss://h\u00f6st/", "wss://host/\ud800", "wss://host/x\t"]
+)
+def test_a_url_that_cannot_work(url: str) -> None:
+    with pytest.raises(UsageError, match="must be ws://HOST"):
+        check_url("X", url, "X_KEY")

@@ -6,12 +6,15 @@ they were sent to the transcriber: ``{"type": "Options", "format_turns": true}``
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass
+from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
+from hearout.errors import UsageError
 from hearout.fields import refuse
 from hearout.transcribers.base import Dialect
+from hearout.writing import printable
 
 __all__ = ["apply_options", "options_record"]
 
@@ -31,15 +34,22 @@ def apply_options(dialect: Dialect, message: Mapping[str, Any]) -> bool:
     """Set the options of a message that `options_record` has made; False: it is another one.
 
     Raises:
-        ValueError: the dialect has no such option.
+        ValueError: the dialect has no such option, or refuses its value.
     """
     if message.get("type") != _TYPE:
         return False
-    for name, value in message.items():
-        if name == "type":
-            continue
+    options = {name: value for name, value in message.items() if name != "type"}
+    for name in options:
         if name not in _names(dialect):
-            refuse(f"{dialect.name} has no option {name} that changes what its messages mean")
+            refuse(f"{dialect.name} has no option {printable(name, 40)} that changes what its messages mean")
+    if is_dataclass(dialect) and not isinstance(dialect, type):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # whoever made the trace was warned
+                replace(dialect, **options)
+        except UsageError as error:
+            refuse(str(error))
+    for name, value in options.items():
         setattr(dialect, name, value)
     return True
 

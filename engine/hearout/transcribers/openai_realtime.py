@@ -133,10 +133,6 @@ class OpenAIRealtime:
         for name in self.extra:
             if name in ("type", "audio"):
                 raise UsageError(f"OpenAI: extra must not set {name}; its fields are options of their own")
-        try:
-            json.dumps(dict(self.extra))
-        except (TypeError, ValueError, RecursionError):
-            raise UsageError("OpenAI: extra must be what JSON can hold") from None
 
     def address(self) -> str:
         return self.url

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
@@ -29,7 +30,8 @@ def check_url(provider: str, url: str, variable: str) -> None:
         raise UsageError(f"{provider}: no name or password in the url; the key goes into {variable}")
     try:
         address = urlsplit(url)
-        valid = address.scheme in ("ws", "wss") and address.hostname and address.port != 0
+        valid = address.scheme in ("ws", "wss") and bool(address.hostname) and address.port != 0
+        valid = valid and re.fullmatch("[!-~]+", url) is not None
     except ValueError:
         valid = False
     if not valid:
@@ -45,6 +47,10 @@ def check_types(provider: str, options: Any) -> None:
     for name, kind, or_none in _declared(options.__class__):
         value = getattr(options, name)
         if (value is None and or_none) or _FITS[kind](value):
+            if isinstance(value, str) and not _is_encodable(value):
+                raise UsageError(f"{provider}: {name} holds half a character, which nothing can encode")
+            if isinstance(value, Mapping) and not _is_json(value):
+                raise UsageError(f"{provider}: {name} must be what JSON can hold, not {shown(value)}")
             continue
         if kind is str and value == "":
             raise UsageError(f"{provider}: {name} must not be empty")
@@ -56,15 +62,29 @@ def check_types(provider: str, options: Any) -> None:
 def check_range(provider: str, name: str, value: float | None, least: float, most: float) -> None:
     """``value`` lies between ``least`` and ``most``; None means the provider's default, and is right."""
     if value is not None and not least <= value <= most:
-        raise UsageError(f"{provider}: {name} must be {least:g} to {most:g}, not {value:g}")
+        raise UsageError(f"{provider}: {name} must be {least:g} to {most:g}, not {shown(value)}")
+
+
+def _is_encodable(text: str) -> bool:
+    """Half of a surrogate pair is no text that could be sent."""
+    return not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _is_texts(value: object) -> bool:
     return (
         isinstance(value, Sequence)
         and not isinstance(value, str)
-        and all(isinstance(item, str) and item for item in value)
+        and all(isinstance(item, str) and item and _is_encodable(item) for item in value)
     )
+
+
+def _is_json(value: Mapping[str, Any]) -> bool:
+    """JSON can hold it, without NaN and infinities, and it can be encoded."""
+    try:
+        json.dumps(dict(value), allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError):
+        return False
+    return True
 
 
 _FITS: Mapping[Any, Callable[[object], bool]] = {
