@@ -31,6 +31,11 @@ __all__ = [
 
 DEFAULT = "en"  # where nobody names another
 NONE = "none"  # no language: no word means anything
+# ISO 639-3, and where it has another one the code that ISO 639-2 sorts books by.
+_LONG = {
+    **{"deu": "de", "eng": "en", "spa": "es", "fra": "fr", "hin": "hi", "ita": "it", "jpn": "ja", "por": "pt"},
+    **{"zho": "zh", "cmn": "zh", "ger": "de", "fre": "fr", "chi": "zh"},
+}
 _LARGEST = 1_000_000  # bytes of a file; the lists of a language have some thousand
 _FARTHEST = 32  # characters of a text without blanks in which what is read out is looked for
 _SUFFIX = "-"  # an entry that begins with it is what a text may end in, in scripts without blanks
@@ -118,8 +123,12 @@ def languages() -> tuple[str, ...]:
 
 
 def code_of(name: str) -> str | None:
-    """The shipped language that a BCP 47 tag means, by its first part ("es-419": "es"); None: there is none."""
+    """The shipped language that a BCP 47 tag means, by its first part ("es-419": "es"); None: there is none.
+
+    A code of ISO 639-3 means its language, too ("spa").
+    """
     code = name.strip().replace("_", "-").partition("-")[0].casefold()
+    code = _LONG.get(code, code)
     return code if code in languages() else None
 
 

@@ -137,6 +137,31 @@ def test_a_longer_tag_means_its_language(tag: str, code: str) -> None:
     assert language(tag) is language(code)
 
 
+@pytest.mark.parametrize(
+    "pair",
+    [
+        "deu:de",
+        "ger:de",
+        "eng:en",
+        "spa:es",
+        "fra:fr",
+        "fre:fr",
+        "hin:hi",
+        "ita:it",
+        "jpn:ja",
+        "por:pt",
+        "zho:zh",
+        "chi:zh",
+        "cmn:zh",
+        "SPA:es",
+    ],
+)
+def test_a_code_of_three_letters_means_its_language(pair: str) -> None:
+    tag, code = pair.split(":")
+    assert code_of(tag) == code
+    assert language(tag) is language(code)
+
+
 @pytest.mark.parametrize("tag", ["xx", "", "english", "est", "en.us", "../en"])
 def test_an_unknown_language_is_refused_by_name(tag: str) -> None:
     assert code_of(tag) is None

@@ -51,7 +51,7 @@ class ElevenLabs:
         url: address of the endpoint; the query is added to it.
         sample_rate: of the linear16 audio: 8000, 16000, 22050, 24000, 44100 or 48000 Hz.
         channels: 1; ElevenLabs knows no other number. Speakers on channels of their own need a session each.
-        language_code: ISO 639-1 or 639-3, without a region; None: it is recognised. Our rules know the former only.
+        language_code: ISO 639-1 or 639-3, without a region; None: it is recognised.
         secondary_languages: further ones that may be spoken.
         keyterms: words to listen for: 50 of 20 characters at most. They cost extra.
         no_verbatim: leave out filler words and false starts.
