@@ -19,6 +19,7 @@ from hearout_policies.words import Words, middle, respread
 __all__ = ["Closed", "Ledger"]
 
 _KEPT = 4  # a final that is later than four turns is amended to the oldest one kept
+_WAITING = 32  # as many are kept when the oldest still waits for finals: a segment may stay open over many turns
 _RECENT = 8  # final results among which one that is delivered twice is recognised
 _GAP = 0.5  # without a VAD, a word that starts so long after the last one is new speech (seconds)
 
@@ -47,6 +48,11 @@ class Closed:
     cut: bool
     said: str
 
+    @property
+    def waits(self) -> bool:
+        """Some of its words are not final yet."""
+        return bool(self.words and self.words.pending)
+
     def owns(self, word: Word) -> bool:
         """``word`` was spoken before the end of this turn."""
         return (middle(word) if self.vad else word.start) < self.limit
@@ -72,7 +78,7 @@ class Ledger:
     __slots__ = ("_covered", "_recent", "_repeated", "_turns")
 
     def __init__(self) -> None:
-        self._turns: deque[Closed] = deque(maxlen=_KEPT)
+        self._turns: deque[Closed] = deque(maxlen=_WAITING)
         self._recent: deque[tuple[Word, ...]] = deque(maxlen=_RECENT)  # words of final results
         self._covered = -math.inf  # audio time up to which there are final results
         self._repeated = -math.inf  # ... when the connection changed: a replay may say these words again
@@ -89,6 +95,8 @@ class Ledger:
         limit = decided if vad else min(decided, end + _GAP)
         said = spoken(words.text) if words else ""
         self._turns.append(Closed(number, words, end, limit, decided, vad, cut, said))
+        while len(self._turns) > _KEPT and not (self._turns[0].waits and self._covered < self._turns[0].limit):
+            self._turns.popleft()
 
     def speech_started(self, audio: float) -> None:
         """New speech: the border to the turn before lies half-way in the silence."""
@@ -184,7 +192,7 @@ class Ledger:
 
     def _unfinished(self, start: float) -> list[Closed]:
         """The closed turns that still wait for finals of a segment that starts at ``start``, oldest first."""
-        return [turn for turn in self._turns if turn.words and turn.words.pending and start < turn.limit]
+        return [turn for turn in self._turns if turn.waits and start < turn.limit]
 
     @staticmethod
     def _border(turn: Closed) -> float:
