@@ -337,6 +337,18 @@ def test_an_error_of_the_source_loses_nothing(hear: Hear, live: bool) -> None:
     assert [kind for kind in kinds if kind][-2:] == ["stop", True]
 
 
+def test_asking_for_one_speaker_warns_where_nobody_tells_them_apart(hear: Hear) -> None:
+    def ask(session: Session, event: Any) -> None:
+        if isinstance(event, TurnStarted):
+            session.use(one)
+
+    one = preset("balanced").replace({"only_speaker": "first"})
+    says = "only_speaker has no effect: deepgram is not told to tell voices apart, diarize=True"
+    assert [warning.detail for warning in hear(policy=one).of("warning")] == [says]
+    assert {warning.detail for warning in hear(meddle=ask).of("warning")} == {says}
+    assert not hear().of("warning")
+
+
 def test_an_error_before_any_audio_comes_at_once(hear: Hear) -> None:
     error = UsageError("not a sound")
     result = hear(Plan(hang_handshake=True), source=Source(9.0, error=(0.0, error)))

@@ -164,6 +164,12 @@ class SessionControls(TurnControls):
     def _language(self) -> str | Language | None:
         return self._core.language
 
+    def use(self, policy: Policy | str, channel: int | None = None) -> None:
+        policy = chosen_policy(policy)
+        super().use(policy, channel)
+        if not self._left:
+            self._core.judges_by(policy)
+
     def send(self, message: str) -> None:
         """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""
         if not self._left:

@@ -31,6 +31,7 @@ from hearout.nursery import open_background
 from hearout.session.blame import blame
 from hearout.session.clock import MICRO, SessionClock
 from hearout.session.detection import Detection
+from hearout.session.labels import unlabelled
 from hearout.session.listening import Listening
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
 from hearout.session.recording import GuardedRecorder, TraceWriter
@@ -399,6 +400,11 @@ class SessionCore:
 
     def audio_lost(self, start: float, end: float) -> None:
         self._emit(AudioLost(self.now(), start, end))
+
+    def judges_by(self, policy: Policy) -> None:
+        """Warn of what ``policy`` wants and the transcriber does not tell."""
+        if (detail := unlabelled(policy, self._transcriber)) is not None:
+            self.warn(detail)
 
     def warn(self, detail: str) -> None:
         self._emit(SessionWarning(self.now(), detail))

@@ -103,6 +103,8 @@ async def open_session(
         session = Session(core)
         if spoken != policy:
             session.use(spoken)  # for the trace, whose header may not know it
+        else:
+            session._core.judges_by(spoken)
         for gate in session.gates:
             stack.enter_context(_in_use("the voice detection", gate))
         async with open_background() as nursery:
