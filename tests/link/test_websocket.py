@@ -109,6 +109,19 @@ def test_pings_and_a_close_are_answered(run_virtual: Run) -> None:
     run_virtual(main)
 
 
+def test_a_ping_after_our_close_is_not_answered(run_virtual: Run) -> None:
+    async def main() -> None:
+        async with shaken() as (websocket, far), trio.open_nursery() as nursery:
+            nursery.start_soon(websocket.aclose)
+            (close,) = await far.events()
+            assert isinstance(close, CloseConnection)
+            await far.send(frame(PING, b"?"))
+            await wait_all_tasks_blocked()
+            await far.send(frame(CLOSE, b"\x03\xe8"))
+
+    run_virtual(main)
+
+
 def test_what_is_sent_arrives(run_virtual: Run) -> None:
     messages = [size * b"x" if size % 2 else size * "é" for size in (1, 2, 60, 125, 126, 1001, 65_535, 65_536)]
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from wsproto import ConnectionType, WSConnection
 from wsproto.connection import ConnectionState
-from wsproto.events import CloseConnection, Event, Message, RejectConnection
+from wsproto.events import CloseConnection, Event, Message, Ping, RejectConnection
 from wsproto.utilities import RemoteProtocolError
 
 __all__ = ["ServerProtocol"]
@@ -52,6 +52,8 @@ class ServerProtocol(WSConnection):
 
     def events(self) -> Generator[Event, None, None]:
         for event in super().events():
+            if isinstance(event, Ping) and super().state is not ConnectionState.OPEN:
+                continue  # we have closed: trio-websocket would try to answer, which may not be any more
             if isinstance(event, CloseConnection) and super().state is ConnectionState.OPEN:
                 self.failure = event  # nobody closes: wsproto cannot read this frame
             elif isinstance(event, Message) and self._too_large(event):
