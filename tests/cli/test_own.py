@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import json
 import re
 import shutil
@@ -424,6 +425,19 @@ async def speak_as_assembly(stage: Any) -> None:
             case "Terminate":
                 await send('{"type": "Termination"}')
                 return await stage.websocket.aclose(1000)  # type: ignore[no-any-return]
+
+
+def test_the_package_of_the_documents_brings_its_name(here: Path) -> None:
+    page = (DOCS / "own-transcriber.md").read_text("utf-8")
+    (project,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (here / "pyproject.toml").write_text(project)
+    (here / "mine.py").write_text("class Assembly:\n    pass\n")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
+    subprocess.run([*pip, "--target", "site", "."], check=True)
+    (brought,) = importlib.metadata.distributions(name="hearout-assembly", path=["site"])
+    (point,) = brought.entry_points
+    assert (point.group, point.name, point.value) == ("hearout.transcribers", "assembly", "mine:Assembly")
+    assert (here / "site" / "mine.py").exists()
 
 
 def test_the_example_of_the_documents(hearout: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -342,8 +342,8 @@ def test_without_a_key_it_says_whom_it_examines_instead(
     assert command("--sample", str(CLIP), "--stt", stt) == 0
     headline, *lines = capsys.readouterr().out.splitlines()
     assert headline == (
-        f"no key for {owner} in {variable}: this is the built-in recogniser on this machine, and tells nothing of an "
-        "account"
+        f"no key for {owner} in {variable}: this is the built-in recogniser on this machine: {stt} and its account "
+        "were not tried"
     )
     assert len(lines) == 2
     assert type(pretended.dialect) is Deepgram

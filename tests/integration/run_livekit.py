@@ -18,6 +18,7 @@ NEEDED = (
     "-e",
     f"{ROOT}[local]",
     "livekit-agents==1.8.*",
+    "livekit-plugins-assemblyai==1.8.*",
     "livekit-plugins-deepgram==1.8.*",
     "livekit-plugins-elevenlabs==1.8.*",
     "livekit-plugins-soniox==1.8.*",

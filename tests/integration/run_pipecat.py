@@ -17,7 +17,7 @@ from environment import ROOT, main
 NEEDED = (
     "-e",
     f"{ROOT}[local]",
-    "pipecat-ai[deepgram,elevenlabs,openai,silero,soniox]==1.14.*",
+    "pipecat-ai[assemblyai,deepgram,elevenlabs,openai,silero,soniox]==1.14.*",
     "elevenlabs>=2.78",
     "pytest>=8.3",
 )

@@ -71,6 +71,14 @@ def test_turns_as_its_client_hears_them(server: str) -> None:
     assert events[-1].audio_duration_seconds == 6
 
 
+def test_later_models_tell_when_speech_starts(server: str) -> None:
+    from assemblyai.streaming.v3 import SpeechModel
+
+    told = [type(event).__name__ for event in converse(server, say_all, speech_model=SpeechModel.u3_rt_pro)]
+    spoken = [kind for kind, before in zip(told[1:-1], told, strict=False) if kind != before]
+    assert spoken == ["SpeechStartedEvent", "TurnEvent"] * 2
+
+
 def test_a_formatted_turn_comes_twice(server: str) -> None:
     ends = [event for event in turns(converse(server, say_all, format_turns=True)) if event.end_of_turn]
     assert [(event.turn_order, event.turn_is_formatted) for event in ends] == [

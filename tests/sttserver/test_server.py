@@ -494,7 +494,7 @@ trio.run(main)
 @linux_only
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_is_left_when_the_server_is_stopped(sentences: Path, number: signal.Signals) -> None:
-    command = [*COMMAND, "--sentences", str(sentences)]
+    command = [*COMMAND, "--protocol", "deepgram", "--sentences", str(sentences)]
     with subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
     ) as server:

@@ -72,7 +72,10 @@ async def _examine_all(args: argparse.Namespace) -> int:
         if patient.instead and args.json:
             print(json.dumps({"server": server, "instead": patient.instead}), flush=True)
         elif patient.instead:
-            say(f"{patient.instead}: this is the built-in recogniser on this machine, and tells nothing of an account")
+            say(
+                f"{patient.instead}: this is the built-in recogniser on this machine: {args.stt} and its account were "
+                "not tried"
+            )
         await examine(patient.dialect, patient.sample, report, stranger=patient.stranger, slow=args.slow)
     return 1 if different else 0
 

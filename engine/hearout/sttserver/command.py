@@ -47,7 +47,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="expect these sentences, one a line: nearly no errors in them, nonsense outside (default: any English)",
     )
     parser.add_argument(
-        "--protocol", choices=PROTOCOLS, help="serve this one only (default: each at its path, or that of the script)"
+        "--protocol",
+        choices=PROTOCOLS,
+        help="serve this one only (default: that of the script, or each at its path: "
+        f"{', '.join(f'{name} {protocol.path}' for name, protocol in PROTOCOLS.items())})",
     )
     parser.add_argument("--script", type=Path, metavar="TRACE", help="answer with this trace, not with a recogniser")
     parser.add_argument(
@@ -112,6 +115,8 @@ async def _main(args: argparse.Namespace) -> Exception | None:
             nursery.start_soon(trio.serve_listeners, server.serve, listeners)
             if args.until_eof:
                 nursery.start_soon(_cancel_at_eof, nursery.cancel_scope)
+            if len(server.paths) > 1:
+                print(f"other protocols at {', '.join(server.paths[1:])}", file=sys.stderr, flush=True)
             print(f"listening on ws://{address_of(listeners[0])}{server.paths[0]}", flush=True)
             async for _ in signals:
                 nursery.cancel_scope.cancel()

@@ -307,7 +307,7 @@ def _words(data: dict[str, Any], start: float, offset: float) -> tuple[tuple[Wor
         raise ValueError(f'"words" must hold objects, not {shown(items)}')
     words: list[Word] = []
     finals = 0
-    for item in items:
+    for item in sorted(items, key=lambda item: time_of(item, "start")):
         begin, end = time_of(item, "start") / 1000, time_of(item, "end") / 1000
         if end < begin:
             raise ValueError(f"a word ends at {end:g}, before it starts at {begin:g}")

@@ -38,7 +38,10 @@ def order_server(folder: Path, *options: str) -> Iterator[str]:
 
 
 def words_wrong(texts: list[str]) -> int:
-    """How many words of the order were heard wrong, or not; PocketSphinx may miss one where its audio was cut."""
-    said, heard = " ".join(SENTENCES).split(), " ".join(texts).split()
+    """How many words of the order were heard wrong, or not; PocketSphinx may miss one where its audio was cut.
+
+    Capitals and full stops, which some protocols set, do not count.
+    """
+    said, heard = " ".join(SENTENCES).split(), " ".join(texts).lower().replace(".", "").split()
     right = sum(block.size for block in SequenceMatcher(None, said, heard, autojunk=False).get_matching_blocks())
     return max(len(said), len(heard)) - right

@@ -1,4 +1,4 @@
-"""LiveKit's own plugins for Deepgram, Flux, Soniox and ElevenLabs with the local server. Run by ``run_livekit.py``."""
+"""LiveKit's own plugins for what the local server speaks, with it. Run by ``run_livekit.py``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, APIConnectionError, APIStatusError, StopResponse, llm, stt
 from livekit.agents.types import APIConnectOptions
-from livekit.plugins import deepgram, elevenlabs, soniox
+from livekit.plugins import assemblyai, deepgram, elevenlabs, soniox
 
 from tests.integration.livekit.kit import Line, result, run, words
 from tests.integration.servers.flux_messages import turn_info
@@ -48,6 +48,10 @@ def soniox_(server: str, http: aiohttp.ClientSession, **options: Any) -> soniox.
 def scribe(server: str, http: aiohttp.ClientSession, **options: Any) -> elevenlabs.STT:
     usual = {"model": "scribe_v2_realtime", "include_timestamps": True}
     return elevenlabs.STT(api_key="any", base_url=f"http://{server}/v1", http_session=http, **(usual | options))
+
+
+def assembly(server: str, http: aiohttp.ClientSession, **options: Any) -> assemblyai.STT:
+    return assemblyai.STT(api_key="any", base_url=f"ws://{server}", http_session=http, **options)
 
 
 @dataclass
@@ -242,6 +246,37 @@ def test_elevenlabs_commits_when_flushed() -> None:
     assert heard.texts(Type.FINAL_TRANSCRIPT) == ["yes please"]
 
 
+def test_assemblyai_ends_when_forced() -> None:
+    def turn(text: str, ends: bool) -> dict[str, Any]:
+        times = [
+            {"text": word, "start": 300, "end": 600, "word_is_final": ends, "confidence": 0.9} for word in text.split()
+        ]
+        flags = {"end_of_turn": ends, "turn_is_formatted": ends, "end_of_turn_confidence": 0.5}
+        return {"type": "Turn", "turn_order": 0, "transcript": text, "utterance": text, "words": times, **flags}
+
+    lines = [
+        {"t": 0.4, "stt": {"type": "SpeechStarted", "timestamp": 300}},
+        {"t": 0.5, "stt": turn("yes", False)},
+        {"on": "finalize", "after": 0.1, "stt": turn("yes please", True)},
+    ]
+
+    async def main() -> Heard:
+        with playing(*lines, stt="assemblyai") as server:
+            async with listening(assembly, server) as heard:
+                await heard.quiet(0.8)
+                assert isinstance(heard.stream, assemblyai.SpeechStream)
+                heard.stream.force_endpoint()
+                await heard.quiet(0.4)
+        return heard
+
+    heard = run(main)
+    assert heard.texts(Type.INTERIM_TRANSCRIPT)[:1] == ["yes"]
+    assert heard.texts(Type.FINAL_TRANSCRIPT) == ["yes please"]
+    kinds = heard.kinds()
+    assert kinds[0] == Type.START_OF_SPEECH
+    assert kinds[-1] == Type.END_OF_SPEECH
+
+
 def test_elevenlabs_tells_a_wrong_key() -> None:
     async def main() -> None:
         with playing(stt="elevenlabs", token="right") as server:
@@ -291,6 +326,7 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
         "deepgram, flushed": lambda server, http: v1(server, http, endpointing_ms=1000),
         "flux": lambda server, http: flux(server, http, eager_eot_threshold=0.4, keyterm=["coffee"]),
         "soniox": soniox_,
+        "assemblyai": lambda server, http: assembly(server, http, min_turn_silence=900, max_turn_silence=900),
         "elevenlabs": scribe,
         "elevenlabs, by itself": lambda server, http: scribe(
             server, http, server_vad={"vad_silence_threshold_secs": 0.5}, include_timestamps=False

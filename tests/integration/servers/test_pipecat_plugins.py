@@ -1,4 +1,4 @@
-"""Pipecat's own services for Deepgram, Flux, Soniox and ElevenLabs with the local server. Run by ``run_pipecat.py``."""
+"""Pipecat's own services for what the local server speaks, with it. Run by ``run_pipecat.py``."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import pytest
 from loguru import logger
 from pipecat.frames.frames import STTUpdateSettingsFrame, VADUserStartedSpeakingFrame, VADUserStoppedSpeakingFrame
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
+from pipecat.services.assemblyai.stt import AssemblyAISTTService
 from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.elevenlabs.stt import ElevenLabsRealtimeSTTService
@@ -34,6 +35,9 @@ pytestmark = [
 ]
 
 COMMITTED = "committed_transcript"
+# At its end Pipecat's service sends what is left of 50 ms of audio. To AssemblyAI's documents, and so to the server,
+# that is error 3007, and the service knows no errors.
+LEFT_OVER = "Unknown error occurred: Unknown message type: Error"
 NOTICED = 0.2  # seconds after which a voice detection notices
 
 
@@ -68,6 +72,10 @@ def elevenlabs(server: str, **options: Any) -> ElevenLabsRealtimeSTTService:
 
 def openai(server: str) -> OpenAIRealtimeSTTService:
     return OpenAIRealtimeSTTService(api_key="any", base_url=f"ws://{server}/v1/realtime")
+
+
+def assemblyai(server: str, **options: Any) -> AssemblyAISTTService:
+    return AssemblyAISTTService(api_key="any", api_endpoint_base_url=f"ws://{server}/v3/ws", **options)
 
 
 def by_voice() -> LLMUserAggregatorParams:
@@ -163,6 +171,32 @@ def test_elevenlabs_is_asked_to_commit(times: bool) -> None:
     run(main)
 
 
+def test_assemblyai_is_asked_to_force_an_endpoint() -> None:
+    def turn(text: str, ends: bool) -> dict[str, Any]:
+        times = [
+            {"text": word, "start": 300, "end": 600, "word_is_final": ends, "confidence": 0.9} for word in text.split()
+        ]
+        flags = {"end_of_turn": ends, "turn_is_formatted": ends, "end_of_turn_confidence": 0.5}
+        return {"type": "Turn", "turn_order": 0, "transcript": text, "utterance": text, "words": times, **flags}
+
+    lines = [
+        {"t": LEAD + 0.5, "stt": turn("call", False)},
+        {"on": "finalize", "after": 0.1, "stt": turn("call me back", True)},
+    ]
+
+    async def main() -> None:
+        with playing(*lines, stt="assemblyai") as server:
+            async with converse(assemblyai(server), user=by_voice()) as call:
+                await say_call_me_back(call)
+                await call.quiet_until("turn")
+        assert call.texts("interim") == ["call"]
+        assert call.texts("final") == call.texts("turn") == ["call me back"]
+        assert call.finals[0].finalized
+        assert set(call.errors) <= {LEFT_OVER}
+
+    run(main)
+
+
 def test_elevenlabs_tells_a_wrong_key() -> None:
     async def main() -> None:
         with playing(stt="elevenlabs", token="right") as server:
@@ -251,6 +285,10 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
         "deepgram": (lambda server: deepgram(server, settings=DeepgramSTTService.Settings(endpointing=300)), by_voice),
         "flux": (lambda server: flux(server, enable_eager_end_of_turn=True), by_service),
         "soniox": (soniox, by_voice),
+        "assemblyai": (
+            lambda server: assemblyai(server, settings=AssemblyAISTTService.Settings(min_turn_silence=900)),
+            by_voice,
+        ),
         "elevenlabs": (elevenlabs, by_voice),
         "openai": (openai, by_voice),
         "elevenlabs's times": (lambda server: elevenlabs(server, include_timestamps=True), by_voice),
@@ -266,7 +304,8 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
 
     async def main() -> None:
         with order_server(tmp_path) as server:
-            await asyncio.gather(*(listen(name, server) for name in services))
+            for names in (list(services)[::2], list(services)[1::2]):  # all at once are too much for two cores
+                await asyncio.gather(*(listen(name, server) for name in names))
 
     run(main)
     for name, call in heard.items():
@@ -277,7 +316,7 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
         assert len(TURNS) <= call.count("turn") <= len(TURNS) + 1, name
         assert call.count("started") == call.count("stopped") == call.count("turn"), name
         assert call.count("interim") >= len(TURNS), name
-        assert not call.errors, name
+        assert set(call.errors) <= ({LEFT_OVER} if name == "assemblyai" else set()), name
     assert heard["flux"].count("predicted") >= len(TURNS)
 
 

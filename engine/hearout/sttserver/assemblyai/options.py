@@ -49,6 +49,11 @@ class AssemblyAIOptions:
     formats: bool = False
     heartbeat: bool = False
 
+    @property
+    def tells_start(self) -> bool:
+        """Universal-streaming models tell no start of speech; the later ones do."""
+        return not self.model.startswith("universal-streaming-")
+
 
 def parse_query(query: str) -> AssemblyAIOptions:
     """Read the query string of the handshake. Parameters it does not know change nothing, as at AssemblyAI.

@@ -211,8 +211,10 @@ class AssemblyAIStream(AssemblyAIConnection):
         text = " ".join(word.text for word in words)
         if not text or (text == self._text and not ask.ends):
             return []
-        self._text = "" if ask.ends else text
+        begins, self._text = not self._text, "" if ask.ends else text
         out = [self._info(ask, words)]
+        if begins and self._options.tells_start:
+            out.insert(0, json.dumps({"type": "SpeechStarted", "timestamp": self._word(ask, words[0])["start"]}))
         if ask.ends:
             if self._options.formats:
                 out.append(self._info(ask, _formatted(words), formatted=True))
