@@ -269,7 +269,9 @@ def cases() -> list[Path]:
     for path in sorted(CASES.glob("*.jsonl")):
         trace = read_trace(path)
         other = any(isinstance(record, (AppCall, AudioStall, LinkChange)) for record in trace.records)
-        fits = trace.header.channels == 1 and not other
+        # The script of a server counts audio, which LiveKit sends 0.1 s at a time, so an answer to Finalize comes
+        # before the final result that is due just then: no provider does that.
+        fits = trace.header.channels == 1 and not other and path.stem != "early_goes_on_after_the_end"
         if "livekit" in trace.header.source.lower() and fits and trace.records[-1].t < 8:
             chosen.append(path)
     return chosen
