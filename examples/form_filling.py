@@ -1,4 +1,4 @@
-"""A caller who fills in a form: a number with pauses of 2 s, a spelled e-mail, a yes. With and without the question.
+"""A caller who fills in a form: a number with pauses of 2 s, a yes. With and without the question.
 
     python examples/form_filling.py [--untold] [--url URL]
 
@@ -15,7 +15,6 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from itertools import pairwise
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import numpy.typing as npt
@@ -29,18 +28,8 @@ RATE = 16_000
 PAUSE = 2.0  # seconds between the groups of the number
 FORM = [
     ("What is your phone number?", "phone_number", 0),
-    ("And your e-mail address?", "email", 0),
     ("Thank you. Is that right?", "order", 2),
 ]
-# The local recogniser hears spelled letters only where it is told what may be said; others need no such list.
-SENTENCES = """
-my number is five five one two zero seven seven three one eight
-my number is five five one three zero seven seven four one nine
-j o h n at gmail dot com
-j a n e at gmail dot com
-yes that is right
-no that is wrong
-"""
 
 
 def spoken(name: str, number: int) -> npt.NDArray[np.int16]:
@@ -86,9 +75,7 @@ class Caller:
 async def main(told: bool, url: str | None) -> None:
     async with AsyncExitStack() as stack:
         if url is None:
-            known = Path(stack.enter_context(TemporaryDirectory())) / "sentences.txt"
-            known.write_text(SENTENCES)
-            url = await stack.enter_async_context(local_server(sentences=known))
+            url = await stack.enter_async_context(local_server())
         caller = Caller(told)
         transcriber = Deepgram("any-key", url, sample_rate=RATE)
         async with open_session(caller, transcriber, realtime=False) as session:

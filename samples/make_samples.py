@@ -69,7 +69,6 @@ class Recording:
     rumbles: tuple[tuple[float, float], ...] = ()
 
 
-# The wording is such that PocketSphinx's full US-English model gets every word of it right.
 RECORDINGS = (
     Recording(
         "order.flac",

@@ -1,43 +1,40 @@
-"""A text laid over its sound by forced alignment, with pocketsphinx."""
+"""A text laid over its sound by the aligner of the local recogniser."""
 
 from __future__ import annotations
 
 import re
+from functools import cache
+
+import numpy as np
 
 from benchmarks.endpointing.conversations import SpokenWord
 from benchmarks.endpointing.recorded import Sound
-from benchmarks.people.sound import FRAME, resampled
-from hearout.extras import needs_extra
+from benchmarks.people.sound import resampled
+from hearout.sttserver.recogniser.whisper import LONGEST, Whisper
 
 __all__ = ["aligned"]
 
 _HESITATED = re.compile(r"<hes-(.+)>")  # the Montreal Forced Aligner's mark for a word that is drawn out or broken
 _NOT_SPOKEN = re.compile(r"[^\w'<>]+")
+_RATE = 16_000
 
 
 def aligned(sound: Sound, rate: int, text: str) -> list[SpokenWord] | None:
     """The words as they are written, with their times in seconds; None: the text does not fit."""
-    with needs_extra("local", "forced alignment"):
-        from pocketsphinx import Decoder
     written = [_HESITATED.sub(r"\1", word) for word in text.split()]
     written = [word for word in written if _spoken(word)]
-    spoken = [_spoken(word) for word in written]
-    decoder = Decoder(loglevel="FATAL")
-    for word in spoken:
-        if decoder.lookup_word(word) is None:  # "um" and the like: some vowel will do
-            decoder.add_word(word, "AH M" if word.endswith("m") else "AH")
-    try:
-        decoder.set_align_text(" ".join(spoken))
-        decoder.start_utt()
-        decoder.process_raw(resampled(sound, rate, 16_000).tobytes(), full_utt=True)
-        decoder.end_utt()
-        found = [(s.word, s.start_frame * FRAME, (s.end_frame + 1) * FRAME) for s in decoder.seg() or ()]
-    except RuntimeError:
+    samples = resampled(sound, rate, _RATE).astype(np.float32) / np.float32(32768)
+    if not written or len(samples) > LONGEST * _RATE:
         return None
-    heard = [(word.partition("(")[0], start, end) for word, start, end in found if word[0] not in "<["]
-    if not spoken or [word for word, _, _ in heard] != spoken:
+    heard = _whisper().align(samples, " ".join(_spoken(word) for word in written))
+    if len(heard) != len(written):
         return None
-    return [SpokenWord(word, start, end) for word, (_, start, end) in zip(written, heard, strict=True)]
+    return [SpokenWord(word, found.start, found.end) for word, found in zip(written, heard, strict=True)]
+
+
+@cache
+def _whisper() -> Whisper:
+    return Whisper()
 
 
 def _spoken(word: str) -> str:

@@ -25,7 +25,7 @@ from hearout_policies.events import as_dict
 from tests.kit.paths import DATA
 
 CLIP = DATA / "two_sentences.flac"
-TEXTS = ["i would like to cancel my appointment", "could you repeat that please"]
+TEXTS = ["I would like to cancel my appointment.", "Could you repeat that please?"]
 RATE = 16_000
 
 
@@ -64,14 +64,10 @@ def hearout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[str]]:
-    """Options for a real server that expects the sentences of the clip."""
-    sentences = tmp_path_factory.mktemp("cli") / "sentences.txt"
-    sentences.write_text("\n".join(TEXTS))
+def server() -> Iterator[list[str]]:
+    """Options for a real server."""
     command = [sys.executable, "-m", "hearout", "stt-server", "--port", "0", "--until-eof"]
-    with subprocess.Popen(
-        [*command, "--sentences", sentences], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    ) as process:
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         url = process.stdout.readline().removeprefix("listening on ").strip()
         yield ["--stt", "deepgram", "--url", url, "--speed", "max"]
@@ -121,7 +117,7 @@ def test_stereo_flac_of_another_rate(hearout: Run, server: list[str], tmp_path: 
     soundfile.write(tmp_path / "stereo.flac", np.stack([np.zeros_like(audio), audio], axis=1), rate)
     done = hearout("listen", "stereo.flac", *server)
     assert done.status == 0
-    assert texts(done) == [f"channel 1: {text}" for text in TEXTS]
+    assert [text.replace(",", "") for text in texts(done)] == [f"channel 1: {text}" for text in TEXTS]
 
 
 def test_mulaw_on_standard_input(
@@ -310,7 +306,6 @@ BAD_OPTIONS = [
     (["--plot", "folder.png"], "--plot folder.png: cannot be written"),
     (["--plot", "a.gif"], "a.gif: the name of a picture must end in .png, .svg or .pdf"),
     (["--url", "ws://127.0.0.1:9/v1/listen"], "--url names a provider's endpoint: add --stt deepgram"),
-    (["--stt", "deepgram", "--sentences", "x"], "--sentences is for --stt local"),
     (["--stt", "deepgram", "--url", ""], "Deepgram: url must not be empty"),
     (["--stt", "deepgram", "--url", "http://127.0.0.1/"], "Deepgram: url 'http://127.0.0.1/' must be ws://HOST/"),
     (["--stt", "deepgram", "--url", "ws://[::1/v1/listen"], "Deepgram: url 'ws://[::1/v1/listen' must be"),

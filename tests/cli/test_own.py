@@ -72,7 +72,7 @@ def hearout(here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 @pytest.fixture(scope="module")
 def url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Where the local recogniser understands Parrot."""
-    with serving(tmp_path_factory.mktemp("own")) as server:
+    with serving() as server:
         yield f"ws://{server}/v1/listen"
 
 

@@ -6,7 +6,6 @@ import argparse
 import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -71,13 +70,12 @@ def test_the_key_is_needed_for_other_machines_only(stt: str) -> None:
 
 def test_the_key_does_not_go_to_the_local_recogniser(monkeypatch: pytest.MonkeyPatch) -> None:
     @asynccontextmanager
-    async def pretend(*, sentences: Path | None) -> AsyncIterator[str]:
-        assert sentences == Path("said.txt")
+    async def pretend() -> AsyncIterator[str]:
         yield "ws://127.0.0.1:1/v1/listen"
 
     monkeypatch.setattr(transcribers, "local_server", pretend)
     monkeypatch.setenv("DEEPGRAM_API_KEY", KEY)
-    made = opened(["--sentences", "said.txt"], lambda transcribers: transcribers(audio(8000, 2)))
+    made = opened([], lambda transcribers: transcribers(audio(8000, 2)))
     assert (made.key, made.url) == ("local", "ws://127.0.0.1:1/v1/listen")
     assert (made.sample_rate, made.channels) == (8000, 2)
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import trio
@@ -28,11 +27,10 @@ class Typist:
     def __init__(self) -> None:
         self.heard = 0.0
 
-    async def decode(self, pcm: bytes) -> None:
-        await trio.lowlevel.checkpoint()
+    def decode(self, pcm: bytes) -> None:
         self.heard += len(pcm) / 32_000
 
-    async def words(self, *, ends: bool) -> list[HeardWord]:
+    async def words(self, *, ends: bool, pauses: bool = False) -> list[HeardWord]:
         await trio.lowlevel.checkpoint()
         heard = [HeardWord("yes.", i / 3, (i + 0.9) / 3, 1.0) for i in range(int(self.heard * 3))]
         if ends:
@@ -41,10 +39,9 @@ class Typist:
 
 
 class Pool:
-    @asynccontextmanager
-    async def lend(self, count: int) -> AsyncIterator[list[Typist]]:
+    async def lend(self, count: int) -> list[Typist]:
         await trio.lowlevel.checkpoint()
-        yield [Typist() for _ in range(count)]
+        return [Typist() for _ in range(count)]
 
 
 async def examined(

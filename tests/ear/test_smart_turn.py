@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from hearout.ear.models import MODELS, find
-from hearout.ear.smart_turn import SmartTurn, _believed
+from hearout.ear.smart_turn import _SCALE, _SHIFT, SmartTurn, believed
 from hearout.errors import UsageError
 from hearout.extras import MissingExtra
+from hearout.models.known import MODELS, find
 from tests.kit.onnx import mean_model
 from tests.kit.paths import SAMPLES
 
@@ -36,6 +36,12 @@ def test_the_model_is_given_the_last_eight_seconds(ear: SmartTurn) -> None:
     assert ear.raw(long.tobytes(), 16_000) != ear.raw(long[: 8 * 16_000].tobytes(), 16_000)
 
 
+def test_how_loud_it_is_does_not_matter(ear: SmartTurn) -> None:
+    noise = np.random.default_rng(1).normal(0, 3000, 8 * 16_000)
+    quiet = ear.raw((noise / 10).astype("<i2").tobytes(), 16_000)
+    assert quiet == pytest.approx(ear.raw(noise.astype("<i2").tobytes(), 16_000), abs=0.001)
+
+
 def test_what_is_shorter_has_silence_before_it(ear: SmartTurn) -> None:
     short = np.random.default_rng(1).normal(0, 3000, 16_000).astype("<i2")
     padded = np.concatenate([np.zeros(7 * 16_000, "<i2"), short])
@@ -53,10 +59,9 @@ def test_a_telephone_line_is_resampled(ear: SmartTurn) -> None:
 
 
 def test_its_answers_are_believed_as_far_as_measured() -> None:
-    known = MODELS["smart-turn"]
-    assert _believed(0.5) == pytest.approx(1 / (1 + math.exp(-known.shift)))
-    assert _believed(0.98) == pytest.approx(1 / (1 + math.exp(-known.shift - known.scale * math.log(49))))
-    answers = [_believed(raw) for raw in (0.0, 0.01, 0.3, 0.7, 0.99, 1.0)]
+    assert believed(0.5) == pytest.approx(1 / (1 + math.exp(-_SHIFT)))
+    assert believed(0.98) == pytest.approx(1 / (1 + math.exp(-_SHIFT - _SCALE * math.log(49))))
+    answers = [believed(raw) for raw in (0.0, 0.01, 0.3, 0.7, 0.99, 1.0)]
     assert answers == sorted(answers)
     assert 0 < answers[0] < 0.1
     assert 0.8 < answers[-1] < 1
@@ -108,6 +113,8 @@ def test_without_its_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     monkeypatch.setenv("HEAROUT_MODELS", str(tmp_path))
     with pytest.raises(UsageError, match=r"is not on this machine: hearout models get smart-turn \(8.7 MB, BSD-2"):
         SmartTurn()
-    (tmp_path / MODELS["smart-turn"].file).write_bytes(b"half of it")
+    damaged = tmp_path / "smart-turn" / MODELS["smart-turn"].files[0].name
+    damaged.parent.mkdir()
+    damaged.write_bytes(b"half of it")
     with pytest.raises(UsageError, match=r"not the file it should be .*: hearout models get smart-turn$"):
         SmartTurn()

@@ -17,10 +17,10 @@ from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnec
 from hearout.errors import leaves_of
 from hearout.link.socket import Connector
 from hearout.serving import WebSocketServer
-from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.traces.reader import parse_trace
+from tests.kit.models import no_recogniser
 
 
 def heard(
@@ -47,7 +47,7 @@ def transcriber(nursery: trio.Nursery, *records: dict[str, Any], channels: int =
     """Connects to the local server in memory, which plays these records."""
     header = {"hearout_trace": 1, "stt": "deepgram", "channels": channels, "vad": False}
     script = Script(parse_trace([json.dumps(line) for line in (header, *records)]))
-    server = SttServer(RecogniserPool(nursery), script=script)
+    server = SttServer(no_recogniser(), script=script)
 
     async def connect(host: str, port: int, tls: bool) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()

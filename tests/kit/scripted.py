@@ -11,7 +11,6 @@ from trio.testing import memory_stream_pair
 
 from hearout import open_session
 from hearout.session.session import Session
-from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.traces.records import AgentChange, AppCall, AudioEnd, LinkChange, Received, Sent, Trace, VoiceChange
@@ -23,6 +22,7 @@ from hearout.transcribers.flux import Flux
 from hearout.transcribers.soniox import Soniox
 from hearout.vad import SpeechEdge
 from hearout_policies.events import TurnCompleted
+from tests.kit.models import no_recogniser
 
 RATE = 16_000
 
@@ -148,7 +148,7 @@ async def meddle(session: Session, trace: Trace) -> None:
 async def in_memory(trace: Trace, **options: Any) -> list[TurnCompleted]:
     """`converse` with a server on streams in memory: for virtual time."""
     async with trio.open_nursery() as nursery:
-        server = SttServer(RecogniserPool(nursery), script=Script(trace))
+        server = SttServer(no_recogniser(), script=Script(trace))
 
         async def connect(host: str, port: int, tls: bool) -> trio.abc.Stream:
             await trio.lowlevel.checkpoint()

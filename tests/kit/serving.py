@@ -9,23 +9,20 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import trio
 
-from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.traces.reader import parse_trace
+from tests.kit.models import no_recogniser
 
 
 @contextmanager
-def serving(folder: Path, *options: str) -> Iterator[str]:
-    """HOST:PORT of a server that expects the sentences of the clip."""
-    sentences = folder / "sentences.txt"
-    sentences.write_text("i would like to cancel my appointment\ncould you repeat that please\n")
-    command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof", "--sentences", str(sentences)]
+def serving(*options: str) -> Iterator[str]:
+    """HOST:PORT of a server with the recogniser."""
+    command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof"]
     with subprocess.Popen([*command, *options], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         yield process.stdout.readline().split("//")[1].split("/")[0]
@@ -42,7 +39,7 @@ def playing(*lines: dict[str, Any], stt: str = "deepgram", channels: int = 1, **
 
     async def main() -> None:
         async with trio.open_nursery() as nursery:
-            server = SttServer(RecogniserPool(nursery), script=script, **options)
+            server = SttServer(no_recogniser(), script=script, **options)
             (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
             port = listener.socket.getsockname()[1]
             started.put((trio.lowlevel.current_trio_token(), nursery.cancel_scope, port))

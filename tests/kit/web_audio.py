@@ -23,7 +23,7 @@ from tests.kit.paths import DATA, SAMPLES
 
 CLIP = DATA / "two_sentences.flac"
 ORDER = SAMPLES / "order.flac"
-SENTENCES = ["i would like to cancel my appointment", "could you repeat that please"]
+SENTENCES = ["I would like to cancel my appointment.", "Could you repeat that please?"]
 RATE = 16_000
 QUICK = HttpSettings(backoff=0.01)
 

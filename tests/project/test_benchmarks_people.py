@@ -42,13 +42,13 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_a_text_is_laid_over_the_sound(folder: Path) -> None:
-    pytest.importorskip("pocketsphinx")
+    pytest.importorskip("ctranslate2")
     (one,) = (conversation(r, lambda pcm, rate: 0.9) for r in load(folder))
     words = json.loads((SAMPLES / "order.json").read_text())["turns"][0]["words"]
     (turn,) = one.turns
     assert [word.text for word in turn.words] == [word["text"].strip(".,?").lower() for word in words]
     for heard, true in zip(turn.words, words, strict=True):
-        assert heard.start - 0.5 == pytest.approx(true["start"], abs=0.15)  # behind a lead of 0.5 s
+        assert heard.start - 0.5 == pytest.approx(true["start"], abs=0.25)  # behind a lead of 0.5 s
     assert turn.end - 0.5 == pytest.approx(words[-1]["end"], abs=0.1)
     assert len(one.answers) == sum(edge.kind == "stop" for edge in one.edges) >= 1
 
@@ -114,7 +114,7 @@ def test_words_with_times_need_no_alignment(folder: Path) -> None:
 
 
 def test_marks_and_hesitations_of_a_text_are_not_spoken(folder: Path) -> None:
-    pytest.importorskip("pocketsphinx")
+    pytest.importorskip("ctranslate2")
     sound, rate = soundfile.read(folder / "one.flac", dtype="int16")
     words = aligned(sound, rate, "I would like -- a large <hes-coffee> and a bottle of water.")
     assert words is not None

@@ -240,6 +240,6 @@ def test_an_import_takes_nothing_that_an_extra_has() -> None:
         "print(*{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    heavy = {"asyncio", "av", "httpx", "hypothesis", "joblib", "matplotlib", "pocketsphinx", "prometheus_client"}
+    heavy = {"asyncio", "av", "httpx", "hypothesis", "joblib", "matplotlib", "ctranslate2", "prometheus_client"}
     heavy |= {"rich", "sounddevice", "soundfile", "soxr"}
     assert heavy & set(done.stdout.split()) == set()

@@ -41,7 +41,7 @@ def test_first_programs(clone: Path, capsys: pytest.CaptureFixture[str], line: i
     # The empty lines make the line numbers of a traceback those of the file.
     exec(compile("\n" * line + code, str(ROOT / "README.md"), "exec"), {})
     text, latency = capsys.readouterr().out.rsplit(maxsplit=1)
-    assert text == "i would like a large coffee and a bottle of water"
+    assert text == "I would like a large coffee and a bottle of water."
     assert float(latency) > 0
 
 

@@ -346,11 +346,10 @@ def test_listening_to_an_address_on_the_command_line(tmp_path: Path) -> None:
     async def answer(request: Request) -> None:
         await request.whole(encode(clip, "mp3", "libmp3lame", 44_100))
 
-    (tmp_path / "sentences").write_text("\n".join(SENTENCES))
     (tmp_path / "trace").touch()
     with web(answer) as server:
         url = f"{server.url.replace('//', f'//me:{KEY}@')}/clip.mp3?key={KEY}"
-        done = shell(f"hearout listen '{url}' --sentences sentences --speed max --record trace", tmp_path)
+        done = shell(f"hearout listen '{url}' --speed max --record trace", tmp_path)
     assert (done.status, done.texts) == (0, SENTENCES)
     trace = (tmp_path / "trace").read_text()
     assert KEY not in trace

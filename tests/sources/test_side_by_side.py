@@ -74,7 +74,7 @@ def two(tmp_path: Path) -> tuple[str, str]:
 
 
 def test_listen_takes_two_files(two: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    pytest.importorskip("pocketsphinx")
+    pytest.importorskip("ctranslate2")
     trace = tmp_path / "call.jsonl"
     assert main(["listen", *two, "--stt", "local", "--speed", "max", "--json", "--record", str(trace)]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]

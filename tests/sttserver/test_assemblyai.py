@@ -24,7 +24,7 @@ USUAL = "speech_model=universal-streaming-english&sample_rate=16000"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("assemblyai")) as address:
+    with serving() as address:
         yield address
 
 
@@ -89,7 +89,7 @@ def test_a_formatted_turn_comes_twice(server: str) -> None:
     ]
     assert [event.transcript for event in ends if event.turn_is_formatted] == [
         "I would like to cancel my appointment.",
-        "Could you repeat that please.",
+        "Could you repeat that please?",
     ]
 
 
@@ -127,7 +127,7 @@ def test_what_is_too_short_is_error_3007(server: str) -> None:
 
 
 def test_a_wrong_key_is_refused(tmp_path: Any) -> None:
-    with serving(tmp_path, "--token", "right") as address:
+    with serving("--token", "right") as address:
 
         async def nothing(client: Any) -> None: ...
 

@@ -39,14 +39,14 @@ pytestmark = [
 ]
 
 CLIP, RATE = soundfile.read(DATA / "two_sentences.flac", dtype="int16")
-SENTENCES = ["i would like to cancel my appointment", "could you repeat that please"]
+SENTENCES = ["I would like to cancel my appointment.", "Could you repeat that please?"]
 BLOCKS = [CLIP[at : at + RATE // 10].tobytes() for at in range(0, len(CLIP), RATE // 10)]
 SPEECH = bytes(3200)  # 0.1 s
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("clients")) as address:
+    with serving() as address:
         yield address
 
 
@@ -260,7 +260,7 @@ def test_flux_forced_ends_and_configure(server: str) -> None:
     ((turn, trigger),) = [(turn.transcript, turn.trigger) for turn in turns if turn.event == "EndOfTurn"]
     assert (turn, trigger) == (SENTENCES[0], "manual")
     assert turns[-1].event == "Update"  # CloseStream ends no turn
-    assert turns[-1].transcript.startswith("could you repeat")
+    assert turns[-1].transcript.startswith("Could you repeat")
 
 
 def test_flux_timeout(server: str) -> None:
@@ -411,4 +411,5 @@ def test_our_clients_hear_the_clip(server: str, transcriber: Callable[[str], Any
             async with open_session(Clip(), transcriber(server), realtime=False) as session:
                 return [event.text async for event in session if isinstance(event, TurnCompleted)]
 
-    assert trio.run(main) == SENTENCES
+    # AssemblyAI's universal-streaming models write small letters without punctuation.
+    assert [text.strip(".?").lower() for text in trio.run(main)] == [text[:-1].lower() for text in SENTENCES]

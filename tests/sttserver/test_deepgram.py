@@ -21,7 +21,7 @@ from tests.kit.paths import DATA
 
 RATE = 16_000
 CLIP, _ = soundfile.read(DATA / "two_sentences.flac", dtype="int16")
-# "i would like to cancel my appointment" (0.5 to 2.6 s), "could you repeat that please" (3.7 to 5.3 s); 6.0 s
+# "I would like to cancel my appointment." (0.5 to 2.6 s), "Could you repeat that please?" (3.7 to 5.3 s); 6.0 s
 WORDS = [("cancel", 1.7, 2.1), ("appointment", 2.2, 2.6), ("repeat", 4.1, 4.5), ("please", 4.8, 5.2)]
 KEEPALIVE, FINALIZE, CLOSE = ('{"type":"KeepAlive"}', '{"type":"Finalize"}', '{"type":"CloseStream"}')
 

@@ -24,7 +24,7 @@ CLIP = DATA / "two_sentences.flac"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("sdk")) as address:
+    with serving() as address:
         yield address
 
 

@@ -24,7 +24,7 @@ from tests.kit.paths import DATA
 from tests.kit.serving import playing, serving
 
 CLIP, RATE = soundfile.read(DATA / "two_sentences.flac", dtype="int16")
-SENTENCES = ["i would like to cancel my appointment", "could you repeat that please"]
+SENTENCES = ["I would like to cancel my appointment.", "Could you repeat that please?"]
 USUAL = "model_id=scribe_v2_realtime&include_timestamps=true"
 COMMITTED, TIMED = "committed_transcript", "committed_transcript_with_timestamps"
 
@@ -72,7 +72,7 @@ def texts(heard: list[dict[str, Any]], kind: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    with serving(tmp_path_factory.mktemp("elevenlabs")) as address:
+    with serving() as address:
         yield address
 
 
@@ -123,7 +123,7 @@ def test_a_commit_with_hardly_any_audio_ends_the_session(server: str) -> None:
 
 
 def test_a_wrong_key_is_told_once_connected(tmp_path: Any) -> None:
-    with serving(tmp_path, "--token", "right") as address:
+    with serving("--token", "right") as address:
         heard, code, _ = converse(address, key="wrong")
         assert heard == [
             {"message_type": "auth_error", "error": "You must be authenticated to use this endpoint."},

@@ -16,7 +16,7 @@ from tests.kit.secret import KEY
 from tests.kit.serving import serving
 
 CLIP, RATE = soundfile.read(DATA / "two_sentences.flac", dtype="int16")
-SENTENCES = ["i would like to cancel my appointment", "could you repeat that please"]
+SENTENCES = ["I would like to cancel my appointment.", "Could you repeat that please?"]
 SOUND = "conversation.item.input_audio_transcription"
 
 
@@ -63,7 +63,7 @@ def test_a_conversation(model: str, tmp_path: Any) -> None:
                     return heard
         return heard
 
-    with serving(tmp_path) as address:
+    with serving() as address:
         heard = asyncio.run(asyncio.wait_for(main(address), 60))
     kinds = [message["type"] for message in heard]
     assert kinds[:2] == ["session.created", "session.updated"]

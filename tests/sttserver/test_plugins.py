@@ -15,7 +15,6 @@ import pytest
 import trio
 from trio_websocket import ConnectionClosed
 
-from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.sttserver.soniox.options import SonioxError, parse_start
@@ -23,6 +22,7 @@ from hearout.sttserver.soniox.stream import Frame, SonioxStream
 from hearout.sttserver.steps import HeardWord
 from hearout.traces.reader import parse_trace
 from tests.kit.callers import Caller, calling, run_with
+from tests.kit.models import no_recogniser
 
 # Headers, but for those of every handshake. Pipecat uses websockets and, for v1, Deepgram's SDK; LiveKit uses aiohttp.
 PIPECAT = [(b"user-agent", b"Python/3.11 websockets/17.4")]
@@ -89,7 +89,7 @@ def converse(
     script = Script(parse_trace([json.dumps(line) for line in (header, *lines)]))
 
     async def main(nursery: trio.Nursery) -> tuple[list[Any], int]:
-        server = SttServer(RecogniserPool(nursery), script=script)
+        server = SttServer(no_recogniser(), script=script)
         async with calling(server, headers, path) as caller, trio.open_nursery() as talking:  # type: ignore[arg-type]
             talking.start_soon(_talk, caller, messages)
             code, _ = await caller.listen()
@@ -238,7 +238,7 @@ def test_pings_keep_flux_open_only(stt: str, path: str, patience: float, run_vir
     script = Script(parse_trace([json.dumps({"hearout_trace": 1, "stt": stt, "channels": 1, "vad": False})]))
 
     async def main(nursery: trio.Nursery) -> float:
-        server = SttServer(RecogniserPool(nursery), script=script)
+        server = SttServer(no_recogniser(), script=script)
         async with calling(server, [*TOKEN, *LIVEKIT], path) as caller, trio.open_nursery() as pinging:  # type: ignore[arg-type]
 
             async def ping() -> None:

@@ -16,7 +16,6 @@ import trio
 from hearout.errors import UsageError
 from hearout.sttserver.deepgram.options import parse_options
 from hearout.sttserver.deepgram.script import V1Script
-from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.sttserver.steps import Close, Drop, Refused, Send, Step
@@ -25,6 +24,7 @@ from hearout.traces.reader import parse_trace, read_trace
 from hearout.traces.records import AudioStall, Trace
 from hearout.traces.replayer import replay
 from hearout_policies.events import TurnCompleted
+from tests.kit.models import no_recogniser
 from tests.kit.paths import CASES, DATA
 from tests.kit.scripted import RATE, converse, dialect, in_memory, length, links
 
@@ -230,7 +230,7 @@ def test_captured_conversations_over_a_socket() -> None:
         async with trio.open_nursery() as nursery:
             for path in CAPTURED:
                 trace = read_trace(path)
-                server = SttServer(RecogniserPool(nursery), script=Script(trace))
+                server = SttServer(no_recogniser(), script=Script(trace))
                 (listener,) = await trio.open_tcp_listeners(0, host="127.0.0.1")
                 nursery.start_soon(trio.serve_listeners, server.serve, [listener])
                 port = listener.socket.getsockname()[1]
@@ -303,9 +303,7 @@ def test_a_script_of_another_protocol_is_refused() -> None:
     trace = parse_trace(['{"hearout_trace": 1, "stt": "flux"}'], "other.jsonl")
 
     async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            pool = RecogniserPool(nursery)
-            with pytest.raises(UsageError, match=r"other\.jsonl"):
-                SttServer(pool, script=Script(trace), protocols={})
+        with pytest.raises(UsageError, match=r"other\.jsonl"):
+            SttServer(no_recogniser(), script=Script(trace), protocols={})
 
     trio.run(main)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
@@ -12,10 +14,10 @@ import trio
 import trio.testing
 from trio_websocket import ConnectionClosed, ConnectionRejected, WebSocketConnection, wrap_client_stream
 
-from hearout.errors import leaves_of
+from hearout.errors import UsageError, leaves_of
 from hearout.sttserver.command import add_arguments, run
 from hearout.sttserver.protocols import PROTOCOLS
-from hearout.sttserver.recogniser.pool import Recogniser, RecogniserFailed, RecogniserPool
+from hearout.sttserver.recogniser.pool import Recogniser, RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.sttserver.steps import HeardWord
@@ -41,29 +43,31 @@ class Stub(Recogniser):
     def __init__(self) -> None:
         pass
 
-    async def decode(self, pcm: bytes) -> None:
-        await trio.lowlevel.checkpoint()
+    def decode(self, pcm: bytes) -> None:
+        pass
 
-    async def words(self, *, ends: bool) -> list[HeardWord]:
+    async def words(self, *, ends: bool, pauses: bool = False) -> list[HeardWord]:
         return []
 
 
 class Pool(RecogniserPool):
-    """Counts what it lends."""
+    """Counts what it lends, as long as that is kept."""
 
     def __init__(self, failure: Exception | None = None) -> None:
-        self.lent = 0
+        self._lent: weakref.WeakSet[Recogniser] = weakref.WeakSet()
         self._failure = failure
 
-    @asynccontextmanager
-    async def lend(self, count: int) -> AsyncIterator[list[Recogniser]]:
+    @property
+    def lent(self) -> int:
+        gc.collect()
+        return len(self._lent)
+
+    async def lend(self, count: int) -> list[Recogniser]:
         if self._failure is not None:
             raise self._failure
-        self.lent += count
-        try:
-            yield [Stub() for _ in range(count)]
-        finally:
-            self.lent -= count
+        stubs: list[Recogniser] = [Stub() for _ in range(count)]
+        self._lent.update(stubs)
+        return stubs
 
 
 @asynccontextmanager
@@ -208,7 +212,7 @@ def test_who_says_nothing_for_20_s_is_told_as_soniox_does(run_virtual: Callable[
 @pytest.mark.parametrize(
     ("failure", "connections", "code", "kind"),
     [
-        (RecogniserFailed("it does not start"), 5, 503, "service_unavailable"),
+        (UsageError("it does not start"), 5, 503, "service_unavailable"),
         (None, 1, 429, "limit_exceeded"),
     ],
 )

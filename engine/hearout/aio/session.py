@@ -10,7 +10,6 @@ from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 from hearout.aio.guest import in_trio, notify
 from hearout.ear.base import Ear
@@ -155,12 +154,12 @@ async def feed(source: PushSource, chunks: AsyncIterable[bytes]) -> None:
 
 
 @asynccontextmanager
-async def local_server(*, sentences: Path | None = None) -> AsyncIterator[str]:
+async def local_server() -> AsyncIterator[str]:
     """`hearout.local_server` in asyncio: start the local server on a free port and give its URL.
 
     Raises:
-        UsageError: the recogniser is not installed, or the sentences cannot be used.
+        UsageError: the recogniser is not installed, or its model is not on this machine.
         SessionError: the server did not start for another reason.
     """
-    async with in_trio(local.local_server(sentences=sentences)) as url:
+    async with in_trio(local.local_server()) as url:
         yield url

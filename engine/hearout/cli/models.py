@@ -1,4 +1,4 @@
-"""``hearout models``: the files that ears need; and ``--ear`` of other commands."""
+"""``hearout models``: the files that the recogniser and ears need; and ``--ear`` of other commands."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ import argparse
 
 from hearout.cli.output import say
 from hearout.ear.base import Ear
-from hearout.ear.fetching import fetch
-from hearout.ear.models import MODELS, Model, find, folder, require
 from hearout.ear.smart_turn import SmartTurn
 from hearout.errors import UsageError
+from hearout.models.fetching import fetch
+from hearout.models.known import MODELS, Model, find, folder, require
 from hearout.writing import printable
 
 __all__ = ["add_ear_argument", "chosen_ear", "register"]
@@ -37,13 +37,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command; its ``run`` takes the arguments and returns the exit status."""
     parser = subparsers.add_parser(
         "models",
-        help="list, fetch and check the files that ears need",
-        description="The files that ears need. They are data, pinned by their SHA-256, and not part of hearout.",
+        help="list, fetch and check the files that the recogniser and ears need",
+        description="The files that the local recogniser and ears need. They are data, pinned by their SHA-256, and "
+        "not part of hearout.",
     )
     parser.set_defaults(run=_list)
     actions = parser.add_subparsers(metavar="ACTION")
     actions.add_parser("list", help="which there are, and which are here").set_defaults(run=_list)
-    get = actions.add_parser("get", help="fetch one")
+    get = actions.add_parser("get", help="fetch one, unless it is here")
     get.add_argument("model", metavar="MODEL")
     get.add_argument(
         "--from",
@@ -59,14 +60,21 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _list(args: argparse.Namespace) -> int:
     for model in MODELS.values():
-        say(f"{model.name}  {model.title}; {model.bytes / 1e6:.1f} MB, {model.licence}")
+        say(f"{model.name}  {model.title}; {model.size}, {model.licence}")
         found = find(model)
         say(f"  {found}" if found else f"  not here: hearout models get {model.name}")
     return 0
 
 
 def _get(args: argparse.Namespace) -> int:
-    say(f"wrote {fetch(_named(args.model), args.source)}")
+    model = _named(args.model)
+    if args.source is None and find(model):
+        try:
+            say(f"{model.name}  {require(model)} is here already")
+            return 0
+        except UsageError as error:
+            say(f"{error}; fetching it again")
+    say(f"wrote {fetch(model, args.source)}")
     return 0
 
 

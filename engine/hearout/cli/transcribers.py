@@ -6,7 +6,6 @@ import argparse
 import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from hearout.cli.output import complain
@@ -42,7 +41,7 @@ Transcribers = Callable[[AudioSource], Dialect]
 
 
 def add_stt_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--stt``, ``--url`` and ``--sentences``."""
+    """Add ``--stt`` and ``--url``."""
     parser.add_argument(
         "--stt",
         default="local",
@@ -53,12 +52,6 @@ def add_stt_arguments(parser: argparse.ArgumentParser) -> None:
         "own, package.module:Class",
     )
     parser.add_argument("--url", help="the provider's endpoint, if not its usual one (ws://127.0.0.1:8765/v1/listen)")
-    parser.add_argument(
-        "--sentences",
-        type=Path,
-        metavar="FILE",
-        help="--stt local: what may be said, a sentence a line; else any English",
-    )
 
 
 def add_own_argument(parser: argparse.ArgumentParser) -> None:
@@ -109,15 +102,13 @@ async def open_transcribers(args: argparse.Namespace) -> AsyncIterator[Transcrib
         SessionError: the local server did not start.
     """
     if args.stt != "local":
-        if args.sentences:
-            raise UsageError("--sentences is for --stt local")
         known = chosen(args.stt)
         provider(known, args.url)  # a wrong key or url shows at once, not with the first audio
         yield lambda source: provider(known, args.url, source.sample_rate, source.channels)
     elif args.url is not None:
         raise UsageError("--url names a provider's endpoint: add --stt deepgram")
     else:
-        async with local_server(sentences=args.sentences) as url:
+        async with local_server() as url:
             yield lambda source: Deepgram(_LOCAL_KEY, url, source.sample_rate, source.channels)
 
 

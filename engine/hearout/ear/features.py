@@ -26,13 +26,12 @@ Samples = npt.NDArray[np.float32]
 
 
 def log_mel(samples: Samples) -> Samples:
-    """The spectrogram of ``samples``: shape (n,), at 16 kHz, of any scale; they are brought to mean 0 and variance 1.
+    """The spectrogram of ``samples``: shape (n,), at 16 kHz.
 
     Returns:
         shape (80, n // 160).
     """
-    scaled = (samples - samples.mean()) / np.sqrt(samples.var() + 1e-7)
-    padded = np.pad(scaled.astype(np.float64), _WINDOW // 2, mode="reflect")
+    padded = np.pad(samples.astype(np.float64), _WINDOW // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_STEP][: len(samples) // _STEP]
     window = np.hanning(_WINDOW + 1)[:-1]  # periodic
     energy = np.abs(np.fft.rfft(frames * window, axis=1)) ** 2

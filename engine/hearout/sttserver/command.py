@@ -16,7 +16,7 @@ from hearout.serving import address_of, is_loopback
 from hearout.serving.listening import listen
 from hearout.sttserver.local import TOKEN_VARIABLE
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS
-from hearout.sttserver.recogniser.pool import RecogniserFailed, RecogniserPool
+from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.traces.reader import read_trace
@@ -41,10 +41,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at the same time, the rest is refused; each channel of its own counts (default: %(default)s)",
     )
     parser.add_argument(
-        "--sentences",
+        "--model",
         type=Path,
-        metavar="FILE",
-        help="expect these sentences, one a line: nearly no errors in them, nonsense outside (default: any English)",
+        metavar="FOLDER",
+        help="another Whisper for CTranslate2 (default: whisper-tiny-en, see hearout models)",
+    )
+    parser.add_argument(
+        "--language", default="en", help="that a model of several languages hears (default: %(default)s)"
     )
     parser.add_argument(
         "--protocol",
@@ -93,7 +96,7 @@ async def _main(args: argparse.Namespace) -> Exception | None:
     if not is_loopback(args.host) and not args.token:
         return UsageError(f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE} or --token")
     async with trio.open_nursery() as nursery:
-        pool = RecogniserPool(nursery, sentences=args.sentences)
+        pool = RecogniserPool.of_whisper(args.model, language=args.language)
         try:
             script = None if args.script is None else Script(read_trace(args.script))
             server = SttServer(
@@ -108,7 +111,7 @@ async def _main(args: argparse.Namespace) -> Exception | None:
             listeners = await listen(args.port, args.host)
             if script is None and args.refuse is None:
                 await pool.warm_up()
-        except (UsageError, RecogniserFailed) as error:
+        except UsageError as error:
             nursery.cancel_scope.cancel()
             return error
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:

@@ -8,7 +8,6 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import BinaryIO
 
 import trio
@@ -25,21 +24,16 @@ _READY = "listening on "
 
 
 @asynccontextmanager
-async def local_server(*, sentences: Path | None = None) -> AsyncIterator[str]:
+async def local_server() -> AsyncIterator[str]:
     """Start the local server on a free port and give its URL, ``ws://127.0.0.1:PORT/v1/listen``.
 
     The server ends with the block. It ends too when this process is killed, because it watches a pipe from here.
 
-    Args:
-        sentences: a text file with the sentences to expect; None: any English.
-
     Raises:
-        UsageError: the recogniser is not installed, or the sentences cannot be used.
+        UsageError: the recogniser is not installed, or its model is not on this machine.
         SessionError: the server did not start for another reason.
     """
     command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof"]
-    if sentences is not None:
-        command += ["--sentences", str(sentences)]
     with tempfile.TemporaryFile() as complaints:
         # A session of its own: Ctrl-C is for this process, which then ends the server in good order.
         process = await trio.lowlevel.open_process(

@@ -6,14 +6,14 @@ import hmac
 import json
 import math
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
 import trio
 from trio_websocket import WebSocketConnection
 
 from hearout.errors import UsageError
+from hearout.nursery import sole_error
 from hearout.serving import Limits, Upgrade, own_pages_only
 from hearout.serving.reception import Applicant, Line, Reception
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS, Handshake, Protocol
@@ -100,35 +100,31 @@ class SttServer:
             headers = [(b"dg-request-id", handshake.request_id.encode())]
             if not stream.authorised:
                 return await self._introduce(arrival, stream, headers)
-            async with self._recognisers(arrival, stream) as recognisers:
-                websocket = await arrival.accept(headers)
-                return await _Conversation(websocket, arrival.line, stream).run(recognisers)
+            recognisers = await self._recognisers(arrival, stream)
+            websocket = await arrival.accept(headers)
+            return await _Conversation(websocket, arrival.line, stream, self._reception.complain).run(recognisers)
         except Refused as refused:
             return await _reject(arrival, refused, protocol or PROTOCOLS["deepgram"], handshake.request_id)
 
     async def _introduce(self, arrival: Applicant, stream: Stream, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """The key comes with the first message. Until then it is a stranger, and has no recogniser."""
-        conversation = _Conversation(await arrival.accept(headers), arrival.line, stream)
+        conversation = _Conversation(await arrival.accept(headers), arrival.line, stream, self._reception.complain)
         arrival.visitor.scope.deadline = math.inf  # the stream has a patience of its own
         if not await conversation.begin():
             return
         try:
-            async with self._recognisers(arrival, stream) as recognisers:
-                await conversation.run(recognisers)
+            await conversation.run(await self._recognisers(arrival, stream))
         except Refused as refused:
             await conversation.end(stream.refuse(refused))
 
-    @asynccontextmanager
-    async def _recognisers(self, arrival: Applicant, stream: Stream) -> AsyncIterator[Sequence[Recogniser]]:
+    async def _recognisers(self, arrival: Applicant, stream: Stream) -> Sequence[Recogniser]:
         """The places of a connection, and its recognisers."""
         if not arrival.admit(max(1, stream.channels)):
             raise Refused(429, *REFUSALS[429])
-        async with AsyncExitStack() as stack:
-            try:
-                recognisers = await stack.enter_async_context(self._pool.lend(stream.channels))
-            except (UsageError, RecogniserFailed) as error:  # something is not installed, or does not start any more
-                raise Refused(503, "SERVICE_UNAVAILABLE", str(error)) from None
-            yield recognisers
+        try:
+            return await self._pool.lend(stream.channels)
+        except UsageError as error:  # something is not installed, or not there any more
+            raise Refused(503, "SERVICE_UNAVAILABLE", str(error)) from None
 
     def _accepts(self, key: str) -> bool:
         return bool(key) and (self._token is None or hmac.compare_digest(key.encode(), self._token.encode()))
@@ -158,10 +154,13 @@ async def _reject(arrival: Applicant, refused: Refused, protocol: Protocol, requ
 class _Conversation:
     """Carries out the steps of one stream. Strictly in order: the next message is read when the last is done."""
 
-    def __init__(self, websocket: WebSocketConnection, line: Line, stream: Stream) -> None:
+    def __init__(
+        self, websocket: WebSocketConnection, line: Line, stream: Stream, complain: Callable[[str], None]
+    ) -> None:
         self._websocket = websocket
         self._line = line
         self._stream = stream
+        self._complain = complain
         self._recognisers: Sequence[Recogniser] = ()
 
     async def begin(self) -> bool:
@@ -214,12 +213,12 @@ class _Conversation:
                     lanes.setdefault(channel, []).append(step)
         outboxes: dict[int, list[str]] = {channel: [] for channel in lanes}
         try:
-            # Channels decode side by side, but their messages leave in the order of channels: the same audio
-            # always makes the same conversation.
+            # Channels decode side by side, but their messages leave in the order of channels.
             async with trio.open_nursery() as nursery:
                 for channel, lane in lanes.items():
                     nursery.start_soon(self._work, channel, lane, outboxes[channel])
-        except* RecogniserFailed:
+        except* RecogniserFailed as group:
+            self._complain(f"the recogniser failed: {sole_error(group)}")
             end, last, outboxes = self._stream.failed(), [], {}
         for text in [text for outbox in outboxes.values() for text in outbox] + [send.text for send in last]:
             with trio.fail_after(_SEND_TIMEOUT):  # who does not read for so long is gone
@@ -234,9 +233,9 @@ class _Conversation:
         for step in lane:
             match step:
                 case Decode():
-                    await recogniser.decode(step.pcm)
+                    recogniser.decode(step.pcm)
                 case Ask():
-                    words = [] if step.utterance is None else await recogniser.words(ends=step.ends)
+                    words = [] if step.utterance is None else await recogniser.words(ends=step.ends, pauses=step.pauses)
                     outbox.extend(self._stream.report(step, words))
                 case Send():
                     outbox.append(step.text)

@@ -14,17 +14,30 @@ from typing import Protocol
 
 from hearout.writing import printable
 
+_MARKS = ".,;:!?\"'()[]\N{HORIZONTAL ELLIPSIS}-"
+
 __all__ = ["Ask", "Close", "Decode", "Drop", "HeardWord", "Refused", "Send", "Step", "Stream"]
 
 
 @dataclass(frozen=True, slots=True)
 class HeardWord:
-    """A word of the recogniser, with its times in seconds from the start of the utterance."""
+    """A word of the recogniser.
+
+    Attributes:
+        text: with capitals and punctuation.
+        start, end: seconds from the start of the utterance.
+        confidence: 0 to 1.
+    """
 
     text: str
     start: float
     end: float
     confidence: float
+
+    @property
+    def plain(self) -> str:
+        """In small letters, without the punctuation around it."""
+        return self.text.strip(_MARKS).lower() or self.text
 
 
 @dataclass(frozen=True)
@@ -47,6 +60,11 @@ class Ask:
     channel: int
     utterance: float | None
     ends: bool
+
+    @property
+    def pauses(self) -> bool:
+        """The utterance may end here, so its words are to be as good as at its end."""
+        return False
 
 
 @dataclass(frozen=True)

@@ -22,10 +22,10 @@ from hearout.aio.guest import in_trio
 from hearout.integrations.livekit import HearoutSTT, session_options
 from hearout.integrations.livekit_events import TurnSTT
 from hearout.nursery import open_background
-from hearout.sttserver.recogniser.pool import RecogniserPool
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.traces.records import Trace
+from tests.kit.models import no_recogniser
 from tests.kit.scripted import RATE, dialect, gates
 
 T = TypeVar("T")
@@ -253,21 +253,15 @@ async def serving(handler: Callable[[trio.SocketStream], Awaitable[None]]) -> As
 @asynccontextmanager
 async def playing(trace: Trace, *, refuse: Sequence[int] = ()) -> AsyncIterator[str]:
     """A server that plays the trace, after it has refused as many connections; gives its address."""
+    pool = no_recogniser()
+    server = SttServer(pool, script=Script(trace))
+    turn = iter([*(SttServer(pool, refuse=status) for status in refuse)])
 
-    @asynccontextmanager
-    async def recognisers() -> AsyncIterator[RecogniserPool]:
-        async with open_background() as nursery:
-            yield RecogniserPool(nursery)
+    async def serve(stream: trio.SocketStream) -> None:
+        await next(turn, server).serve(stream)
 
-    async with in_trio(recognisers()) as pool:
-        server = SttServer(pool, script=Script(trace))
-        turn = iter([*(SttServer(pool, refuse=status) for status in refuse)])
-
-        async def serve(stream: trio.SocketStream) -> None:
-            await next(turn, server).serve(stream)
-
-        async with serving(serve) as url:
-            yield url + server.paths[0]
+    async with serving(serve) as url:
+        yield url + server.paths[0]
 
 
 @asynccontextmanager

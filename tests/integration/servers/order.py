@@ -6,7 +6,6 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import SequenceMatcher
-from pathlib import Path
 from typing import Any
 
 import soundfile
@@ -17,7 +16,6 @@ from tests.kit.serving import serving
 RATE = 16_000
 TURNS: list[dict[str, Any]] = json.loads((SAMPLES / "order.json").read_text())["turns"]
 SENTENCES = [turn["text"] for turn in TURNS]
-PHRASES = [*SENTENCES, "i would like a large coffee and", "a bottle of water"]  # there is a pause of 0.8 s between
 
 
 def order() -> bytes:
@@ -29,16 +27,14 @@ def order() -> bytes:
 
 
 @contextmanager
-def order_server(folder: Path, *options: str) -> Iterator[str]:
-    """HOST:PORT of a server with the real recogniser, which expects these phrases."""
-    sentences = folder / "order.txt"
-    sentences.write_text("\n".join(PHRASES))
-    with serving(folder, "--sentences", str(sentences), *options) as server:  # of two --sentences the last counts
+def order_server(*options: str) -> Iterator[str]:
+    """HOST:PORT of a server with the real recogniser."""
+    with serving(*options) as server:
         yield server
 
 
 def words_wrong(texts: list[str]) -> int:
-    """How many words of the order were heard wrong, or not; PocketSphinx may miss one where its audio was cut.
+    """How many words of the order were heard wrong, or not; the recogniser may miss one where its audio was cut.
 
     Capitals and full stops, which some protocols set, do not count.
     """

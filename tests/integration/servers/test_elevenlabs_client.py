@@ -72,7 +72,7 @@ def test_the_order_is_heard_by_commits(tmp_path: Path) -> None:
             await connection.commit()
             await events.until(timed, number)
 
-    with order_server(tmp_path) as server:
+    with order_server() as server:
         events = converse(server, act, include_timestamps=True, language_code="en", keyterms=["coffee"])
     assert events[0][0] == "session_started"
     assert events[0][1]["config"]["keyterms"] == ["coffee"]
@@ -89,7 +89,7 @@ def test_the_order_is_heard_without_commits(tmp_path: Path) -> None:
         await say(connection, order() + bytes(4 * RATE))
         await events.until("committed_transcript", len(TURNS))
 
-    with order_server(tmp_path) as server:
+    with order_server() as server:
         options = {"commit_strategy": CommitStrategy.VAD, "vad_silence_threshold_secs": 0.5}
         events = converse(server, act, **options)
     assert words_wrong(events.texts("committed_transcript")) <= 2
@@ -101,7 +101,7 @@ def test_a_throttled_commit_is_told(tmp_path: Path) -> None:
         await connection.commit()
         await events.until("commit_throttled")
 
-    with serving(tmp_path) as server:
+    with serving() as server:
         events = converse(server, act)
     assert [kind for kind, _ in events][:3] == ["session_started", "commit_throttled", "error"]
 

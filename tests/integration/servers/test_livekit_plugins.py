@@ -349,7 +349,7 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
             await heard.say(audio[said:])
 
     async def main() -> None:
-        with order_server(tmp_path) as server:
+        with order_server() as server:
             await asyncio.gather(*(listen(name, server) for name in makers))
 
     run(main)

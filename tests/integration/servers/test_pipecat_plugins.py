@@ -303,7 +303,7 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
             await say_the_order(call)
 
     async def main() -> None:
-        with order_server(tmp_path) as server:
+        with order_server() as server:
             for names in (list(services)[::2], list(services)[1::2]):  # all at once are too much for two cores
                 await asyncio.gather(*(listen(name, server) for name in names))
 
@@ -322,7 +322,7 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
 
 def test_flux_takes_new_settings_and_silence_ends_a_turn(tmp_path: Path) -> None:
     async def main() -> None:
-        with order_server(tmp_path) as server:
+        with order_server() as server:
             stt = flux(server, settings=DeepgramFluxSTTService.Settings(eager_eot_threshold=0.4, keyterm=["water"]))
             async with converse(stt, user=by_service()) as call:
                 await call.quiet(0.2)

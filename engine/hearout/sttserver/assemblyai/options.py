@@ -50,9 +50,9 @@ class AssemblyAIOptions:
     heartbeat: bool = False
 
     @property
-    def tells_start(self) -> bool:
-        """Universal-streaming models tell no start of speech; the later ones do."""
-        return not self.model.startswith("universal-streaming-")
+    def plain(self) -> bool:
+        """Universal-streaming models write small letters without punctuation, and tell no start of speech."""
+        return self.model.startswith("universal-streaming-")
 
 
 def parse_query(query: str) -> AssemblyAIOptions:

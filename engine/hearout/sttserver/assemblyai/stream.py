@@ -213,16 +213,18 @@ class AssemblyAIStream(AssemblyAIConnection):
             return []
         begins, self._text = not self._text, "" if ask.ends else text
         out = [self._info(ask, words)]
-        if begins and self._options.tells_start:
-            out.insert(0, json.dumps({"type": "SpeechStarted", "timestamp": self._word(ask, words[0])["start"]}))
+        if begins and not self._options.plain:
+            out.insert(0, json.dumps({"type": "SpeechStarted", "timestamp": self._word(ask, words[0], True)["start"]}))
         if ask.ends:
             if self._options.formats:
-                out.append(self._info(ask, _formatted(words), formatted=True))
+                out.append(self._info(ask, words, formatted=True))
             self._turn += 1
         return out
 
     def _info(self, look: TurnAsk, words: Sequence[HeardWord], *, formatted: bool = False) -> str:
-        text = " ".join(word.text for word in words)
+        written = formatted or not self._options.plain
+        told = [self._word(look, word, written) for word in words]
+        text = " ".join(word["text"] for word in told)
         message = {
             "type": "Turn",
             "turn_order": self._turn,
@@ -230,28 +232,20 @@ class AssemblyAIStream(AssemblyAIConnection):
             "end_of_turn": look.ends,
             "transcript": text if look.ends else "",
             "end_of_turn_confidence": look.confidence,
-            "words": [self._word(look, word) for word in words],
+            "words": told,
             "utterance": text if look.ends else "",
         }
         return json.dumps(message)
 
-    def _word(self, look: TurnAsk, word: HeardWord) -> dict[str, Any]:
+    def _word(self, look: TurnAsk, word: HeardWord, written: bool) -> dict[str, Any]:
         assert look.utterance is not None
         return {
             "start": max(0, round(1000 * (look.utterance + word.start))),
             "end": max(0, round(1000 * (look.utterance + word.end))),
-            "text": word.text,
+            "text": word.text if written else word.plain,
             "confidence": round(word.confidence, 6),
             "word_is_final": look.ends,
         }
-
-
-def _formatted(words: Sequence[HeardWord]) -> list[HeardWord]:
-    """A capital at the beginning and a full stop at the end: that much can be told without a model."""
-    texts = [word.text for word in words]
-    texts[0] = texts[0][:1].upper() + texts[0][1:]
-    texts[-1] += "."
-    return [HeardWord(text, w.start, w.end, w.confidence) for text, w in zip(texts, words, strict=True)]
 
 
 class AssemblyAIScript(AssemblyAIConnection):

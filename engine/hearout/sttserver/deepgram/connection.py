@@ -19,7 +19,7 @@ _ROUNDING = 1e-6
 _MOST_ECHO = 300  # characters of a message that is sent back as wrong
 
 MODEL_UUID = "5f0c8d3e-6a51-5b0e-9d6f-2f6c1d6b7a10"  # any constant will do; clients print it
-MODEL_INFO = {"name": "pocketsphinx-en-us", "version": "5", "arch": "pocketsphinx"}
+MODEL_INFO = {"name": "whisper-tiny-en", "version": "1", "arch": "whisper"}
 
 _NO_MESSAGE = (
     "Deepgram did not receive audio data or a text message within the timeout window. See https://dpgr.am/net0001"

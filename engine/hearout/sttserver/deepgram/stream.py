@@ -193,19 +193,19 @@ class _Channel:
         start = max(result.start, result.utterance + word.start)
         end = max(start, result.utterance + word.end)
         out = {
-            "word": word.text,
+            "word": word.plain,
             "start": round(start, 3),
             "end": round(end, 3),
             "confidence": round(word.confidence, 4),
         }
-        if self._options.punctuated:  # the recogniser knows neither punctuation nor capitals
+        if self._options.punctuated:
             out["punctuated_word"] = word.text
         return out
 
     def _results(self, result: Result, words: list[dict[str, Any]]) -> dict[str, Any]:
         confidence = sum(word["confidence"] for word in words) / len(words) if words else 0.0
         alternative = {
-            "transcript": " ".join(word["word"] for word in words),
+            "transcript": " ".join(word.get("punctuated_word", word["word"]) for word in words),
             "confidence": round(confidence, 4),
             "words": words,
         }

@@ -161,6 +161,10 @@ class Look(Ask):
     eager: bool = False
     forced: bool = False
 
+    @property
+    def pauses(self) -> bool:
+        return self.eager
+
 
 class FluxStream(FluxConnection):
     """One connection that a recogniser hears. The arguments are those of `FluxConnection`.

@@ -1,198 +1,159 @@
-"""Recogniser processes, from the server's side: one for each channel of each connection, started ahead of need."""
+"""Recognisers, one for each channel of each connection, that share a model.
+
+Whisper hears a stretch of audio as a whole. So the audio of the open utterance is kept, and decoded again and again:
+about once a second as long as it goes on, and when it ends. What ends waits for a core; what is in between, and finds
+no core free, is left out.
+"""
 
 from __future__ import annotations
 
-import json
-import struct
-import subprocess
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Protocol
 
+import numpy as np
 import trio
 
-from hearout.errors import UsageError
-from hearout.extras import MissingExtra
+from hearout.ear.features import Samples
+from hearout.sttserver.recogniser.pcm import RATE
+from hearout.sttserver.recogniser.whisper import FRAME, LONGEST, Whisper, sounding
 from hearout.sttserver.steps import HeardWord
 
 __all__ = ["Recogniser", "RecogniserFailed", "RecogniserPool"]
 
-_WORKER = Path(__file__).with_name("worker.py")
+_EVERY = 0.8  # seconds of audio between two decodings; Deepgram's interim results come once a second
+_SURE = 5.0  # seconds: words so far before the end of a stretch that is too long do not change any more
 
 
 class RecogniserFailed(Exception):
-    """The recogniser's process ended, or could not be started."""
+    """The model could not decode."""
 
 
-class Recogniser:
-    """One recogniser process. Requests are answered one at a time, in order, so waiting for the answer is all the
-    back-pressure there needs to be."""
+class SpeechModel(Protocol):
+    """What recognisers share."""
 
-    def __init__(self, process: trio.Process) -> None:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        self._stdin = process.stdin
-        self._stdout = process.stdout
-        self._buffer = bytearray()
-        self._owes = True  # the first answer comes unasked
-
-    @property
-    def in_step(self) -> bool:
-        """False when a request was given up half-way: later answers would be those to earlier questions."""
-        return not self._owes
-
-    async def ready(self) -> None:
-        """Wait until the model is loaded.
-
-        Raises:
-            UsageError: it cannot be, for a reason the user can do something about.
-            RecogniserFailed: the process ended.
-        """
-        answer = await self._answer()
-        if "missing" in answer:
-            raise MissingExtra("local", "the recogniser", answer["missing"])
-        if "error" in answer:
-            raise UsageError(answer["error"])
-
-    async def decode(self, pcm: bytes) -> None:
-        """Decode linear16 audio, mono, 16 kHz; returns when that is done.
-
-        Raises:
-            RecogniserFailed: as do all the methods below.
-        """
-        await self._request(b"A", pcm)
-
-    async def words(self, *, ends: bool) -> list[HeardWord]:
-        """The words of the utterance so far or, when it ``ends``, for good."""
-        answer = await self._request(b"E" if ends else b"P")
-        return [HeardWord(*word) for word in answer["words"]]
-
-    async def reset(self) -> None:
-        """Forget the open utterance and everything learnt about the speaker and the line."""
-        await self._request(b"R")
-
-    async def aclose(self) -> None:
-        """Close the pipes, which ends the process too."""
-        await self._stdin.aclose()
-        await self._stdout.aclose()
-
-    async def _request(self, kind: bytes, payload: bytes = b"") -> dict[str, Any]:
-        self._owes = True
-        try:
-            await self._stdin.send_all(struct.pack(">cI", kind, len(payload)) + payload)
-        except (trio.BrokenResourceError, trio.ClosedResourceError):
-            raise RecogniserFailed("the recogniser's process ended") from None
-        return await self._answer()
-
-    async def _answer(self) -> dict[str, Any]:
-        (length,) = struct.unpack(">I", await self._receive_exactly(4))
-        answer: dict[str, Any] = json.loads(await self._receive_exactly(length))
-        self._owes = False
-        return answer
-
-    async def _receive_exactly(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            try:
-                data = await self._stdout.receive_some()
-            except (trio.BrokenResourceError, trio.ClosedResourceError):
-                data = b""
-            if not data:
-                raise RecogniserFailed("the recogniser's process ended")
-            self._buffer += data
-        out = bytes(self._buffer[:count])
-        del self._buffer[:count]
-        return out
-
-
-# A recogniser, and the scope whose cancellation ends its process.
-_Loan = tuple[Recogniser, trio.CancelScope]
+    def hear(self, samples: Samples) -> list[HeardWord]: ...
 
 
 class RecogniserPool:
-    """Keeps a recogniser ready, and lends them out.
-
-    A full model takes 0.5 s to load. Recognisers that come back in good order are reset and kept, up to ``spare``.
+    """Makes recognisers, and gives them cores.
 
     Args:
-        nursery: in which the processes live; cancelling it ends them.
-        sentences: a text file, one sentence a line, for the small model; None: the full one.
-        spare: how many to keep.
+        load: makes the model; called once, in a thread.
+        cores: how many may decode at once.
     """
 
-    def __init__(self, nursery: trio.Nursery, *, sentences: Path | None = None, spare: int = 2) -> None:
-        self._nursery = nursery
-        self._spare = spare
-        self._idle: list[_Loan] = []
-        self._command = [sys.executable, "-P", str(_WORKER)]
-        if sentences is not None:
-            self._command += ["--sentences", str(sentences)]
+    def __init__(self, load: Callable[[], SpeechModel], cores: int) -> None:
+        self._load = load
+        self._model: SpeechModel | None = None
+        self._loading = trio.Lock()
+        self._cores = trio.CapacityLimiter(cores)
+
+    @classmethod
+    def of_whisper(cls, path: Path | None = None, *, language: str = "en") -> RecogniserPool:
+        """All cores of this machine for a `Whisper`."""
+        cores = os.cpu_count() or 1
+        return cls(partial(Whisper, path, language=language, threads=cores), cores)
 
     async def warm_up(self) -> None:
-        """Start the first recogniser.
+        """Load the model, if it is not loaded.
 
         Raises:
-            UsageError, RecogniserFailed: it cannot be started.
+            UsageError: it cannot be.
         """
-        self._idle.append(await self._start())
+        async with self._loading:
+            if self._model is None:
+                self._model = await trio.to_thread.run_sync(self._load)
 
-    @asynccontextmanager
-    async def lend(self, count: int) -> AsyncIterator[list[Recogniser]]:
-        """``count`` recognisers that know nothing of what others heard.
+    async def lend(self, count: int) -> list[Recogniser]:
+        """``count`` recognisers that have heard nothing; raises what `warm_up` does."""
+        if count:
+            await self.warm_up()
+        return [Recogniser(self) for _ in range(count)]
+
+    @property
+    def busy(self) -> bool:
+        """Who wants to decode now has to wait."""
+        return self._cores.available_tokens == 0
+
+    async def hear(self, samples: Samples) -> list[HeardWord]:
+        """The words of some audio, when a core is free.
 
         Raises:
-            UsageError, RecogniserFailed: one cannot be started.
+            RecogniserFailed: the model could not do it.
         """
-        lent: list[_Loan] = []
+        assert self._model is not None
         try:
-            while len(lent) < count:
-                lent.append(self._idle.pop() if self._idle else await self._start())
-            if count and not self._idle:
-                self._nursery.start_soon(self._refill)
-            yield [recogniser for recogniser, _ in lent]
-        finally:
-            for loan in lent:
-                self._nursery.start_soon(self._take_back, loan)
+            return await trio.to_thread.run_sync(self._model.hear, samples, limiter=self._cores)
+        except (RuntimeError, ValueError, MemoryError) as error:
+            raise RecogniserFailed(str(error)) from None
 
-    async def _refill(self) -> None:
-        # A failure is not told here: the next connection will meet it, and its client can be told.
-        with suppress(UsageError, RecogniserFailed):
-            self._idle.append(await self._start())
 
-    async def _take_back(self, loan: _Loan) -> None:
-        recogniser, life = loan
-        if recogniser.in_step:
-            with suppress(RecogniserFailed):
-                await recogniser.reset()
-                if len(self._idle) < self._spare:
-                    self._idle.append(loan)
-                    return
-        life.cancel()
+class Recogniser:
+    """The open utterance of one channel."""
 
-    async def _start(self) -> _Loan:
-        loan: _Loan = await self._nursery.start(self._run_process)
-        recogniser, life = loan
-        try:
-            await recogniser.ready()
-        except BaseException:
-            life.cancel()
-            raise
-        return loan
+    def __init__(self, pool: RecogniserPool) -> None:
+        self._pool = pool
+        self._forget()
 
-    async def _run_process(self, task_status: trio.TaskStatus[_Loan]) -> None:
-        # A session of its own: Ctrl-C is for the server, which then ends this process by closing its stdin.
-        process = await trio.lowlevel.open_process(
-            self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
-        )
-        recogniser = Recogniser(process)
-        try:
-            with trio.CancelScope() as life:
-                task_status.started((recogniser, life))
-                await process.wait()
-        finally:
-            self._idle = [loan for loan in self._idle if loan[0] is not recogniser]
-            process.kill()
-            with trio.CancelScope(shield=True):
-                await process.wait()
-                await recogniser.aclose()
+    def _forget(self) -> None:
+        self._pcm = bytearray()  # of the utterance, but for what is settled
+        self._settled: list[HeardWord] = []  # of a long utterance: its first words
+        self._begin = 0.0  # seconds of the utterance before ``_pcm``
+        self._decoded = 0  # bytes of ``_pcm`` that ``_words`` are of
+        self._words: list[HeardWord] = []
+
+    def decode(self, pcm: bytes) -> None:
+        """Take audio: linear16, mono, 16 kHz. Begins an utterance if none is open."""
+        self._pcm += pcm
+
+    async def words(self, *, ends: bool, pauses: bool = False) -> list[HeardWord]:
+        """The words of the utterance so far or, when it ``ends``, for good.
+
+        Args:
+            pauses: it may end here: its words are to be as good as at its end.
+
+        Raises:
+            RecogniserFailed: the model could not do it.
+        """
+        due = pauses or (len(self._pcm) - self._decoded >= 2 * RATE * _EVERY)
+        if (ends or (due and not self._pool.busy)) and self._has_news():
+            await self._hear()
+        words = [*self._settled, *self._words]
+        if ends:
+            self._forget()
+        elif words and not pauses:
+            # What is cut off gets a full stop, as if it were all.
+            words[-1] = replace(words[-1], text=_open(words[-1].text))
+        return words
+
+    def _has_news(self) -> bool:
+        """Something was said since it was decoded."""
+        return bool(sounding(_samples(self._pcm))[round(self._decoded / (2 * RATE * FRAME)) :].any())
+
+    async def _hear(self) -> None:
+        longest = round(LONGEST * RATE) * 2
+        while True:
+            pcm = bytes(self._pcm[:longest])
+            heard = await self._pool.hear(_samples(pcm))
+            self._words = [replace(w, start=w.start + self._begin, end=w.end + self._begin) for w in heard]
+            self._decoded = len(pcm)
+            if len(self._pcm) <= longest:
+                return
+            until = self._begin + LONGEST - _SURE
+            sure = [word for word in self._words if word.end <= until]
+            cut = round(((sure[-1].end if sure else until) - self._begin) * RATE) * 2
+            self._settled += sure
+            self._begin += cut / (2 * RATE)
+            del self._pcm[:cut]
+
+
+def _samples(pcm: bytes | bytearray) -> Samples:
+    return np.frombuffer(pcm, "<i2").astype(np.float32) / np.float32(32768)
+
+
+def _open(text: str) -> str:
+    return text.rstrip(".?!") or text

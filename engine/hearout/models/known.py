@@ -1,4 +1,4 @@
-"""Model files: which there are, where they are, and whether they are what they should be."""
+"""Models: which there are, where their files are, and whether they are what they should be."""
 
 from __future__ import annotations
 
@@ -14,56 +14,69 @@ from pathlib import Path
 
 from hearout.errors import UsageError
 
-__all__ = ["MODELS", "Model", "Wheel", "check", "find", "folder", "require", "sha256_of"]
+__all__ = ["MODELS", "File", "Model", "Wheel", "check", "find", "folder", "require", "sha256_of"]
 
 
 @dataclass(frozen=True, slots=True)
 class Wheel:
-    """A published wheel with the file in it.
+    """A published wheel with the files in it.
 
     Attributes:
-        package: what it installs; where that is installed already, its file is used.
+        package: what it installs; where that is installed already, its files are used.
         requirement: as pip takes it.
-        member: path in it.
+        folder: path in it.
     """
 
     package: str
     requirement: str
-    member: str
+    folder: str
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """A file of a model: its name, its size, and its SHA-256 in hexadecimal."""
+
+    name: str
+    bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A file with weights.
+    """Files with weights and what belongs to them.
 
     Attributes:
         name: for people and commands.
         title: what it is and who made it.
-        file: its name.
         licence: SPDX.
-        sha256: of the file.
-        bytes: its size.
-        hub: address of the file.
-        shift, scale: how far to believe it, of the log-odds of what it answers.
-        wheel: where else it is.
+        files: all of them.
+        wheel: where they are.
+        hub: address of a folder where else they are; empty: nowhere.
     """
 
     name: str
     title: str
-    file: str
     licence: str
-    sha256: str
-    bytes: int
-    hub: str
-    shift: float
-    scale: float
+    files: tuple[File, ...]
     wheel: Wheel
+    hub: str = ""
+
+    @property
+    def size(self) -> str:
+        """For people, in megabytes."""
+        return f"{sum(file.bytes for file in self.files) / 1e6:.1f} MB"
+
+    @property
+    def home(self) -> Path:
+        """Where its files are kept when they are fetched."""
+        return folder() / self.name
 
 
 def _read() -> Iterator[tuple[str, Model]]:
-    data = tomllib.loads((resources.files("hearout.ear") / "models.toml").read_text("utf-8"))
+    data = tomllib.loads((resources.files("hearout.models") / "models.toml").read_text("utf-8"))
     for name, fields in data.items():
-        yield name, Model(**(fields | {"name": name, "wheel": Wheel(**fields["wheel"])}))
+        files = tuple(File(**file) for file in fields["files"])
+        yield name, Model(**(fields | {"name": name, "files": files, "wheel": Wheel(**fields["wheel"])}))
 
 
 #: By name.
@@ -79,29 +92,33 @@ def folder() -> Path:
 
 
 def find(model: Model) -> Path | None:
-    """Its file: fetched, or that of an installed package; None: neither. It may not be what it should be."""
-    places = [folder() / model.file]
+    """The folder with all its files: fetched, or of an installed package; None: neither.
+
+    They may not be what they should be.
+    """
+    places = [model.home]
     try:
         spec = importlib.util.find_spec(model.wheel.package)
     except (ImportError, ValueError):
         spec = None
-    places += [Path(root).parent / model.wheel.member for root in (spec and spec.submodule_search_locations) or ()]
-    return next((place for place in places if place.is_file()), None)
+    places += [Path(root).parent / model.wheel.folder for root in (spec and spec.submodule_search_locations) or ()]
+    return next((place for place in places if all((place / file.name).is_file() for file in model.files)), None)
 
 
 def require(model: Model) -> Path:
     """`find`, and be sure of it.
 
     Raises:
-        UsageError: there is none, or it is damaged.
+        UsageError: there is none, or a file is damaged.
     """
     found = find(model)
     if found is None:
         raise UsageError(
             f"the model {model.name} is not on this machine: hearout models get {model.name} "
-            f"({model.bytes / 1e6:.1f} MB, {model.licence})"
+            f"({model.size}, {model.licence})"
         )
-    check(found, model.sha256, f"hearout models get {model.name}")
+    for file in model.files:
+        check(found / file.name, file.sha256, f"hearout models get {model.name}")
     return found
 
 

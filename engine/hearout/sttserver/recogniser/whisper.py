@@ -1,0 +1,173 @@
+"""Whisper by CTranslate2: the words of some seconds of audio, and when they were said. Blocking; of many threads.
+
+The decoding is that of "Robust Speech Recognition via Large-Scale Weak Supervision" (Radford et al. 2022) without its
+windows of 30 s: the spectrogram is as long as the audio, which makes short audio cheap. Thresholds are those of
+OpenAI's own program (https://github.com/openai/whisper, transcribe.py).
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hearout.ear.features import SAMPLE_RATE, Samples, log_mel
+from hearout.errors import UsageError
+from hearout.extras import needs_extra
+from hearout.models.known import MODELS, require
+from hearout.sttserver.steps import HeardWord
+from hearout.writing import printable
+
+__all__ = ["FRAME", "LONGEST", "Whisper", "sounding"]
+
+LONGEST = 28.0  # seconds of audio; the model has seen 30 at a time
+_PAD = 0.5  # seconds of silence behind the audio: where it is cut in a word, the model may else begin to repeat itself
+# Seconds: audio is filled up to a multiple. With 5 the model repeated itself in 3 of 90 pieces of the samples that were
+# cut off somewhere, with 1 in 12 of 70; with 10, as with the 30 it was trained on, in none.
+_WHOLE = 10.0
+FRAME = 0.02  # seconds of a position of the aligner's
+_STEPS_A_FRAME = 2  # of the spectrogram
+# Tokens: people say some four words a second at most, and what is spelled or read out has some ten tokens a second.
+_FEW, _TOKENS_A_SECOND = 8, 10
+_REPEATS = 2.4  # compression_ratio_threshold: text that says the same over and over
+_NO_SPEECH, _UNSURE = 0.6, -1.0  # no_speech_threshold, logprob_threshold
+# A word ends where its sound does; the aligner lets it last until the next one begins. Sound is what is less than 26 dB
+# below the loudest twentieth of the audio.
+_LOUD, _QUIET = 95, 0.05
+_PAUSE = 0.2  # seconds; the stops within words are shorter
+
+Places = npt.NDArray[np.bool_]
+
+
+class Whisper:
+    """A model, which serves many threads at once.
+
+    Args:
+        path: a folder with a Whisper for CTranslate2 (``model.bin``, ``config.json``, ``vocabulary``,
+            ``tokenizer.json``); None: the one that ``hearout models get whisper-tiny-en`` has fetched.
+        language: for models that know several, as in ISO 639-1.
+        threads: how many it may serve at once; each takes a core.
+
+    Raises:
+        UsageError: something is not installed, there is no such model, or it is damaged.
+    """
+
+    def __init__(self, path: Path | None = None, *, language: str = "en", threads: int = 1) -> None:
+        with needs_extra("local", "the recogniser", "ctranslate2"):
+            import ctranslate2
+        with needs_extra("local", "the recogniser", "tokenizers"):
+            import tokenizers
+        folder = require(MODELS["whisper-tiny-en"]) if path is None else path
+        try:
+            self._tokens: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+            self._model: Any = ctranslate2.models.Whisper(
+                str(folder), device="cpu", compute_type="int8", inter_threads=threads, intra_threads=1
+            )
+        except Exception as error:  # of their own kinds, which have no common name
+            why = printable(str(error), 200)
+            raise UsageError(f"{folder}: no Whisper model for CTranslate2 that works here: {why}") from None
+        self._view = ctranslate2.StorageView.from_array
+        several = ["<|transcribe|>"] if self._model.is_multilingual else []
+        spoken = [f"<|{language}|>"] if self._model.is_multilingual else []
+        names = ["<|startoftranscript|>", *spoken, *several, "<|notimestamps|>"]
+        self._prompt = [self._tokens.token_to_id(name) for name in names]
+        if None in self._prompt:
+            raise UsageError(f"{folder}: the model knows no {names[self._prompt.index(None)]}")
+        self._end: Any = self._tokens.token_to_id("<|endoftext|>")
+        # Figures one by one: of "two zero seven" it else makes 2007.
+        vocabulary: dict[str, int] = self._tokens.get_vocab()
+        joined = [token for text, token in vocabulary.items() if sum(map(str.isdigit, text)) > 1 and token < self._end]
+        self._suppressed = [-1, *joined]  # -1: and what the model's own configuration names
+
+    def hear(self, samples: Samples) -> list[HeardWord]:
+        """The words of ``samples``: shape (n,), from -1 to 1, 16 kHz, `LONGEST` seconds at most."""
+        seconds = len(samples) / SAMPLE_RATE
+        encoded = self._encode(samples)
+        return self._words(encoded, self._decode(encoded, _FEW + round(_TOKENS_A_SECOND * seconds)), samples)
+
+    def align(self, samples: Samples, text: str) -> list[HeardWord]:
+        """When the words of ``text`` were said, as far as they were; ``samples`` as for `hear`."""
+        tokens = self._tokens.encode(f" {text.strip()}", add_special_tokens=False).ids
+        return self._words(self._encode(samples), tokens, samples)
+
+    def _encode(self, samples: Samples) -> Any:
+        step = round(_WHOLE * SAMPLE_RATE)
+        whole = np.zeros(-(-(len(samples) + round(_PAD * SAMPLE_RATE)) // step) * step, np.float32)
+        whole[: len(samples)] = samples
+        return self._model.encode(self._view(np.ascontiguousarray(log_mel(whole)[None])))
+
+    def _decode(self, encoded: Any, most: int) -> list[int]:
+        options: dict[str, Any] = {"beam_size": 1, "return_scores": True, "return_no_speech_prob": True}
+        options["suppress_tokens"] = self._suppressed
+        options["max_length"] = len(self._prompt) + most
+        (said,) = self._model.generate(encoded, [self._prompt], **options)
+        if said.no_speech_prob > _NO_SPEECH and said.scores[0] < _UNSURE:
+            return []
+        if self._repeats(said.sequences_ids[0]):
+            (said,) = self._model.generate(encoded, [self._prompt], no_repeat_ngram_size=3, **options)
+        return [token for token in said.sequences_ids[0] if token < self._end]
+
+    def _repeats(self, tokens: Sequence[int]) -> bool:
+        text = self._tokens.decode(tokens).encode()
+        return len(text) > _REPEATS * len(zlib.compress(text))
+
+    def _words(self, encoded: Any, tokens: Sequence[int], samples: Samples) -> list[HeardWord]:
+        if not tokens:
+            return []
+        frames = round(_WHOLE / FRAME) * _STEPS_A_FRAME
+        frames *= -(-(len(samples) + round(_PAD * SAMPLE_RATE)) // round(_WHOLE * SAMPLE_RATE))
+        (aligned,) = self._model.align(encoded, self._prompt, [list(tokens)], [frames])
+        first: dict[int, int] = {}
+        last: dict[int, int] = {}
+        for token, frame in aligned.alignments:
+            first.setdefault(token, frame)
+            last[token] = frame + 1
+        sound = sounding(samples)
+        words: list[HeardWord] = []
+        for spelled in self._grouped(tokens):
+            text = self._tokens.decode([tokens[place] for place in spelled]).strip()
+            times = [place for place in spelled if place in first]
+            if not text or not times:
+                continue
+            if first[times[0]] >= len(sound):
+                break  # behind the audio: the model goes on by itself
+            start, end = _loud(sound, first[times[0]], last[times[-1]])
+            if words and words[-1].end > start * FRAME:
+                words[-1] = replace(words[-1], end=start * FRAME)
+            sure = [aligned.text_token_probs[place] for place in spelled]
+            words.append(HeardWord(text, start * FRAME, end * FRAME, sum(sure) / len(sure)))
+        return words
+
+    def _grouped(self, tokens: Sequence[int]) -> list[list[int]]:
+        """Places of tokens, word by word: one that begins with a blank begins a word."""
+        groups: list[list[int]] = []
+        for place, token in enumerate(tokens):
+            if self._tokens.decode([token])[:1].isspace() or not groups:
+                groups.append([])
+            groups[-1].append(place)
+        return groups
+
+
+def sounding(samples: Samples) -> Places:
+    """Whether there is sound in each whole frame of 20 ms: in the digital silence between words there is none."""
+    step = round(FRAME * SAMPLE_RATE)
+    frames = samples[: len(samples) // step * step].reshape(-1, step)
+    loudness = np.sqrt(np.mean(np.square(frames), axis=1))
+    least = _QUIET * np.percentile(loudness, _LOUD) if len(frames) else 0.0
+    sound: Places = loudness > least
+    return sound
+
+
+def _loud(sound: Places, first: int, end: int) -> tuple[int, int]:
+    """The part of ``first`` to ``end`` from its first sound to the end of the sound that lasts on from there."""
+    places = np.flatnonzero(sound[first:end])
+    if not len(places):
+        return first, min(end, len(sound))
+    pauses = np.flatnonzero(np.diff(places) > _PAUSE / FRAME)
+    last = places[pauses[0]] if len(pauses) else places[-1]
+    return first + int(places[0]), first + int(last) + 1
