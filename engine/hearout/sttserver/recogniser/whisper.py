@@ -78,7 +78,7 @@ class Whisper:
         self._prompt = [self._tokens.token_to_id(name) for name in names]
         if None in self._prompt:
             raise UsageError(f"{folder}: the model knows no {names[self._prompt.index(None)]}")
-        self._end: Any = self._tokens.token_to_id("<|endoftext|>")
+        self._end = int(self._tokens.token_to_id("<|endoftext|>") or 0)
         # Figures one by one: of "two zero seven" it else makes 2007.
         vocabulary: dict[str, int] = self._tokens.get_vocab()
         joined = [token for text, token in vocabulary.items() if sum(map(str.isdigit, text)) > 1 and token < self._end]
