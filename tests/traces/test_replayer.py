@@ -316,7 +316,7 @@ def test_the_odds_are_explained() -> None:
     event = TurnCompleted(1, 0, 2.9, 1.0, 2.0, "and", (), "silence", True, timings, opinions=(opinion,))
     heard = replace(event, odds=0.1, evidence=(("conjunction", 0.2), ("ear", 0.31)))
     assert explain(heard, Policy()).splitlines()[-2:] == [
-        "  ends like a conjunction: odds 0.20; the ear: 0.31; together 0.10",
+        "  ends like a conjunction ('and'): odds 0.20; the ear: 0.31; together 0.10",
         "  silence: not before 2.904 s, from 3.600 s on: 0.90 s at a price of 1.3 s a cutoff",
     ]
     assert "  no words yet: odds 0.50" in explain(replace(event, evidence=(("nothing", 0.5),)))

@@ -39,6 +39,8 @@ def explain(event: TurnCompleted, policy: Policy | None = None) -> str:
         lines.append(f"  {_odds(event)}")
     price = next((rule.price for rule in policy.rules if isinstance(rule, Silence)), None) if policy else None
     for opinion in event.opinions:
+        if opinion.hold is None and opinion.deadline is None:
+            continue  # it had nothing to say
         said = f"  {opinion.rule}: {_opinion(opinion)}"
         if opinion.rule == Silence().name and price is not None and opinion.hold and timings.speech_end is not None:
             said += f": {opinion.hold - timings.speech_end:.2f} s at a price of {price:g} s a cutoff"
@@ -49,7 +51,12 @@ def explain(event: TurnCompleted, policy: Policy | None = None) -> str:
 def _odds(event: TurnCompleted) -> str:
     """Each source, and what all come to."""
     (ending, text), *others = event.evidence
-    like = "no words yet" if ending == "nothing" else f"ends like a {ending.replace('_', ' ')}"
+    like = "no words yet"
+    if ending != "nothing":
+        kind, words = ending.replace("_", " "), event.text.split()
+        like = f"ends like {'an' if kind[0] in 'aeiou' else 'a'} {kind}" + (
+            f" ('{printable(words[-1])}')" if words else ""
+        )
     said = [f"{like}: odds {text:.2f}", *(f"the {source}: {odds:.2f}" for source, odds in others)]
     return "; ".join([*said, f"together {event.odds:.2f}"] if others else said)
 
@@ -60,7 +67,7 @@ def _opinion(opinion: Opinion) -> str:
         said.append(f"not before {opinion.hold:.3f} s")
     if opinion.deadline is not None:
         said.append(f"from {opinion.deadline:.3f} s on")
-    return ", ".join(said) or "nothing"
+    return ", ".join(said)
 
 
 def _milliseconds(seconds: float) -> str:
