@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import signal
 import socket
@@ -386,7 +387,7 @@ def test_a_signal_in_a_session(session: tuple[subprocess.Popen[str], str], name:
     assert_all_end(marker)
     done = Outcome(process.returncode, turn + out, err)
     assert (done.status, done.err) == STATUS[name]
-    assert done.texts == TEXTS[1:]
+    assert [re.sub("[.?]", "", text).lower() for text in done.texts] == ["could you repeat that please"]
 
 
 @linux_only
