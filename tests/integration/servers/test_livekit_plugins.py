@@ -18,7 +18,7 @@ from livekit.plugins import assemblyai, deepgram, elevenlabs, soniox
 
 from tests.integration.livekit.kit import Line, result, run, words
 from tests.integration.servers.flux_messages import turn_info
-from tests.integration.servers.order import RATE, TURNS, order, order_server, words_wrong
+from tests.integration.servers.order import RATE, TURNS, order, order_server, pairs, words_wrong
 from tests.kit.serving import playing
 
 Type = stt.SpeechEventType
@@ -350,7 +350,8 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
 
     async def main() -> None:
         with order_server() as server:
-            await asyncio.gather(*(listen(name, server) for name in makers))
+            for names in pairs(makers):
+                await asyncio.gather(*(listen(name, server) for name in names))
 
     run(main)
     for name, heard in heards.items():

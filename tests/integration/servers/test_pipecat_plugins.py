@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies, UserT
 from tests.integration.pipecat.conversation import Conversation, converse
 from tests.integration.pipecat.kit import CALL_ME_BACK, LEAD, WORDS, Script, moved, one_turn, run
 from tests.integration.servers.flux_messages import turn_info
-from tests.integration.servers.order import RATE, SENTENCES, TURNS, order, order_server, words_wrong
+from tests.integration.servers.order import RATE, SENTENCES, TURNS, order, order_server, pairs, words_wrong
 from tests.kit.serving import playing
 
 # Deepgram's SDK uses the old ways of its websocket library.
@@ -302,12 +303,12 @@ def test_the_order_is_heard(tmp_path: Path) -> None:
             heard[name] = call
             await say_the_order(call)
 
-    async def main() -> None:
-        with order_server() as server:
-            for names in (list(services)[::2], list(services)[1::2]):  # all at once are too much for two cores
-                await asyncio.gather(*(listen(name, server) for name in names))
+    async def listen_all(names: Sequence[str], server: str) -> None:
+        await asyncio.gather(*(listen(name, server) for name in names))
 
-    run(main)
+    with order_server() as server:
+        for names in pairs(services):
+            run(partial(listen_all, names, server))
     for name, call in heard.items():
         finals = [text.strip() for text in call.texts("final")]  # Soniox's tokens carry their spaces
         assert words_wrong(finals) <= 2, (name, finals)

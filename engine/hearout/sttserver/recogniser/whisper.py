@@ -129,6 +129,7 @@ class Whisper:
             last[token] = frame + 1
         sound = sounding(samples)
         words: list[HeardWord] = []
+        silent = 0  # of the last words: nothing sounds where they are
         for spelled in self._grouped(tokens):
             text = self._tokens.decode([tokens[place] for place in spelled]).strip()
             times = [place for place in spelled if place in first]
@@ -141,7 +142,8 @@ class Whisper:
                 words[-1] = replace(words[-1], end=start * FRAME)
             sure = [aligned.text_token_probs[place] for place in spelled]
             words.append(HeardWord(text, start * FRAME, end * FRAME, sum(sure) / len(sure)))
-        return words
+            silent = 0 if sound[start:end].any() else silent + 1
+        return words[: len(words) - silent]  # in silence, too, the model goes on by itself
 
     def _grouped(self, tokens: Sequence[int]) -> list[list[int]]:
         """Places of tokens, word by word: one that begins with a blank begins a word."""
@@ -154,7 +156,7 @@ class Whisper:
 
 
 def sounding(samples: Samples) -> Places:
-    """Whether there is sound in each whole frame of 20 ms: in the digital silence between words there is none."""
+    """Whether there is sound in each whole frame of 20 ms."""
     step = round(FRAME * SAMPLE_RATE)
     frames = samples[: len(samples) // step * step].reshape(-1, step)
     loudness = np.sqrt(np.mean(np.square(frames), axis=1))
