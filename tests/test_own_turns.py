@@ -85,6 +85,12 @@ def test_a_later_interim_says_nothing_again() -> None:
     assert run(*((6.0, step) for step in steps)) == {1: "a", 2: "b c", 3: "d", 4: "e"}
 
 
+def test_a_segment_may_stay_open_over_many_turns() -> None:
+    texts = [" ".join("abcdefgh"[:count]) for count in range(1, 9)]
+    turns = run(*((6.0, interim(text)) for text in texts), (6.0, final(texts[-1])))
+    assert turns == dict(enumerate("abcdefgh", 1))
+
+
 @given(
     st.lists(
         st.tuples(
