@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from hearout.ear.features import SAMPLE_RATE, Samples, log_mel
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.models.known import MODELS, require
+from hearout.sttserver.recogniser.repeats import invented
 from hearout.sttserver.steps import HeardWord
 from hearout.writing import printable
 
@@ -42,6 +43,17 @@ _LOUD, _QUIET = 95, 0.05
 _PAUSE = 0.2  # seconds; the stops within words are shorter
 
 Places = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class _Spelled:
+    """A word that the model wrote: its text, its tokens, its first frame and the one behind it, and how sure it is."""
+
+    text: str
+    places: Sequence[int]
+    first: int
+    last: int
+    sure: float
 
 
 class Whisper:
@@ -88,12 +100,22 @@ class Whisper:
         """The words of ``samples``: shape (n,), from -1 to 1, 16 kHz, `LONGEST` seconds at most."""
         seconds = len(samples) / SAMPLE_RATE
         encoded = self._encode(samples)
-        return self._words(encoded, self._decode(encoded, _FEW + round(_TOKENS_A_SECOND * seconds)), samples)
+        tokens = self._decode(encoded, _FEW + round(_TOKENS_A_SECOND * seconds))
+        spelled = self._spelled(encoded, tokens, len(samples))
+        again = False
+        while twice := invented([word.text for word in spelled], [word.first for word in spelled]):
+            left_out, kept = twice
+            again |= left_out.start < kept.start
+            del spelled[left_out.start : left_out.stop]
+        if again:  # what was left out has the time of what is kept
+            tokens = [tokens[place] for word in spelled for place in word.places]
+            spelled = self._spelled(encoded, tokens, len(samples))
+        return _timed(spelled, samples)
 
     def align(self, samples: Samples, text: str) -> list[HeardWord]:
         """When the words of ``text`` were said, as far as they were; ``samples`` as for `hear`."""
         tokens = self._tokens.encode(f" {text.strip()}", add_special_tokens=False).ids
-        return self._words(self._encode(samples), tokens, samples)
+        return _timed(self._spelled(self._encode(samples), tokens, len(samples)), samples)
 
     def _encode(self, samples: Samples) -> Any:
         step = round(_WHOLE * SAMPLE_RATE)
@@ -116,34 +138,29 @@ class Whisper:
         text = self._tokens.decode(tokens).encode()
         return len(text) > _REPEATS * len(zlib.compress(text))
 
-    def _words(self, encoded: Any, tokens: Sequence[int], samples: Samples) -> list[HeardWord]:
+    def _spelled(self, encoded: Any, tokens: Sequence[int], length: int) -> list[_Spelled]:
+        """Where the words are in ``length`` samples; without what is behind them: the model goes on by itself."""
         if not tokens:
             return []
         frames = round(_WHOLE / FRAME) * _STEPS_A_FRAME
-        frames *= -(-(len(samples) + round(_PAD * SAMPLE_RATE)) // round(_WHOLE * SAMPLE_RATE))
+        frames *= -(-(length + round(_PAD * SAMPLE_RATE)) // round(_WHOLE * SAMPLE_RATE))
         (aligned,) = self._model.align(encoded, self._prompt, [list(tokens)], [frames])
         first: dict[int, int] = {}
         last: dict[int, int] = {}
         for token, frame in aligned.alignments:
             first.setdefault(token, frame)
             last[token] = frame + 1
-        sound = sounding(samples)
-        words: list[HeardWord] = []
-        silent = 0  # of the last words: nothing sounds where they are
-        for spelled in self._grouped(tokens):
-            text = self._tokens.decode([tokens[place] for place in spelled]).strip()
-            times = [place for place in spelled if place in first]
-            if not text or not times:
+        words: list[_Spelled] = []
+        for places in self._grouped(tokens):
+            text = self._tokens.decode([tokens[place] for place in places]).strip()
+            times = [place for place in places if place in first]
+            if not times or not any(map(str.isalnum, text)):
                 continue
-            if first[times[0]] >= len(sound):
-                break  # behind the audio: the model goes on by itself
-            start, end = _loud(sound, first[times[0]], last[times[-1]])
-            if words and words[-1].end > start * FRAME:
-                words[-1] = replace(words[-1], end=start * FRAME)
-            sure = [aligned.text_token_probs[place] for place in spelled]
-            words.append(HeardWord(text, start * FRAME, end * FRAME, sum(sure) / len(sure)))
-            silent = 0 if sound[start:end].any() else silent + 1
-        return words[: len(words) - silent]  # in silence, too, the model goes on by itself
+            if first[times[0]] >= length // round(FRAME * SAMPLE_RATE):
+                break
+            sure = [aligned.text_token_probs[place] for place in places]
+            words.append(_Spelled(text, places, first[times[0]], last[times[-1]], sum(sure) / len(sure)))
+        return words
 
     def _grouped(self, tokens: Sequence[int]) -> list[list[int]]:
         """Places of tokens, word by word: one that begins with a blank begins a word."""
@@ -163,6 +180,20 @@ def sounding(samples: Samples) -> Places:
     least = _QUIET * np.percentile(loudness, _LOUD) if len(frames) else 0.0
     sound: Places = loudness > least
     return sound
+
+
+def _timed(spelled: Sequence[_Spelled], samples: Samples) -> list[HeardWord]:
+    """Words from where they begin to sound to where they cease, as far as they sound at all."""
+    sound = sounding(samples)
+    words: list[HeardWord] = []
+    silent = 0  # of the last words: nothing sounds where they are
+    for word in spelled:
+        start, end = _loud(sound, word.first, word.last)
+        if words and words[-1].end > start * FRAME:
+            words[-1] = replace(words[-1], end=start * FRAME)
+        words.append(HeardWord(word.text, start * FRAME, end * FRAME, word.sure))
+        silent = 0 if sound[start:end].any() else silent + 1
+    return words[: len(words) - silent]  # in silence, too, the model goes on by itself
 
 
 def _loud(sound: Places, first: int, end: int) -> tuple[int, int]:
