@@ -183,6 +183,18 @@ def test_what_is_cut_off_does_not_repeat_itself(whisper: Whisper, cut: float) ->
     assert all(word.end <= cut for word in heard)
 
 
+@pytest.mark.parametrize("said", [1, 2])
+def test_what_is_written_twice_is_heard_as_often_as_it_was_said(
+    whisper: Whisper, monkeypatch: pytest.MonkeyPatch, said: int
+) -> None:
+    first, second = " I would like to cancel my appointment.", " Could you repeat that please?"
+    written = whisper._tokens.encode(2 * first + second, add_special_tokens=False).ids
+    monkeypatch.setattr(whisper, "_decode", lambda encoded, most: written)
+    cut = int(2.9 * RATE)  # between the two
+    heard = whisper.hear(np.concatenate([*(said * [clip()[:cut]]), clip()[cut:]]))
+    assert " ".join(texts(heard)) == (said * first + second).strip()
+
+
 def test_silence_and_noise_have_no_words(whisper: Whisper) -> None:
     noise = np.random.default_rng(1).normal(0, 0.01, 3 * RATE).astype(np.float32)
     for samples in (np.zeros(3 * RATE, np.float32), noise, noise[:100], noise[:0]):
