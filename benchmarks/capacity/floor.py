@@ -27,9 +27,9 @@ from benchmarks.capacity.script import FRAME, RATE, load_talk
 from hearout import Deepgram
 from hearout.link.buffer import ReplayBuffer
 from hearout.session.clock import SessionClock
-from hearout.session.session import webrtc_gate
 from hearout.transcribers.base import Heard
 from hearout.transcribers.hearing import Hearing
+from hearout.vad import webrtc_gate
 from hearout_policies.events import Finalize
 from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import load_policy

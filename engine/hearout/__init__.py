@@ -11,12 +11,12 @@ from hearout.ear import Ear, SmartTurn
 from hearout.errors import HearoutError, SessionError, UsageError
 from hearout.link.settings import LinkSettings, LinkStats
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
-from hearout.session.session import Session, SessionEvent, open_session, webrtc_gate
+from hearout.session.session import Session, SessionEvent, open_session
 from hearout.sources import AudioSource, FileSource, PushSource, RawSource, paced, stdin_source
 from hearout.sttserver.local import local_server
 from hearout.traces import Header, Recorder, Replayed, Trace, check, parse_trace, read_trace, replay
 from hearout.transcribers import AssemblyAI, Deepgram, Dialect, ElevenLabs, Flux, OpenAIRealtime, Soniox
-from hearout.vad import SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector
+from hearout.vad import SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector, webrtc_gate
 from hearout.version import __version__
 from hearout_policies import (
     PRESETS,

@@ -57,6 +57,9 @@ FACES = {
     "hearout.tune": """
         Compared Tuned policy_toml tune
     """,
+    "hearout.vad": """
+        SpeechEdge SpeechGate VoiceDetector WebRtcDetector webrtc_gate
+    """,
     "hearout_policies": """
         Answer Ending Endpointing Event Finalize FinalizeOnSilence Language
         NEVER Odds OnUtteranceEnd Opinion Output PRESETS

@@ -19,12 +19,12 @@ from hearout.nursery import open_background
 from hearout.session import session as on_trio
 from hearout.session.controls import SessionControls
 from hearout.session.recording import TraceWriter
-from hearout.session.session import SessionEvent, webrtc_gate
+from hearout.session.session import SessionEvent
 from hearout.sources.base import AudioSource
 from hearout.sources.push import PushSource
 from hearout.sttserver import local
 from hearout.transcribers.base import Dialect
-from hearout.vad import SpeechGate
+from hearout.vad import SpeechGate, webrtc_gate
 from hearout_policies.policy import Policy
 
 __all__ = ["PushSource", "Session", "feed", "local_server", "open_session"]

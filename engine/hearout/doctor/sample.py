@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from hearout.audio import deinterleave
 from hearout.errors import UsageError
-from hearout.session.session import webrtc_gate
 from hearout.sources import FileSource
+from hearout.vad import webrtc_gate
 
 __all__ = ["Sample", "read_sample"]
 

@@ -18,9 +18,8 @@ from hearout.extras import needs_extra
 from hearout.link.settings import LinkSettings
 from hearout.session.controls import chosen_policy
 from hearout.session.recording import TraceWriter
-from hearout.session.session import webrtc_gate
 from hearout.transcribers.base import Dialect
-from hearout.vad import SpeechGate
+from hearout.vad import SpeechGate, webrtc_gate
 from hearout_policies.policy import Policy
 
 with needs_extra("livekit", __name__, "LiveKit Agents 1.8 or newer"):

@@ -10,8 +10,7 @@ from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.integrations.turns import OwnTurns
 from hearout.session.controls import chosen_policy
-from hearout.session.session import webrtc_gate
-from hearout.vad import SpeechGate
+from hearout.vad import SpeechGate, webrtc_gate
 from hearout_policies.events import Finalize, Output
 from hearout_policies.policy import Policy
 from hearout_policies.signals import ProviderSpeechStarted, Word

@@ -18,9 +18,9 @@ from hearout.link.settings import LinkSettings
 from hearout.session.controls import chosen_expectations, chosen_key, chosen_policy
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, SessionWarning
 from hearout.session.recording import TraceWriter
-from hearout.session.session import SessionEvent, webrtc_gate
+from hearout.session.session import SessionEvent
 from hearout.transcribers.base import Dialect
-from hearout.vad import SpeechGate
+from hearout.vad import SpeechGate, webrtc_gate
 from hearout_policies import events
 from hearout_policies.expect import Expectation
 from hearout_policies.policy import Policy

@@ -21,16 +21,11 @@ from hearout.session.language import in_language, told_language
 from hearout.session.recording import TraceWriter
 from hearout.sources.base import AudioSource
 from hearout.transcribers.base import Dialect
-from hearout.vad import SpeechGate, WebRtcDetector
+from hearout.vad import SpeechGate, webrtc_gate
 from hearout_policies.events import TurnUpdated
 from hearout_policies.policy import Policy
 
-__all__ = ["Session", "SessionEvent", "open_session", "webrtc_gate"]
-
-
-def webrtc_gate(sample_rate: int) -> SpeechGate:
-    """The usual voice detection for one channel."""
-    return SpeechGate(WebRtcDetector(sample_rate), sample_rate)
+__all__ = ["Session", "SessionEvent", "open_session"]
 
 
 @asynccontextmanager
