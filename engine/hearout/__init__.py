@@ -16,7 +16,7 @@ from hearout.sources import AudioSource, FileSource, PushSource, RawSource, pace
 from hearout.sttserver.local import local_server
 from hearout.traces import Header, Recorder, Replayed, Trace, check, parse_trace, read_trace, replay
 from hearout.transcribers import AssemblyAI, Deepgram, Dialect, ElevenLabs, Flux, OpenAIRealtime, Soniox
-from hearout.vad import SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector, webrtc_gate
+from hearout.vad import SileroVad, SpeechEdge, SpeechGate, VoiceDetector, WebRtcDetector, silero_gate, webrtc_gate
 from hearout.version import __version__
 from hearout_policies import (
     PRESETS,
@@ -101,6 +101,7 @@ __all__ = [
     "SessionEvent",
     "SessionWarning",
     "Silence",
+    "SileroVad",
     "SmartTurn",
     "Soniox",
     "SpeechEdge",
@@ -133,6 +134,7 @@ __all__ = [
     "preset",
     "read_trace",
     "replay",
+    "silero_gate",
     "stdin_source",
     "webrtc_gate",
 ]

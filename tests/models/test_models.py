@@ -113,7 +113,7 @@ def test_the_command(
     assert main(["models", "get", "smart-turn"]) == 2
     assert main(["models", "get", "whisper"]) == 2
     assert capsys.readouterr().err.endswith(
-        "hearout: no model is named 'whisper'; there are: smart-turn, whisper-tiny-en\n"
+        "hearout: no model is named 'whisper'; there are: smart-turn, whisper-tiny-en, silero-vad\n"
     )
     publish(tmp_path, DATA)
     assert main(["models", "get", "smart-turn"]) == 0

@@ -25,11 +25,11 @@ FACES = {
         FileSource Finalize FinalizeOnSilence Flux Header HearoutError Language LinkDown LinkSettings LinkStats LinkUp
         Notice Odds OnUtteranceEnd OpenAIRealtime Opinion PRESETS Parameter Pauses Policy ProviderEnd PushSource
         RawSource Recorder Replayed Rule Session
-        SessionError SessionEvent SessionWarning Silence SmartTurn Soniox SpeechEdge SpeechGate Timings Trace
+        SessionError SessionEvent SessionWarning Silence SileroVad SmartTurn Soniox SpeechEdge SpeechGate Timings Trace
         TurnAbandoned TurnAmended TurnCompleted TurnMachine TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView
         UsageError UserIdle Verdict VoiceDetector WebRtcDetector Word __version__ as_dict check
-        load_policy local_server open_session paced parse_trace preset read_trace replay stdin_source
-        webrtc_gate
+        load_policy local_server open_session paced parse_trace preset read_trace replay silero_gate
+        stdin_source webrtc_gate
     """,
     "hearout.aio": """
         PushSource Session feed local_server open_session
@@ -58,7 +58,7 @@ FACES = {
         Compared Tuned policy_toml tune
     """,
     "hearout.vad": """
-        SpeechEdge SpeechGate VoiceDetector WebRtcDetector webrtc_gate
+        SileroVad SpeechEdge SpeechGate VoiceDetector WebRtcDetector silero_gate webrtc_gate
     """,
     "hearout_policies": """
         Answer Ending Endpointing Event Finalize FinalizeOnSilence Language

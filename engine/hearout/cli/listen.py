@@ -6,7 +6,7 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
@@ -29,6 +29,7 @@ from hearout.cli.report import JsonReport, Report, TextReport, live
 from hearout.cli.shutdown import Shutdown, run_until_signal
 from hearout.cli.tokens import Tee, TokenListing
 from hearout.cli.transcribers import add_stt_arguments, chosen, open_transcribers
+from hearout.cli.voice import add_vad_argument, chosen_vad
 from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
@@ -44,6 +45,7 @@ from hearout.traces.reader import read_trace
 from hearout.traces.recorder import Recorder
 from hearout.traces.records import Header
 from hearout.traces.replayer import replay
+from hearout.vad import SpeechGate
 from hearout_policies.policy import Policy
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--list-devices", action=_ListDevices, nargs=0, help="list the microphones, and exit")
     add_stt_arguments(parser)
     add_policy_arguments(parser)
+    add_vad_argument(parser)
     add_ear_argument(parser)
     parser.add_argument("--json", action="store_true", help="print every event as one line of JSON")
     parser.add_argument(
@@ -106,13 +109,14 @@ def _run(args: argparse.Namespace) -> int:
     if args.json and args.show_tokens:
         raise UsageError("--show-tokens prints lines of its own, which are no JSON: leave out --json")
     policy = chosen_policy(args)
+    vad = chosen_vad(args)
     ear = chosen_ear(args)
     if len(args.source) > 2:
         raise UsageError(f"{len(args.source)} sources: there is one, or two files of one channel each")
     source = _source(args)
     _check_outputs(args)
     with _trace_path(args) as trace:
-        status = trio.run(run_until_signal, partial(_listen, args, source, policy, ear, trace))
+        status = trio.run(run_until_signal, partial(_listen, args, source, policy, vad, ear, trace))
         if args.plot and not status:
             assert trace is not None
             recorded = read_trace(trace, None if args.stt == "local" else chosen(args.stt).dialect)
@@ -143,6 +147,7 @@ async def _listen(
     args: argparse.Namespace,
     opened: OpenSource,
     policy: Policy,
+    vad: Callable[[int], SpeechGate],
     ear: Ear | None,
     trace: Path | None,
     shutdown: Shutdown,
@@ -174,6 +179,7 @@ async def _listen(
                 shutdown.of(audio),
                 transcriber,
                 policy=policy,
+                vad=vad,
                 ear=ear,
                 recorder=Tee(writers) if writers else None,
                 realtime=realtime,

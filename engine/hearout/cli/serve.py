@@ -6,6 +6,7 @@ import argparse
 import gc
 import os
 import signal
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -15,6 +16,7 @@ from hearout.cli.models import add_ear_argument, chosen_ear
 from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.transcribers import Transcribers, add_stt_arguments, open_transcribers
+from hearout.cli.voice import add_vad_argument, chosen_vad
 from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.socket import Connector, open_stream
@@ -22,6 +24,7 @@ from hearout.nursery import open_background
 from hearout.serving import Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
 from hearout.session.session import Session, open_session
 from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
+from hearout.vad import SpeechGate, webrtc_gate
 from hearout_policies.events import as_dict
 from hearout_policies.policy import Policy
 
@@ -37,6 +40,7 @@ async def converse(
     policy: Policy | str,
     ear: Ear | None = None,
     connect: Connector = open_stream,
+    vad: Callable[[int], SpeechGate] = webrtc_gate,
 ) -> None:
     """One session: the client's audio in, every event back as a JSON object, first of all ``ready``.
 
@@ -45,7 +49,7 @@ async def converse(
     """
     transcriber = transcribers(call)
     await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
-    async with open_session(call, transcriber, policy=policy, ear=ear, connect=connect) as session:
+    async with open_session(call, transcriber, policy=policy, vad=vad, ear=ear, connect=connect) as session:
         call.on_control = partial(_obey, session)
         async for event in session:
             await call.send(as_dict(event))
@@ -94,6 +98,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     add_stt_arguments(parser)
     add_policy_arguments(parser)
+    add_vad_argument(parser)
     add_ear_argument(parser)
     parser.set_defaults(run=_run)
 
@@ -107,16 +112,19 @@ def _run(args: argparse.Namespace) -> int:
             f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE}, or give --token"
         )
     gc.set_threshold(20_000)  # at Python's 700 it takes an eighth of all time where there are hundreds of calls
-    trio.run(_serve, args, chosen_policy(args), chosen_ear(args), bearer_token(token) if token else None)
+    sessions = partial(converse, policy=chosen_policy(args), ear=chosen_ear(args), vad=chosen_vad(args))
+    trio.run(_serve, args, sessions, bearer_token(token) if token else None)
     return 0
 
 
-async def _serve(args: argparse.Namespace, policy: Policy, ear: Ear | None, authorise: Authorise | None) -> None:
+async def _serve(
+    args: argparse.Namespace, sessions: Callable[..., Awaitable[None]], authorise: Authorise | None
+) -> None:
     """Until SIGINT or SIGTERM."""
     async with AsyncExitStack() as stack:
         transcribers = await stack.enter_async_context(open_transcribers(args))
         server = websocket_server(
-            partial(converse, transcribers=transcribers, policy=policy, ear=ear),
+            partial(sessions, transcribers=transcribers),
             authorise=authorise,
             limits=Limits(connections=args.connections),
         )
