@@ -37,7 +37,7 @@ from benchmarks.endpointing.evaluation import Candidate
 from benchmarks.endpointing.scenarios import SCENARIOS
 from benchmarks.endpointing.scoring import Figures, Tally, score
 from benchmarks.endpointing.simulated import converse
-from hearout import webrtc_gate
+from hearout import SpeechGate, webrtc_gate
 from hearout.errors import UsageError
 from hearout_policies.signals import EarHeard
 from hearout_policies.text import Ending
@@ -196,11 +196,13 @@ def made_up_turn(spans: Sequence[Span], random: Random) -> SpokenTurn:
     return SpokenTurn(tuple(words), tuple(holds), tuple(endings))
 
 
-def conversation(recording: Recording, listener: Listener | None = None) -> Conversation:
+def conversation(
+    recording: Recording, listener: Listener | None = None, vad: Callable[[int], SpeechGate] = webrtc_gate
+) -> Conversation:
     """What was said, and what the real voice detection, and the ear, make of its sound."""
     sound, rate = recording.sound, recording.rate
     whole = np.concatenate([sound, np.zeros(round(_TAIL * rate), np.int16)])
-    edges = _listen(whole, rate)
+    edges = _listen(whole, vad(rate), rate)
     length = math.floor(10 * (len(sound) / rate + _TAIL)) / 10
     voiced = tuple(span for turn in recording.turns for span in voiced_in(turn))
     answers = _ask(listener, edges, whole, rate) if listener else ()
@@ -217,8 +219,7 @@ def _ask(listener: Listener, edges: Sequence[Edge], sound: Sound, rate: int) -> 
     )
 
 
-def _listen(sound: Sound, rate: int) -> tuple[Edge, ...]:
-    gate = webrtc_gate(rate)
+def _listen(sound: Sound, gate: SpeechGate, rate: int) -> tuple[Edge, ...]:
     block = round(FRAME * rate)
     edges = []
     for number in range(len(sound) // block):

@@ -1,12 +1,14 @@
 """How late and how often wrong, on recordings of people.
 
-    python -m benchmarks.people DIR [DIR ...] [--no-ear] [--asked] [--json FILE]
+    python -m benchmarks.people DIR [DIR ...] [--no-ear] [--asked] [--vad NAME ...] [--noise KIND:DB] [--json FILE]
     python -m benchmarks.people DIR [DIR ...] --peers [NAME ...] [--output DIR]
 
 Real sound goes through the real voice detection and, unless told otherwise, the real ear; a simulated Deepgram knows
 the words and has realistic delays; the real turn machine decides, in virtual time (`benchmarks.endpointing`). Each
 price is tried with and without the ear. How far the ear is believed is fitted on every second recording, and applied to
-the others. `benchmarks.people.folders` tells what a folder may have in it.
+the others. ``--vad`` takes one voice detection or compares several; ``--noise`` puts noise under the sound, as
+`benchmarks.vad` does, of which the transcriber knows nothing. `benchmarks.people.folders` tells what a folder may have
+in it.
 
 With ``--peers`` the same recordings are then played to hearout and its peers in real time, each with its own voice
 detection and model (`benchmarks.people.beside`).
@@ -16,16 +18,19 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from benchmarks.endpointing.conversations import Conversation
 from benchmarks.endpointing.curves import EOT_BENCH, mean, p50, p90
 from benchmarks.endpointing.evaluation import Candidate
-from benchmarks.endpointing.recorded import Recording, conversation, measure
+from benchmarks.endpointing.recorded import Listener, Recording, conversation, measure
 from benchmarks.endpointing.scoring import Figures
 from benchmarks.peers.environments import CACHE, Failed
 from benchmarks.peers.systems import SYSTEMS
@@ -35,8 +40,11 @@ from benchmarks.people.curves import Curve
 from benchmarks.people.doubt import believed
 from benchmarks.people.folders import load
 from benchmarks.people.questions import asked_for, lengthened
+from benchmarks.vad.labelled import NOISES, labelled, mixed
+from hearout.cli.voice import VADS
 from hearout.ear.smart_turn import SmartTurn
 from hearout.errors import UsageError
+from hearout.writing import printable
 from hearout_policies.policy import Policy
 
 __all__ = ["main"]
@@ -121,11 +129,47 @@ def show_beside(name: str, found: Mapping[str, tuple[Figures, float]]) -> None:
         print(_figures(title + (f" (audio {late:.2f} s LATE: a busy machine)" if late > _TOO_LATE else ""), figures))
 
 
+def curves_of(
+    heard: Sequence[Conversation], told: Sequence[Conversation], listener: Listener | None
+) -> dict[str, Curve]:
+    """By what is known: of all conversations, and of those told what was asked, if any."""
+    curves = {"text": Curve(candidates("text", 0.0), heard)}
+    if listener:
+        curves["text and ear"] = Curve(candidates("text and ear", 2.0), believed(heard))
+    if told:
+        curves["text and question"] = Curve(candidates("text and question", 0.0), told)
+        if listener:
+            curves["text, ear and question"] = Curve(candidates("all", 2.0), believed(told))
+    return curves
+
+
+def noisy(recordings: Sequence[Recording], noise: str) -> list[Recording]:
+    """With noise under them: its kind, and by how many dB speech is louder, as in ``pink:10``.
+
+    Raises:
+        UsageError: there is no such noise.
+    """
+    kind, _, snr = noise.partition(":")
+    try:
+        below = float(snr)
+    except ValueError:
+        below = math.nan
+    if kind not in NOISES or not math.isfinite(below):
+        raise UsageError(f"--noise {printable(noise, 60)}: must be {', '.join(NOISES)}, a colon, and decibels: pink:10")
+    if kind == "babble" and len(recordings) < 2:
+        raise UsageError(f"--noise {noise}: babble is made of the other recordings of a folder, and there are none")
+    everybody = [labelled(one) for one in recordings]
+    mixes = [np.frombuffer(mixed(one, everybody, kind, below), np.int16) for one in everybody]
+    return [replace(one, sound=mix) for one, mix in zip(recordings, mixes, strict=True)]
+
+
 def _arguments(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.people", description="Turns in recordings of people.")
     parser.add_argument("folders", nargs="+", type=Path, metavar="DIR")
     parser.add_argument("--no-ear", action="store_true", help="without Smart Turn")
     parser.add_argument("--asked", action="store_true", help="also with what was asked (needs texts)")
+    parser.add_argument("--vad", nargs="+", choices=VADS, default=["webrtc"], metavar="NAME", help=", ".join(VADS))
+    parser.add_argument("--noise", metavar="KIND:DB", help="under the sound, so far below the speech: pink:10")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write all figures")
     parser.add_argument(
         "--peers",
@@ -147,21 +191,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
         listener = None if options.no_ear else SmartTurn().raw
         for folder in options.folders:
             recordings = load(folder)
-            heard = [conversation(one, listener) for one in recordings]
-            curves = {"text": Curve(candidates("text", 0.0), heard)}
-            if listener:
-                curves["text and ear"] = Curve(candidates("text and ear", 2.0), believed(heard))
-            if options.asked:
-                asked = asked_for(recordings)
-                told = [replace(one, turns=other.turns) for one, other in zip(heard, asked, strict=True)]
-                curves["text and question"] = Curve(candidates("text and question", 0.0), told)
-                if listener:
-                    curves["text, ear and question"] = Curve(candidates("all", 2.0), believed(told))
+            if options.noise:
+                recordings = noisy(recordings, options.noise)
+            asked = asked_for(recordings) if options.asked else []
+            curves: dict[str, Curve] = {}
+            told: dict[str, list[Conversation]] = {}
+            for vad in options.vad:
+                heard = [conversation(one, listener, VADS[vad]) for one in recordings]
+                told[vad] = [replace(one, turns=other.turns) for one, other in zip(heard, asked, strict=bool(asked))]
+                found_by = "" if len(options.vad) == 1 else f"{vad}: "
+                curves |= {found_by + title: curve for title, curve in curves_of(heard, told[vad], listener).items()}
             show(folder.name, recordings, curves)
             if options.asked:
-                show_kinds(told)
+                first = options.vad[0]
+                show_kinds(told[first])
                 if longer := lengthened(asked):
-                    show_lengthened(folder.name, [conversation(one) for one in longer])
+                    show_lengthened(folder.name, [conversation(one, None, VADS[first]) for one in longer])
             if eot_bench.files(folder):
                 show_published()
             out += [

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from benchmarks.endpointing.conversations import voiced_in
-from benchmarks.endpointing.recorded import Sound, read
+from benchmarks.endpointing.recorded import Recording, Sound, read
 from benchmarks.people.folders import load
 from benchmarks.people.sound import resampled
 from benchmarks.vad.mixing import Signal, babble, level_of, make_noise
@@ -20,12 +20,14 @@ from benchmarks.vad.scores import Score, Span, hear
 from hearout.errors import UsageError
 from hearout.vad import SpeechGate
 
-__all__ = ["CONDITIONS", "Labelled", "find", "measure", "mixed"]
+__all__ = ["CONDITIONS", "NOISES", "Labelled", "find", "labelled", "measure", "mixed"]
 
+#: Kinds of noise.
+NOISES = ("white", "pink", "babble")
 #: What lies under the speech, and how far below it in dB.
 CONDITIONS = (
     ("clean", 0),
-    *((noise, snr) for noise in ("white", "pink", "babble") for snr in (20, 10, 5, 0)),
+    *((noise, snr) for noise in NOISES for snr in (20, 10, 5, 0)),
 )
 
 
@@ -59,10 +61,12 @@ def find(directory: Path) -> list[Labelled]:
     labels = sorted(directory.glob("*.scv"))
     if labels:
         return [_hand_labelled(path) for path in labels]
-    return [
-        Labelled(one.key, one.sound, one.rate, tuple(span for turn in one.turns for span in voiced_in(turn)))
-        for one in load(directory)
-    ]
+    return [labelled(one) for one in load(directory)]
+
+
+def labelled(one: Recording) -> Labelled:
+    """Its turns as stretches of speech."""
+    return Labelled(one.key, one.sound, one.rate, tuple(span for turn in one.turns for span in voiced_in(turn)))
 
 
 def _hand_labelled(path: Path) -> Labelled:

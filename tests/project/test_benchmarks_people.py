@@ -232,6 +232,27 @@ def test_long_pauses_are_put_between_groups(folder: Path) -> None:
     assert added == pytest.approx(sum(pauses) - 2 * 0.1, abs=0.001)
 
 
+# Voice detections, and noise
+
+
+def test_noise_and_the_voice_detection_can_be_chosen(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    as_jsonl(folder, row(folder))
+    assert main([str(folder), "--no-ear", "--vad", "webrtc", "--noise", "pink:10"]) == 0
+    noisy = capsys.readouterr().out
+    assert main([str(folder), "--no-ear"]) == 0
+    assert noisy != capsys.readouterr().out
+    assert main([str(folder), "--no-ear", "--vad", "webrtc", "webrtc"]) == 0
+    assert "| webrtc: text, balanced |" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("noise", ["pink", "brown:10", "pink:loud", "pink:nan", "babble:10"])
+def test_other_noise_is_refused(folder: Path, noise: str, capsys: pytest.CaptureFixture[str]) -> None:
+    as_jsonl(folder, row(folder))
+    assert main([str(folder), "--no-ear", "--noise", noise]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"benchmarks.people: --noise {noise}")
+
+
 # Beside others, and by chance
 
 
