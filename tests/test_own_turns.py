@@ -7,13 +7,14 @@ import selectors
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hearout.integrations.turns import OwnTurns
 from hearout_policies.events import Output, TurnAmended, TurnCompleted
 from hearout_policies.policy import preset
-from hearout_policies.signals import Word
+from hearout_policies.signals import PolicyChanged, Word
 
 Step = tuple[float, Callable[[OwnTurns], object]]
 
@@ -164,6 +165,25 @@ def test_words_with_times_that_come_seconds_late() -> None:
         1: "a",
         2: "b c",
     }
+
+
+@pytest.mark.parametrize(("pause", "turns"), [(0.9, 1), (0.95, 2)])
+def test_a_hold_is_longer_by_what_the_voice_detection_needs(pause: float, turns: int) -> None:
+    """Behind "and" balanced waits for 0.9 s, and Pipecat's detection tells 0.2 s late that speech has begun."""
+    steps: list[Step] = [(0.7, on(0.2)), (1.5, interim("large coffee and")), (0.3, off(0.2))]
+    steps += [(0.2, final("large coffee and")), (pause - 0.2, on(0.2)), (0.8, off(0.2)), (0.2, final("water"))]
+    assert len(run(*steps)) == turns
+
+
+def test_voices_are_not_told_apart_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    policy = preset("balanced").replace({"only_speaker": "first"})
+    own = OwnTurns(policy, lambda output: None)
+    own.tell(PolicyChanged(0.0, preset("fast")))
+    own.tell(PolicyChanged(0.0, policy))
+    own.stop()
+    assert [record.message for record in caplog.records] == [
+        "only_speaker has no effect: a framework's transcriber does not tell voices apart"
+    ] * 2
 
 
 def test_nothing_is_told_after_the_end() -> None:

@@ -88,6 +88,7 @@ def view_of(
         voice_at=voice.noticed if voice else None,
         paused=voice.paused if voice else None,
         vad=turn.voice is not None,
+        late=turn.voice.late if turn.voice else 0.0,
         speech_end=turn.ended_at(clock),
         last_growth=words.grown_at,
         last_words=words.brought_at,

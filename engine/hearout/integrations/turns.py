@@ -8,6 +8,7 @@ that they are laid over.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from hearout_policies.language import Language
 from hearout_policies.marks import spoken
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
+    PolicyChanged,
     ProviderTurn,
     Signal,
     SpeechPaused,
@@ -31,6 +33,8 @@ from hearout_policies.signals import (
 from hearout_policies.words import spread
 
 __all__ = ["OwnTurns", "laid"]
+
+_log = logging.getLogger(__name__)
 
 _PACE = 0.35  # seconds a word takes where no voice was heard: some 170 words a minute
 
@@ -51,6 +55,7 @@ class OwnTurns(TurnControls):
         self.speaking = False
         self.patience: float | None = None
         self._policy = policy
+        _warn(policy)
         self._channels = Channels(policy, 1, self._decided)
         self._take = take
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -120,6 +125,8 @@ class OwnTurns(TurnControls):
         Raises:
             Exception: a rule of the application has failed.
         """
+        if isinstance(signal, PolicyChanged):
+            _warn(signal.policy)
         if not self._over:
             self._channels.tell(0, signal)
             self._look_ahead()
@@ -254,6 +261,11 @@ class OwnTurns(TurnControls):
     def _trusted(self, words: Sequence[Word]) -> Sequence[Word]:
         """Words with their times, unless some before them, or they themselves, were laid where they are not."""
         return () if words and words[0].start < self._guessed else words
+
+
+def _warn(policy: Policy) -> None:
+    if policy.only_speaker is not None:
+        _log.warning("only_speaker has no effect: a framework's transcriber does not tell voices apart")
 
 
 def _end_of(words: Sequence[Word], otherwise: float) -> float:
