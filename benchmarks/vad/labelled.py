@@ -20,10 +20,12 @@ from benchmarks.vad.scores import Score, Span, hear
 from hearout.errors import UsageError
 from hearout.vad import SpeechGate
 
-__all__ = ["CONDITIONS", "NOISES", "Labelled", "find", "labelled", "measure", "mixed"]
+__all__ = ["CONDITIONS", "LEAST", "NOISES", "Labelled", "find", "labelled", "measure", "mixed"]
 
 #: Kinds of noise.
 NOISES = ("white", "pink", "babble")
+#: So many recordings it takes for babble: one voice beside the speaker's is no babble.
+LEAST = 3
 #: What lies under the speech, and how far below it in dB.
 CONDITIONS = (
     ("clean", 0),
@@ -114,7 +116,7 @@ def measure(
         gates: by name of the detector.
     """
     for noise, snr in CONDITIONS:
-        if noise == "babble" and len(others) < 3:
+        if noise == "babble" and len(others) < LEAST:
             continue
         pcms = [mixed(one, others, noise, snr) for one in recordings]
         for name, make in gates.items():
