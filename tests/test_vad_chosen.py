@@ -1,6 +1,6 @@
 """The voice detection that is asked for is the one that listens, through whatever hearout is used.
 
-The integrations' suites show it of theirs (``vad=gates(...)`` in their kits).
+Those for Pipecat and LiveKit show it of theirs (``tests/integration``).
 """
 
 from __future__ import annotations
