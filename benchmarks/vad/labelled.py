@@ -107,15 +107,19 @@ def mixed(one: Labelled, others: Sequence[Labelled], noise: str, snr: float) -> 
 
 
 def measure(
-    recordings: Sequence[Labelled], others: Sequence[Labelled], gates: Mapping[str, Callable[[int], SpeechGate]]
+    recordings: Sequence[Labelled],
+    others: Sequence[Labelled],
+    gates: Mapping[str, Callable[[int], SpeechGate]],
+    conditions: Sequence[tuple[str, float]] = CONDITIONS,
 ) -> Iterator[tuple[str, str, Score, float]]:
     """By condition and by detector: what was heard, and seconds of the processor for a second of audio.
 
     Args:
         others: whose voices are babble; each recording's own are not in its own.
         gates: by name of the detector.
+        conditions: some of `CONDITIONS`.
     """
-    for noise, snr in CONDITIONS:
+    for noise, snr in conditions:
         if noise == "babble" and len(others) < LEAST:
             continue
         pcms = [mixed(one, others, noise, snr) for one in recordings]
