@@ -28,7 +28,7 @@ def silero_gate(sample_rate: int) -> SpeechGate:
 
 
 class SileroVad:
-    """Silero's voice activity detector, v6.2: 0.25 ms of the processor for a frame of 32 ms.
+    """Silero's voice activity detector, v6.2: 0.3 ms of the processor for a frame of 32 ms.
 
     The model is loaded once a process and serves all lines; each remembers 1 kB of its own. At 32000 and 48000 Hz it
     hears what is left at 16000.
