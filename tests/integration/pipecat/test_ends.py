@@ -24,6 +24,7 @@ from hearout import (
     UsageError,
     WebRtcDetector,
     preset,
+    silero_gate,
 )
 from hearout.integrations import pipecat as service_module
 from hearout.integrations.pipecat import HearoutSTTService
@@ -95,6 +96,19 @@ def test_a_transcriber_that_goes_away_for_good_leaves_no_turn_open() -> None:
         assert call.texts("turn") == ["call me back"]
         assert call.count("stopped") == 1
         assert len(call.errors) == 1
+
+    run(main)
+
+
+def test_a_voice_detection_that_cannot_be_used_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEAROUT_MODELS", str(tmp_path))
+
+    async def main() -> None:
+        async with against(Script(), vad=silero_gate) as call:
+            await call.quiet(0.5)
+        (error,) = call.errors
+        assert "hearout models get silero-vad" in error
+        assert "\n" not in error
 
     run(main)
 
