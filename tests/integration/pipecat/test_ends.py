@@ -308,7 +308,10 @@ def test_what_cannot_work_is_told_before_there_is_a_pipeline() -> None:
         HearoutSTTService(Deepgram("any-key"), policy="hasty")
 
 
-def test_the_example_runs(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [[], ["--own"]])
+def test_the_example_runs(
+    own: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     path = tmp_path / "user.wav"
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
@@ -316,9 +319,11 @@ def test_the_example_runs(capfd: pytest.CaptureFixture[str], monkeypatch: pytest
     script = Script()
     one_turn(script, LEAD)
     with playing(*script.lines) as server:
-        monkeypatch.setattr(sys, "argv", ["pipecat_bot.py", str(path), "--url", f"ws://{server}/v1/listen"])
+        monkeypatch.setattr(sys, "argv", ["pipecat_bot.py", str(path), "--url", f"ws://{server}/v1/listen", *own])
         runpy.run_path(str(ROOT / "examples" / "pipecat_bot.py"), run_name="__main__")
     assert capfd.readouterr().out == "user: call me back\n"
+    if own:
+        return
     with playing(refuse=401) as server:
         monkeypatch.setattr(sys, "argv", ["pipecat_bot.py", str(path), "--url", f"ws://{server}/v1/listen"])
         with pytest.raises(SystemExit, match=r"^pipecat_bot: .*check the key in DEEPGRAM_API_KEY"):
