@@ -17,7 +17,7 @@ import trio.testing
 from trio_websocket import open_websocket_url
 
 from hearout import Deepgram, SessionError
-from hearout.cli.serve import converse
+from hearout.cli.conversation import converse
 from hearout.serving import Limits, ProtocolError, Upgrade, bearer_token, own_pages_only
 from hearout.sources.websocket import AudioStream, Control, SocketCall, websocket_server
 from hearout_policies.expect import Digits, YesNo
@@ -152,7 +152,9 @@ def serve(nursery: trio.Nursery, *records: dict[str, Any], channels: int = 1, **
     def transcribers(call: Any) -> Deepgram:
         return Deepgram("any", sample_rate=call.sample_rate, channels=call.channels)
 
-    return websocket_server(partial(converse, transcribers=transcribers, policy="balanced", connect=connect), **options)
+    return websocket_server(
+        partial(converse, transcribers=transcribers, policy=preset("balanced"), connect=connect), **options
+    )
 
 
 def blocks(begin: float, end: float, size: int = 640) -> list[tuple[float, bytes]]:

@@ -12,66 +12,21 @@ from functools import partial
 
 import trio
 
+from hearout.cli.conversation import converse
 from hearout.cli.models import add_ear_argument, chosen_ear
 from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
-from hearout.cli.transcribers import Transcribers, add_stt_arguments, open_transcribers
+from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.cli.voice import add_vad_argument, chosen_vad
-from hearout.ear.base import Ear
 from hearout.errors import UsageError
-from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
 from hearout.serving import Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
-from hearout.session.session import Session, open_session
-from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
-from hearout.vad import SpeechGate, webrtc_gate
-from hearout_policies.events import as_dict
-from hearout_policies.policy import Policy
+from hearout.sources.websocket import websocket_server
 
-__all__ = ["Transcribers", "converse", "register"]
+__all__ = ["register"]
 
 #: The environment variable for what ``--token`` says.
 TOKEN_VARIABLE = "HEAROUT_TOKEN"
-
-
-async def converse(
-    call: SocketCall,
-    transcribers: Transcribers,
-    policy: Policy | str,
-    ear: Ear | None = None,
-    connect: Connector = open_stream,
-    vad: Callable[[int], SpeechGate] = webrtc_gate,
-) -> None:
-    """One session: the client's audio in, every event back as a JSON object, first of all ``ready``.
-
-    Raises:
-        HearoutError: the client or the transcriber failed.
-    """
-    transcriber = transcribers(call)
-    await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
-    async with open_session(call, transcriber, policy=policy, vad=vad, ear=ear, connect=connect) as session:
-        call.on_control = partial(_obey, session)
-        async for event in session:
-            await call.send(as_dict(event))
-
-
-def _obey(session: Session, control: Control) -> None:
-    match control.command:
-        case "agent_started":
-            session.agent_started()
-        case "agent_stopped":
-            session.agent_stopped()
-        case "agent_said":
-            session.agent_said(control.said)
-        case "expect":
-            session.expect(*control.expected, keep=control.keep, channel=control.channel)
-        case "use":
-            assert control.policy is not None
-            session.use(control.policy, control.channel)
-        case "key":
-            session.key(control.key, control.channel)
-        case command:
-            getattr(session, command)(control.channel)
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

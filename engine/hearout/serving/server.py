@@ -11,7 +11,7 @@ import trio
 
 from hearout.errors import HearoutError, UsageError
 from hearout.nursery import sole_error
-from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
+from hearout.serving.authorise import Authorise, foreign_page, is_loopback, own_pages_only
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
 from hearout.serving.peer import Peer, ProtocolError
@@ -63,16 +63,17 @@ class WebSocketServer:
 
     async def _answer(self, arrival: Applicant) -> None:
         if not self._authorise(arrival.upgrade):
-            return await self._refuse(arrival, 403)
+            why = None if self.authorised else foreign_page(arrival.upgrade)
+            return await self._refuse(arrival, 403, why or "not authorised: no token, or not the right one")
         if not arrival.admit():
-            return await self._refuse(arrival, 503)
+            return await self._refuse(arrival, 503, "there are as many connections as may be")
         peer = Peer(arrival, await arrival.accept(), self._limits)
         arrival.nursery.start_soon(peer._watch)
         return await peer._close(*await self._handle(peer))
 
-    async def _refuse(self, arrival: Applicant, status: int) -> None:
-        self._reception.complain(f"{arrival.upgrade.remote} refused with {status}")
-        await arrival.reject(status)
+    async def _refuse(self, arrival: Applicant, status: int, why: str) -> None:
+        self._reception.complain(f"{arrival.upgrade.remote} refused with {status}: {why}")
+        await arrival.reject(status, [(b"content-type", b"text/plain; charset=utf-8")], f"{why}\n".encode())
 
     async def _handle(self, peer: Peer) -> tuple[int, str]:
         """Code and reason for the close frame."""
