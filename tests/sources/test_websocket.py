@@ -97,10 +97,12 @@ BAD_HEADERS: list[tuple[str | bytes, int, str]] = [
     ('{"sample_rate": 16000, "encoding": "opus"}', 1003, "unknown encoding 'opus': it must be one of linear16, mulaw"),
     ('{"sample_rate": 16000, "encoding": ["linear16"]}', 1007, '"encoding" must be a string, not ["linear16"]'),
     ('{"sample_rate": 16000, "version": 2}', 1002, "version 2 of the protocol: there is 1"),
+    ('{"sample_rate": 16000, "vad": 5}', 1007, '"vad" must be a string, not 5'),
+    ('{"sample_rate": 16000, "trace": "yes"}', 1007, '"trace" must be true or false, not "yes"'),
     (
         '{"sample_rate": 16000, "chanels": 2}',
         1007,
-        'unknown key "chanels"; the header has version, encoding, sample_rate, channels',
+        'unknown key "chanels"; the header has version, encoding, sample_rate, channels, vad, trace',
     ),
 ]
 
