@@ -77,6 +77,10 @@ class TurnMachine:
     Args:
         policy: the rules and limits.
         channel: number put into the events.
+
+    Attributes:
+        deadline: when to call ``handle(Tick(at))`` if nothing else happens (session clock); None: no need.
+        decision: about the turn that is open, by all signals so far; None: none is.
     """
 
     def __init__(self, policy: Policy | None = None, channel: int = 0) -> None:
@@ -96,13 +100,9 @@ class TurnMachine:
         self._held = False
         self._forced: float | None = None  # force_end with no turn open: the answer to its Finalize may open one
         self._ended: float | None = None
-        self._deadline: float | None = None
+        self.deadline: float | None = None
+        self.decision: Decision | None = None
         self._out: list[Output] = []  # of the signal that is being handled
-
-    @property
-    def deadline(self) -> float | None:
-        """When to call ``handle(Tick(at))`` if nothing else happens (session clock); None: no need."""
-        return self._deadline
 
     def handle(self, signal: Signal) -> list[Output]:
         """Take in one signal.
@@ -116,8 +116,8 @@ class TurnMachine:
         self._out, now = [], self._clock.now
         if not signal.at >= now or math.isinf(signal.at):
             raise ValueError(f"{type(signal).__name__} at {signal.at} after a signal at {now}: time runs forward")
-        while self._deadline is not None and self._deadline < signal.at:
-            self._clock.now = self._deadline
+        while self.deadline is not None and self.deadline < signal.at:
+            self._clock.now = self.deadline
             self._decide()
         self._clock.now = signal.at
         self._take_in(signal)
@@ -330,7 +330,7 @@ class TurnMachine:
 
     def _decide(self) -> None:
         """Do what is due now, and find the next deadline."""
-        self._deadline = None
+        self.deadline = self.decision = None
         turn, now = self._turn, self._clock.now
         if turn is None:
             self._wait_for_user(now)
@@ -346,8 +346,9 @@ class TurnMachine:
         evident = max(decision.evident, decision.suspected) <= now and not (decision.view.unfinalised or self._held)
         if evident and turn.words and self.policy.predicts(decision.view.odds) and not self._is_backchannel(turn):
             self._out += turn.told.predict(now, turn.words.text)
+        self.decision = decision
         pending = (decision.when, decision.evident, decision.suspected, decision.ask, self._interrupt(turn))
-        self._deadline = min(at for at in pending if at > now)
+        self.deadline = min(at for at in pending if at > now)
 
     def _wait_for_user(self, now: float) -> None:
         """Tell once that nobody answers the agent; when, if nobody will."""
@@ -356,7 +357,7 @@ class TurnMachine:
         if due <= now:
             self._out.append(UserIdle(self.channel, now, self._agent.told_idle()))
         else:
-            self._deadline = due
+            self.deadline = due
 
     def _judge(self, turn: Turn) -> Decision:
         answer, policy = self._agent.question.answer(turn.words.text, self.policy.words.base), self.policy
