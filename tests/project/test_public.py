@@ -93,6 +93,9 @@ MODULES = {
     "hearout.metrics": """
         SessionMetrics
     """,
+    "hearout.otel": """
+        TurnSpans
+    """,
     "hearout.sources.http": """
         HttpSettings HttpSource http_source
     """,
@@ -244,5 +247,5 @@ def test_an_import_takes_nothing_that_an_extra_has() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"asyncio", "av", "httpx", "hypothesis", "joblib", "matplotlib", "ctranslate2", "prometheus_client"}
-    heavy |= {"rich", "sounddevice", "soundfile", "soxr"}
+    heavy |= {"opentelemetry", "rich", "sounddevice", "soundfile", "soxr"}
     assert heavy & set(done.stdout.split()) == set()
