@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -76,6 +76,29 @@ def test_every_page_is_in_the_navigation_once() -> None:
     assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in PAGES)
 
 
+def test_the_changelog_is_on_the_site_with_its_links() -> None:
+    log, page = (
+        (folder / name).read_text(encoding="utf-8") for folder, name in ((ROOT, "CHANGELOG.md"), (DOCS, "changelog.md"))
+    )
+    assert not re.findall(r"\]\((?!https?:).*?\)", log), "[text][page], with [page]: docs/page.md below"
+    links = re.findall(r"^\[(.*)\]: docs/(.*)$", log, re.MULTILINE)
+    assert {name for name, _ in links} == set(re.findall(r"\]\[(.*?)\]", log))
+    assert re.findall(r"^\[(.*)\]: (.*)$", page, re.MULTILINE) == links
+    assert all((DOCS / path).is_file() for _, path in links)
+    assert page.startswith('--8<-- "CHANGELOG.md"\n')  # the last of two definitions holds
+
+
+def test_the_home_page_has_the_first_program_of_the_readme() -> None:
+    """Which tests/project/test_readme.py runs."""
+    programs = [code for language, _, code in parts(ROOT / "README.md")[1] if language == "python"]
+    assert [code for language, _, code in parts(DOCS / "index.md")[1] if language == "python"] == programs[:1]
+
+
+@pytest.mark.parametrize(("word", "page"), [("spanish", "languages.md"), ("whisper", "stt-server.md")])
+def test_what_people_search_for_is_there(word: str, page: str) -> None:
+    assert re.search(rf"\b{word}\b", (DOCS / page).read_text(encoding="utf-8"), re.IGNORECASE)
+
+
 # -- reference ------------------------------------------------------------------------------------------
 
 
@@ -115,6 +138,22 @@ def test_what_the_reference_documents_exists(page: Path) -> None:
         assert language == "python", "this folder includes files and shows docstrings"
         (included,) = re.findall(r'^--8<-- "(.*)"\n$', code)
         assert (ROOT / included).is_file(), included
+
+
+def summaries(page: Path) -> list[str]:
+    """A row for each name whose docstring the site shows: what GitHub shows of it. Constants and unions have none."""
+    rows = []
+    for name in documented(page):
+        if name.startswith("hearout.integrations.") or callable(thing := named(name)) or isinstance(thing, ModuleType):
+            summary = " ".join(docstring(name).partition("\n\n")[0].split()).removesuffix("::").replace("``", "`")
+            rows.append(f"| `{name}` | {summary} |")
+    return rows
+
+
+@each("page", [page for page in sorted((DOCS / "reference").glob("*.md")) if documented(page)])
+def test_the_reference_says_what_each_name_is_on_github_too(page: Path) -> None:
+    rows = re.findall(r"^\| `hearout.*\|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == summaries(page), "as in the docstrings:\n" + "\n".join(summaries(page))
 
 
 def test_the_reference_has_the_whole_package() -> None:
