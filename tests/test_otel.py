@@ -357,6 +357,11 @@ def test_the_example_in_the_documentation(
             assert turn.timings.speech_end is not None
             lasted = turn.at - turn.timings.speech_end + turn.audio_end - turn.audio_start
             assert (span.end_time - span.start_time) / 1e9 == pytest.approx(lasted, abs=1e-3)
+            children = {child.name: child for child in collected.spans if parent_of(child) == id_of(span)}
+            assert {"speech", "hold"} <= children.keys() <= {"speech", "finalize", "hold"}
+            assert ("finalize" in children) is (turn.timings.finalize_sent is not None)
+    noticed = [event.name for span in collected.spans for event in span.events if event.name.startswith("link")]
+    assert sorted(noticed) == ["link_down", "link_down", "link_up", "link_up"]
     assert KEY not in collected.written
 
 
