@@ -85,6 +85,10 @@ def doubtful(ago: float, *, ends: bool) -> Callable[[OwnTurns], object]:
     return lambda own: own.voice_doubtful(ago, ends=ends)
 
 
+def patience(seconds: float | None) -> Callable[[OwnTurns], object]:
+    return lambda own: setattr(own, "patience", seconds)
+
+
 def provider_turn(kind: Literal["started", "eager_end", "resumed", "ended"]) -> Callable[[OwnTurns], object]:
     return lambda own: own.provider_turn(kind)
 
@@ -167,6 +171,14 @@ def test_words_with_times_that_come_seconds_late() -> None:
     }
 
 
+def test_words_that_come_later_than_they_ever_did_go_on_with_the_turn() -> None:
+    """Nobody expected them any more, so the turn may have been over; they are lost in neither case."""
+    steps: list[Step] = [(0.0, patience(0.35)), (1.0, on(0.2)), (0.8, final("please", finalized=False))]
+    steps += [(0.9, off(0.2)), (0.2, interim("send")), (0.7, final("send it home"))]
+    assert run(*steps) == {1: "please send it home"}
+    assert run(*steps[:4], (1.5, final("send it home"))) == {1: "please", 2: "send it home"}
+
+
 @pytest.mark.parametrize(("pause", "turns"), [(0.9, 1), (0.95, 2)])
 def test_a_hold_is_longer_by_what_the_voice_detection_needs(pause: float, turns: int) -> None:
     """Behind "and" balanced waits for 0.9 s, and Pipecat's detection tells 0.2 s late that speech has begun."""
@@ -200,7 +212,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[Step], int]:
     late = draw(st.sampled_from([0.2, 0.5, 1.0, 3.0])) if timed[1] else 0.0
     voice, turns, flags = draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
     kinds = ["interim"] * 3 + ["final", "last", "part"] + ["voice"] * 4 * voice + ["turn"] * turns
-    steps: list[Step] = []
+    steps: list[Step] = [(0.0, patience(draw(st.sampled_from([None, 0.35, 1.0]))))]
     words: list[Word] = []
     now, done, speaking = 0.0, 0, False
     for _ in range(draw(st.integers(1, 13))):
