@@ -105,7 +105,7 @@ class Folder:
             self.fail(error)
 
     def settle(self, timeout: float | None = None) -> None:
-        """Wait until all is written that was given up to now; for tests, and where one ends a process by force."""
+        """Wait until all is written that was given up to now."""
         with suppress(Exception):
             self._thread.submit(lambda: None).result(timeout)
 

@@ -66,6 +66,13 @@ class Shadow:
         self._policy = chosen_policy(policy)
         self._folder = Folder(folder, redact=redact, call_limit=call_limit, limit=limit, warn=_log.warning)
 
+    def settle(self, timeout: float | None = None) -> None:
+        """Wait until all is written that was heard up to now, ``timeout`` seconds at most; None: as long as it takes.
+
+        For tests, and for programs that end by ``os._exit``: others end when all is written.
+        """
+        self._folder.settle(timeout)
+
     def attach(self, session: AgentSession[Any]) -> None:
         """Write down what happens in ``session``, which is about to start."""
         source = f"a shadow of livekit-agents {version('livekit-agents')}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import deque
+import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ with needs_extra("pipecat", __name__, "Pipecat 1.14 or newer"):
     from loguru import logger
     from pipecat.frames import frames
     from pipecat.observers.base_observer import BaseObserver, FramePushed
+    from pipecat.processors.frame_processor import FrameDirection
 
     from hearout.integrations.pipecat import BotText
 
@@ -60,10 +61,17 @@ class Shadow(BaseObserver):
         self._folder = Folder(folder, redact=redact, call_limit=call_limit, limit=limit, warn=logger.warning)
         self._call = self._beside()
         self._said = BotText(lambda text: self._call.agent_said(text))
-        self._taken: deque[int] = deque(maxlen=64)  # one of two: a frame is broadcast up and down the pipeline
+        self._muted = False
 
     def _beside(self) -> Beside:
         return Beside(self._policy, self._folder, f"a shadow of pipecat-ai {version('pipecat-ai')}")
+
+    def settle(self, timeout: float | None = None) -> None:
+        """Wait until all is written that was heard up to now, ``timeout`` seconds at most; None: as long as it takes.
+
+        For tests, and for programs that end by ``os._exit``: others end when all is written.
+        """
+        self._folder.settle(timeout)
 
     async def on_push_frame(self, data: FramePushed) -> None:
         frame = data.frame
@@ -72,23 +80,45 @@ class Shadow(BaseObserver):
                 self._call.start()
             elif self._call.running:
                 await self._said.on_push_frame(data)
-                if isinstance(frame, _HEARD) and frame.broadcast_sibling_id not in self._taken:
-                    self._taken.append(frame.id)
-                    self._hear(frame)
+                # What is broadcast goes up and down the pipeline, a frame each.
+                if frame.broadcast_sibling_id is None or data.direction is FrameDirection.DOWNSTREAM:
+                    self._see(frame)
 
     async def cleanup(self) -> None:
         await super().cleanup()
         with self._call.safely():
             self._call.finish()
-        self._call = self._beside()
+        self._call, self._muted = self._beside(), False
 
-    def _hear(self, frame: Any) -> None:
+    def _see(self, frame: Any) -> None:
         call = self._call
         match frame:
-            case frames.VADUserStartedSpeakingFrame():
-                call.voice_started(frame.start_secs)
-            case frames.VADUserStoppedSpeakingFrame():
-                call.voice_stopped(frame.stop_secs)
+            case frames.BotStartedSpeakingFrame():
+                call.bot_started()
+            case frames.BotStoppedSpeakingFrame():
+                call.bot_stopped()
+            case frames.InterruptionFrame() if call.bot_speaking:
+                call.interrupted()
+            case frames.LLMContextUserTurnFrame():
+                call.committed(frame.text)
+            case frames.InputDTMFFrame() if frame.button.value in KEYS:
+                call.key(frame.button.value)
+            case frames.STTMetadataFrame() if frame.ttfs_p99_latency > 0:
+                call.patience = frame.ttfs_p99_latency
+            case frames.UserMuteStartedFrame() | frames.UserMuteStoppedFrame():
+                self._muted = isinstance(frame, frames.UserMuteStartedFrame)
+            case _ if not self._muted:
+                self._hear(frame)
+
+    def _hear(self, frame: Any) -> None:
+        """What the bot hears of its user."""
+        call = self._call
+        match frame:
+            # The aggregator tells of its voice detection by two frames that do not know of each other.
+            case frames.VADUserStartedSpeakingFrame() if not call.speaking:
+                call.voice_started(time.time() - frame.timestamp + frame.start_secs)
+            case frames.VADUserStoppedSpeakingFrame() if call.speaking:
+                call.voice_stopped(time.time() - frame.timestamp + frame.stop_secs)
             case frames.InterimTranscriptionFrame():
                 call.interim(frame.text)
             case frames.TranscriptionFrame():
@@ -101,33 +131,3 @@ class Shadow(BaseObserver):
                 call.provider_turn("eager_end")
             case frames.EagerEndOfTurnCancelFrame():
                 call.provider_turn("resumed")
-            case frames.InputDTMFFrame() if frame.button.value in KEYS:
-                call.key(frame.button.value)
-            case frames.STTMetadataFrame() if frame.ttfs_p99_latency > 0:
-                call.patience = frame.ttfs_p99_latency
-            case frames.BotStartedSpeakingFrame():
-                call.bot_started()
-            case frames.BotStoppedSpeakingFrame():
-                call.bot_stopped()
-            case frames.InterruptionFrame() if call.bot_speaking:
-                call.interrupted()
-            case frames.LLMContextUserTurnFrame():
-                call.committed(frame.text)
-
-
-_HEARD = (
-    frames.VADUserStartedSpeakingFrame,
-    frames.VADUserStoppedSpeakingFrame,
-    frames.InterimTranscriptionFrame,
-    frames.TranscriptionFrame,
-    frames.ProposedUserStartedSpeakingFrame,
-    frames.ProposedUserStoppedSpeakingFrame,
-    frames.EagerTranscriptionFrame,
-    frames.EagerEndOfTurnCancelFrame,
-    frames.InputDTMFFrame,
-    frames.STTMetadataFrame,
-    frames.BotStartedSpeakingFrame,
-    frames.BotStoppedSpeakingFrame,
-    frames.InterruptionFrame,
-    frames.LLMContextUserTurnFrame,
-)

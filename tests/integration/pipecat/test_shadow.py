@@ -1,0 +1,158 @@
+"""A shadow of a pipeline that keeps its own service, voice detection and turn detection."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from loguru import logger
+from pipecat.audio.vad.silero import SileroVADAnalyzer
+from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
+from pipecat.services.deepgram.stt import DeepgramSTTService
+from pipecat.services.stt_service import STTService
+from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
+from pipecat.turns.user_turn_strategies import UserTurnStrategies
+
+from hearout import read_trace, replay
+from hearout.shadow.pipecat import Shadow
+from hearout.traces.records import AgentChange, BotInterrupted, BotTurn, Received, Trace, VoiceChange
+from hearout_policies.events import TurnCompleted
+from tests.integration.pipecat.conversation import RATE, Conversation, converse
+from tests.integration.pipecat.kit import CALL_ME_BACK, LEAD, WORDS, Script, moved, run
+from tests.kit.serving import playing
+
+# Deepgram's client uses old ways of its websocket library.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:connect:DeprecationWarning"),
+]
+
+SAID = "call me back"
+LENGTH = len(CALL_ME_BACK) / 2 / RATE
+
+
+@asynccontextmanager
+async def talk(
+    stt: STTService, shadow: Shadow, *, silence: float = 0.6, reply: float = 0.0
+) -> AsyncIterator[Conversation]:
+    """A bot whose turns end after so much silence."""
+    strategies = UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=silence)])
+    user = LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer(), user_turn_strategies=strategies)
+    async with converse(stt, reply=reply, user=user, observers=[shadow]) as call:
+        yield call
+
+
+def deepgram(server: str) -> DeepgramSTTService:
+    return DeepgramSTTService(api_key="any", base_url=f"ws://{server}")
+
+
+def written(folder: Path) -> Trace:
+    (path,) = folder.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    return read_trace(path)
+
+
+def of(trace: Trace, kind: type) -> list[Any]:
+    return [record for record in trace.records if isinstance(record, kind)]
+
+
+def one_turn(script: Script) -> None:
+    script.result(LEAD + LENGTH, moved(WORDS, LEAD)[:-1])
+    script.answer(LEAD + LENGTH + 0.2, moved(WORDS, LEAD))
+
+
+def test_a_turn_and_the_reply_to_it(tmp_path: Path) -> None:
+    async def main() -> None:
+        script = Script()
+        one_turn(script)
+        with playing(*script.lines) as server:
+            shadow = Shadow(tmp_path)
+            async with talk(deepgram(server), shadow, reply=0.5) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("bot stopped")
+            shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    (turn,) = of(trace, BotTurn)
+    assert turn.text == SAID
+    began, ended = of(trace, VoiceChange)
+    assert (began.kind, ended.kind) == ("start", "stop")
+    assert 0.5 < turn.t - ended.audio < 1.3, "0.6 s after the end of speech, and what Pipecat waits for"
+    kinds = [record.message["type"] for record in of(trace, Received)]
+    assert kinds == ["interim", "final"], "each result once, though frames go up and down"
+    assert [record.kind for record in of(trace, AgentChange)] == ["started", "stopped"]
+    assert not of(trace, BotInterrupted)
+    (decided,) = [event for event in replay(trace).outputs if isinstance(event, TurnCompleted)]
+    assert decided.text == SAID
+    assert decided.at < turn.t
+
+
+def test_a_turn_that_is_cut_in_two_and_an_interruption(tmp_path: Path) -> None:
+    """The bot's timeout is shorter than a pause within the turn; its reply is spoken into, and stops."""
+
+    async def main() -> None:
+        script = Script()
+        first, second = moved(WORDS, LEAD), moved(WORDS, LEAD + LENGTH + 1.5)
+        script.result(LEAD + LENGTH + 0.1, first, final=True, speech_final=True)
+        script.result(second[-1][2] + 0.1, second, final=True, speech_final=True)
+        with playing(*script.lines) as server:
+            shadow = Shadow(tmp_path)
+            async with talk(deepgram(server), shadow, silence=0.1, reply=4.0) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet(1.5)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("turn", 2)
+            shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    assert [turn.text for turn in of(trace, BotTurn)] == [SAID, SAID]
+    (interrupted,) = of(trace, BotInterrupted)
+    started, stopped, *_ = of(trace, AgentChange)
+    assert started.t < interrupted.t <= stopped.t
+
+
+def test_without_words(tmp_path: Path) -> None:
+    async def main() -> None:
+        script = Script()
+        one_turn(script)
+        with playing(*script.lines) as server:
+            shadow = Shadow(tmp_path, redact=True)
+            async with talk(deepgram(server), shadow) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("turn")
+            shadow.settle()
+
+    run(main)
+    assert [turn.text for turn in of(written(tmp_path), BotTurn)] == ["xxxx xx xxxx"]
+
+
+def test_a_shadow_that_fails_is_told_of_once_and_the_bot_goes_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        script = Script()
+        one_turn(script)
+        (tmp_path / "calls").write_text("not a folder")
+        told: list[str] = []
+        sink = logger.add(told.append, level="WARNING", format="{message}")
+        with playing(*script.lines) as server:
+            shadow = Shadow(tmp_path / "calls")
+            async with talk(deepgram(server), shadow) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("turn")
+                assert call.texts("turn") == [SAID]
+                assert call.errors == []
+        logger.remove(sink)
+        assert [line for line in told if "shadow" in line] == [
+            f"the shadow has stopped, the bot goes on: FileExistsError: [Errno 17] File exists: '{tmp_path}/calls'\n"
+        ]
+
+    run(main)
