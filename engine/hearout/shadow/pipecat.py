@@ -62,6 +62,7 @@ class Shadow(BaseObserver):
         self._call = self._beside()
         self._said = BotText(lambda text: self._call.agent_said(text))
         self._muted = False
+        self._latest = 0.0  # time.time() of the newest frame of the voice detection
 
     def _beside(self) -> Beside:
         return Beside(self._policy, self._folder, f"a shadow of pipecat-ai {version('pipecat-ai')}")
@@ -114,11 +115,10 @@ class Shadow(BaseObserver):
         """What the bot hears of its user."""
         call = self._call
         match frame:
-            # The aggregator tells of its voice detection by two frames that do not know of each other.
-            case frames.VADUserStartedSpeakingFrame() if not call.speaking:
-                call.voice_started(time.time() - frame.timestamp + frame.start_secs)
-            case frames.VADUserStoppedSpeakingFrame() if call.speaking:
-                call.voice_stopped(time.time() - frame.timestamp + frame.stop_secs)
+            case frames.VADUserStartedSpeakingFrame() if not call.speaking and self._is_news(frame):
+                call.voice_started(_ago(frame.timestamp) + frame.start_secs)
+            case frames.VADUserStoppedSpeakingFrame() if call.speaking and self._is_news(frame):
+                call.voice_stopped(_ago(frame.timestamp) + frame.stop_secs)
             case frames.InterimTranscriptionFrame():
                 call.interim(frame.text)
             case frames.TranscriptionFrame():
@@ -131,3 +131,14 @@ class Shadow(BaseObserver):
                 call.provider_turn("eager_end")
             case frames.EagerEndOfTurnCancelFrame():
                 call.provider_turn("resumed")
+
+    def _is_news(self, frame: Any) -> bool:
+        """The aggregator tells of its voice detection twice: by a frame that goes up at once, and by a queued one."""
+        late = frame.timestamp <= self._latest
+        self._latest = max(self._latest, frame.timestamp)
+        return not late
+
+
+def _ago(timestamp: float) -> float:
+    """Seconds since then, which is `time.time()`; no frame is from the future, though clocks are set."""
+    return max(0.0, time.time() - timestamp)

@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import random
 import stat
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
 from loguru import logger
 from pipecat.audio.vad.silero import SileroVADAnalyzer
+from pipecat.frames.frames import (
+    Frame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.stt_service import STTService
 from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
+from pipecat.utils.time import time_now_iso8601
 
 from hearout import read_trace, replay
 from hearout.shadow.pipecat import Shadow
@@ -37,13 +50,32 @@ LENGTH = len(CALL_ME_BACK) / 2 / RATE
 
 @asynccontextmanager
 async def talk(
-    stt: STTService, shadow: Shadow, *, silence: float = 0.6, reply: float = 0.0
+    stt: STTService, shadow: Shadow | None, *, silence: float = 0.6, **options: Any
 ) -> AsyncIterator[Conversation]:
     """A bot whose turns end after so much silence."""
     strategies = UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=silence)])
     user = LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer(), user_turn_strategies=strategies)
-    async with converse(stt, reply=reply, user=user, observers=[shadow]) as call:
+    async with converse(stt, user=user, observers=[shadow] if shadow else [], **options) as call:
         yield call
+
+
+class Prompt(STTService):
+    """Shows words while the user speaks, and has them 0.1 s after the voice."""
+
+    def __init__(self) -> None:
+        super().__init__(sample_rate=RATE, ttfs_p99_latency=0.3)
+
+    async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
+        yield None
+
+    async def process_frame(self, frame: Frame, direction: Any) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, VADUserStartedSpeakingFrame):
+            await asyncio.sleep(0.2)
+            await self.push_frame(InterimTranscriptionFrame("call me", "", time_now_iso8601()))
+        elif isinstance(frame, VADUserStoppedSpeakingFrame):
+            await asyncio.sleep(0.1)
+            await self.push_frame(TranscriptionFrame(SAID, "", time_now_iso8601()))
 
 
 def deepgram(server: str) -> DeepgramSTTService:
@@ -156,3 +188,56 @@ def test_a_shadow_that_fails_is_told_of_once_and_the_bot_goes_on(tmp_path: Path)
         ]
 
     run(main)
+
+
+@pytest.mark.parametrize("blocked", [0.0, 0.02])
+def test_the_bot_is_as_fast_as_without(tmp_path: Path, blocked: float) -> None:
+    """Two calls in one process, one of them with a shadow, on a loop that something blocks so long in each 0.06 s."""
+    calls, turns, seed = 2, 6, 19
+    begins = random.Random(seed)
+    delays: dict[bool, list[float]] = {True: [], False: []}
+
+    async def one(begin: float, shadow: Shadow | None) -> None:
+        await asyncio.sleep(begin)
+        ended = 0.0
+
+        def turned(_: str) -> None:
+            delays[shadow is not None].append(time.monotonic() - ended)
+
+        async with talk(Prompt(), shadow, on_turn=turned) as call:
+            for number in range(1, turns + 1):
+                await call.quiet(2 * LEAD)
+                await call.say(CALL_ME_BACK)
+                ended = time.monotonic()
+                await call.quiet_until("turn", number, most=12.0)
+        if shadow is not None:
+            shadow.settle()
+
+    async def block() -> None:
+        while True:
+            await asyncio.sleep(0.06 - blocked)
+            time.sleep(blocked)  # noqa: ASYNC251 (that is the point)
+
+    async def main() -> None:
+        blocking = asyncio.create_task(block())
+        async with asyncio.TaskGroup() as group:
+            for number in range(calls):
+                group.create_task(one(begins.uniform(0.0, 1.0), Shadow(tmp_path) if number % 2 else None))
+        blocking.cancel()
+        await asyncio.wait([blocking])
+
+    run(main)
+    with_, without = (median(delays[way]) for way in (True, False))
+    print(
+        f"loop blocked {blocked} s in 0.06 s, load {os.getloadavg()[0]:.1f}: turns end {with_:.3f} s after the speech"
+    )
+    print(f"  with a shadow, {without:.3f} s without; worst {max(delays[True]):.3f} and {max(delays[False]):.3f} s")
+    assert len(delays[True]) == len(delays[False]) == turns * calls // 2
+    assert with_ < without + 0.15
+    paths = list(tmp_path.iterdir())
+    assert len(paths) == calls // 2
+    for path in paths:
+        trace = read_trace(path)
+        assert [turn.text for turn in of(trace, BotTurn)] == [SAID] * turns
+        assert [change.kind for change in of(trace, VoiceChange)] == ["start", "stop"] * turns
+        assert [event.text for event in replay(trace).outputs if isinstance(event, TurnCompleted)] == [SAID] * turns
