@@ -14,7 +14,15 @@ from hearout.errors import UsageError
 from hearout.transcribers.base import Heard
 from hearout.transcribers.hearing import Hearing
 from hearout.transcribers.results import Results, message_of
-from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Signal, SpeechStarted, Transcript, Word
+from hearout_policies.signals import (
+    ProviderSpeechStarted,
+    ProviderTurn,
+    Signal,
+    SpeechStarted,
+    Transcript,
+    UtteranceEnd,
+    Word,
+)
 
 times = st.floats(0.0, 1e6)
 
@@ -37,6 +45,7 @@ def transcripts(draw: st.DrawFn) -> Transcript:
 signals = (
     transcripts()
     | st.builds(ProviderSpeechStarted, st.just(7.0), times)
+    | st.builds(UtteranceEnd, st.just(7.0), st.none() | times)
     | st.builds(ProviderTurn, st.just(7.0), st.sampled_from(["started", "eager_end", "resumed", "ended"]), times)
 )
 

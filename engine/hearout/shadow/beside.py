@@ -12,25 +12,13 @@ from typing import Any
 from hearout.integrations.turns import OwnTurns
 from hearout.shadow.folder import CallFile, Folder
 from hearout.traces.records import Header
-from hearout.transcribers.results import Results, message_of
+from hearout.traces.signals import record_of
+from hearout.transcribers.results import Results
 from hearout_policies.events import Output
 from hearout_policies.policy import Policy
-from hearout_policies.signals import (
-    VOICE,
-    AgentSaid,
-    AgentSpeech,
-    EndOfAudio,
-    KeyPressed,
-    Signal,
-    SpeechPaused,
-    SpeechStarted,
-    SpeechStopped,
-    SpeechSuspected,
-)
+from hearout_policies.signals import AgentSpeech, EndOfAudio, Signal
 
 __all__ = ["Beside"]
-
-_EDGES = {signal: kind for kind, signal in VOICE.items()}
 
 
 class Beside(OwnTurns):
@@ -86,7 +74,7 @@ class Beside(OwnTurns):
 
     def tell(self, signal: Signal) -> None:
         if self.running:
-            self._write(signal.at, **_record(signal))
+            self._write(signal.at, **record_of(signal))
             super().tell(signal)
 
     def _due(self) -> None:
@@ -123,21 +111,3 @@ class Beside(OwnTurns):
         if self._file is not None:
             self._written = max(self._written, at)
             self._file.write({"t": self._written, **record})
-
-
-def _record(signal: Signal) -> dict[str, Any]:
-    """The line of a trace that a replay reads as ``signal``."""
-    match signal:
-        case SpeechStarted() | SpeechStopped() | SpeechSuspected() | SpeechPaused():
-            return {"vad": _EDGES[type(signal)], "audio": signal.audio, "heard": signal.heard}
-        case AgentSpeech(kind=kind):
-            return {"agent": kind}
-        case AgentSaid(text=text):
-            return {"agent": "said", "text": text}
-        case KeyPressed(key=key):
-            return {"key": key}
-        case EndOfAudio():
-            return {"end": True}
-    message = message_of(signal)
-    assert message is not None, signal
-    return {"stt": message}

@@ -12,7 +12,7 @@ from typing import Any
 from hearout.errors import UsageError
 from hearout.fields import field_of, object_in, refuse, shown, speaker_of, time_of
 from hearout.transcribers.base import Heard, ProviderNews, WireMessage
-from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Signal, Transcript, Word
+from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Signal, Transcript, UtteranceEnd, Word
 
 __all__ = ["Results", "message_of"]
 
@@ -67,6 +67,9 @@ class Results:
                 signal = _transcript(data, at, offset, is_final=kind == "final")
             case "speech_started":
                 signal = ProviderSpeechStarted(at, time_of(data, "audio") + offset)
+            case "utterance_end":
+                last = None if data.get("last_word_end") is None else time_of(data, "last_word_end") + offset
+                signal = UtteranceEnd(at, last)
             case str(kind) if kind in _TURNS:
                 signal = ProviderTurn(at, _TURNS[kind], time_of(data, "audio") + offset)  # type: ignore[arg-type]
             case str():
@@ -112,6 +115,8 @@ def message_of(signal: Signal) -> dict[str, Any] | None:
             return {"type": "final" if signal.is_final else "interim", **span, "words": words, **flags}
         case ProviderSpeechStarted(audio=audio):
             return {"type": "speech_started", "audio": audio}
+        case UtteranceEnd(last_word_end=audio):
+            return {"type": "utterance_end", "last_word_end": audio}
         case ProviderTurn(kind=kind, audio=audio):
             return {"type": f"turn_{kind}", "audio": audio}
     return None
