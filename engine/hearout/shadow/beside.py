@@ -41,6 +41,7 @@ class Beside(OwnTurns):
         self._source = source
         self._file: CallFile | None = None
         self._written = 0.0  # `t` of the last line
+        self._over = False
         self.bot_speaking = False
 
     @contextmanager
@@ -57,7 +58,7 @@ class Beside(OwnTurns):
     @property
     def running(self) -> bool:
         """The call goes on, and is recorded."""
-        return self._file is not None and not self._folder.failed
+        return self._file is not None and not self._over and not self._folder.failed
 
     def start(self) -> None:
         if self._file is None:
@@ -67,10 +68,13 @@ class Beside(OwnTurns):
 
     def finish(self) -> None:
         """The call is over."""
-        if self._file is not None:
-            self.tell(EndOfAudio(self.now))
-            self._file.close()
-        self.stop()
+        if self._file is not None and not self._over:
+            try:
+                self.tell(EndOfAudio(self.now))
+            finally:
+                self._over = True
+                self._file.close()
+                self.stop()
 
     def tell(self, signal: Signal) -> None:
         if self.running:
@@ -108,6 +112,6 @@ class Beside(OwnTurns):
         self._write(self.now, bot="interrupted")
 
     def _write(self, at: float, **record: Any) -> None:
-        if self._file is not None:
+        if self._file is not None and self.running:
             self._written = max(self._written, at)
             self._file.write({"t": self._written, **record})

@@ -24,15 +24,15 @@ with needs_extra("livekit", __name__, "LiveKit Agents 1.8 or newer"):
         UserStateChangedEvent,
     )
 
-__all__ = ["Shadow"]
+__all__ = ["LiveKitShadow"]
 
 _log = logging.getLogger(__name__)
 
 
-class Shadow:
+class LiveKitShadow:
     """Writes a trace of each session of an agent, which it changes in nothing::
 
-        shadow = Shadow("calls/")
+        shadow = LiveKitShadow("calls/")
         shadow.attach(session)
 
     The trace has what the session heard, as its events tell it (the user's voice, transcripts), what the agent said,

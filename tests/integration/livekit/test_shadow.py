@@ -20,7 +20,7 @@ from livekit.agents import Agent, AgentSession
 from livekit.agents.voice import io
 
 from hearout import read_trace, replay
-from hearout.shadow.livekit import Shadow
+from hearout.shadow.livekit import LiveKitShadow
 from hearout.traces.records import AgentChange, AgentText, BotInterrupted, BotTurn, Received, Trace, VoiceChange
 from hearout_policies.events import TurnCompleted
 from tests.integration.livekit.kit import BLOCK, Line, Oracle, Speaker, run, speech
@@ -67,7 +67,7 @@ class Talk:
 @asynccontextmanager
 async def talk(
     events: Sequence[Event],
-    shadow: Shadow | None,
+    shadow: LiveKitShadow | None,
     *,
     sound: bytes = SOUND,
     seconds: float = 12.0,
@@ -102,7 +102,7 @@ def of(trace: Trace, kind: type) -> list[Any]:
 
 
 def test_a_turn_and_the_reply_to_it(tmp_path: Path) -> None:
-    shadow = Shadow(tmp_path)
+    shadow = LiveKitShadow(tmp_path)
 
     async def main() -> None:
         async with talk(turn_at(0.0), shadow) as call:
@@ -123,7 +123,7 @@ def test_a_turn_and_the_reply_to_it(tmp_path: Path) -> None:
 
 
 def test_an_interruption(tmp_path: Path) -> None:
-    shadow = Shadow(tmp_path)
+    shadow = LiveKitShadow(tmp_path)
 
     async def main() -> None:
         async with talk(turn_at(0.0), shadow, speaker=Speaker()) as call:
@@ -142,7 +142,7 @@ def test_an_interruption(tmp_path: Path) -> None:
 
 
 def test_speech_that_comes_to_its_end_is_not_interrupted(tmp_path: Path) -> None:
-    shadow = Shadow(tmp_path)
+    shadow = LiveKitShadow(tmp_path)
 
     async def main() -> None:
         async with talk([], shadow, sound=b"", speaker=Speaker()) as call:
@@ -159,7 +159,7 @@ def test_speech_that_comes_to_its_end_is_not_interrupted(tmp_path: Path) -> None
 
 def test_turns_of_the_stt(tmp_path: Path) -> None:
     """No voice detection but the STT's."""
-    shadow = Shadow(tmp_path)
+    shadow = LiveKitShadow(tmp_path)
 
     async def main() -> None:
         events = [(0.6, "start_of_speech", ""), *turn_at(0.0), (END + 0.6, "end_of_speech", "")]
@@ -178,7 +178,7 @@ def test_a_shadow_that_fails_is_told_of_once_and_the_agent_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "calls").write_text("not a folder")
-    shadow = Shadow(tmp_path / "calls")
+    shadow = LiveKitShadow(tmp_path / "calls")
 
     async def main() -> None:
         async with talk(turn_at(0.0), shadow) as call:
@@ -197,10 +197,10 @@ def test_the_agent_is_as_fast_as_without(tmp_path: Path, blocked: float) -> None
     """Sessions in one process, every second one with a shadow, on a loop that is blocked so long in each 0.06 s."""
     calls, seed = 24, 19
     begins = random.Random(seed)
-    shadow = Shadow(tmp_path)
+    shadow = LiveKitShadow(tmp_path)
     delays: dict[bool, list[float]] = {True: [], False: []}
 
-    async def one(begin: float, own: Shadow | None) -> None:
+    async def one(begin: float, own: LiveKitShadow | None) -> None:
         await asyncio.sleep(begin)
         async with talk(turn_at(0.0), own) as call:
             await call.until(lambda: call.model.asked, 14.0)
