@@ -41,7 +41,7 @@ class Beside(OwnTurns):
         self._source = source
         self._file: CallFile | None = None
         self._written = 0.0  # `t` of the last line
-        self._over = False
+        self._finished = False
         self.bot_speaking = False
 
     @contextmanager
@@ -58,7 +58,7 @@ class Beside(OwnTurns):
     @property
     def running(self) -> bool:
         """The call goes on, and is recorded."""
-        return self._file is not None and not self._over and not self._folder.failed
+        return self._file is not None and not self._finished and not self._folder.failed
 
     def start(self) -> None:
         if self._file is None:
@@ -68,11 +68,11 @@ class Beside(OwnTurns):
 
     def finish(self) -> None:
         """The call is over."""
-        if self._file is not None and not self._over:
+        if self._file is not None and not self._finished:
             try:
                 self.tell(EndOfAudio(self.now))
             finally:
-                self._over = True
+                self._finished = True
                 self._file.close()
                 self.stop()
 
