@@ -44,11 +44,7 @@ class LiveKitShadow:
     ``on_user_turn_completed`` gives no reply to (`StopResponse`), is not told.
 
     Args:
-        folder: where the files go; made when it is not there. Files are their owner's alone (mode 0600).
-        policy: of the machine beside, as in `hearout.open_session`.
-        redact: write no words, only how many there are, and when (`hearout.traces.recorder.redacted`).
-        call_limit: bytes that the trace of a session may have; it ends there.
-        limit: bytes that all traces in the folder may have: before a session the oldest are deleted.
+        folder, policy, redact, call_limit, limit: as of `hearout.shadow.pipecat.Shadow`, for each session.
 
     Raises:
         UsageError: the policy cannot be used, or a limit is none.

@@ -7,7 +7,7 @@ import os
 import random
 import stat
 import time
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
@@ -26,6 +26,7 @@ from pipecat.frames.frames import (
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.stt_service import STTService
+from pipecat.turns.user_mute import AlwaysUserMuteStrategy
 from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import UserTurnStrategies
 from pipecat.utils.time import time_now_iso8601
@@ -37,6 +38,7 @@ from hearout_policies.events import TurnCompleted
 from tests.integration.pipecat.conversation import RATE, Conversation, converse
 from tests.integration.pipecat.kit import CALL_ME_BACK, LEAD, WORDS, Script, moved, run
 from tests.kit.serving import playing
+from tests.kit.slow_loop import blocked
 
 # Deepgram's client uses old ways of its websocket library.
 pytestmark = [
@@ -50,11 +52,13 @@ LENGTH = len(CALL_ME_BACK) / 2 / RATE
 
 @asynccontextmanager
 async def talk(
-    stt: STTService, shadow: Shadow | None, *, silence: float = 0.6, **options: Any
+    stt: STTService, shadow: Shadow | None, *, silence: float = 0.6, mute: Sequence[Any] = (), **options: Any
 ) -> AsyncIterator[Conversation]:
     """A bot whose turns end after so much silence."""
     strategies = UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=silence)])
-    user = LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer(), user_turn_strategies=strategies)
+    user = LLMUserAggregatorParams(
+        vad_analyzer=SileroVADAnalyzer(), user_turn_strategies=strategies, user_mute_strategies=[*mute]
+    )
     async with converse(stt, user=user, observers=[shadow] if shadow else [], **options) as call:
         yield call
 
@@ -151,6 +155,28 @@ def test_a_turn_that_is_cut_in_two_and_an_interruption(tmp_path: Path) -> None:
     assert started.t < interrupted.t <= stopped.t
 
 
+def test_a_user_who_is_muted_is_not_heard(tmp_path: Path) -> None:
+    async def main() -> None:
+        shadow = Shadow(tmp_path)
+        async with talk(Prompt(), shadow, mute=[AlwaysUserMuteStrategy()]) as call:
+            await call.bot_says(2.0)
+            await call.say(CALL_ME_BACK)
+            await call.quiet_until("bot stopped")
+            await call.quiet(0.5)
+            await call.say(CALL_ME_BACK)
+            await call.quiet_until("turn")
+            assert call.texts("turn") == [SAID]
+        shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    _, stopped = of(trace, AgentChange)
+    heard = of(trace, VoiceChange) + of(trace, Received)
+    assert len(heard) == 4
+    assert all(record.t > stopped.t for record in heard)
+    assert [turn.text for turn in of(trace, BotTurn)] == [SAID]
+
+
 def test_without_words(tmp_path: Path) -> None:
     async def main() -> None:
         script = Script()
@@ -190,8 +216,8 @@ def test_a_shadow_that_fails_is_told_of_once_and_the_bot_goes_on(tmp_path: Path)
     run(main)
 
 
-@pytest.mark.parametrize("blocked", [0.0, 0.02])
-def test_the_bot_is_as_fast_as_without(tmp_path: Path, blocked: float) -> None:
+@pytest.mark.parametrize("seconds", [0.0, 0.02])
+def test_the_bot_is_as_fast_as_without(tmp_path: Path, seconds: float) -> None:
     """Two calls in one process, one of them with a shadow, on a loop that something blocks so long in each 0.06 s."""
     calls, turns, seed = 2, 6, 19
     begins = random.Random(seed)
@@ -213,23 +239,15 @@ def test_the_bot_is_as_fast_as_without(tmp_path: Path, blocked: float) -> None:
         if shadow is not None:
             shadow.settle()
 
-    async def block() -> None:
-        while True:
-            await asyncio.sleep(0.06 - blocked)
-            time.sleep(blocked)  # noqa: ASYNC251 (that is the point)
-
     async def main() -> None:
-        blocking = asyncio.create_task(block())
-        async with asyncio.TaskGroup() as group:
+        async with blocked(seconds), asyncio.TaskGroup() as group:
             for number in range(calls):
                 group.create_task(one(begins.uniform(0.0, 1.0), Shadow(tmp_path) if number % 2 else None))
-        blocking.cancel()
-        await asyncio.wait([blocking])
 
     run(main)
     with_, without = (median(delays[way]) for way in (True, False))
     print(
-        f"loop blocked {blocked} s in 0.06 s, load {os.getloadavg()[0]:.1f}: turns end {with_:.3f} s after the speech"
+        f"loop blocked {seconds} s in 0.06 s, load {os.getloadavg()[0]:.1f}: turns end {with_:.3f} s after the speech"
     )
     print(f"  with a shadow, {without:.3f} s without; worst {max(delays[True]):.3f} and {max(delays[False]):.3f} s")
     assert len(delays[True]) == len(delays[False]) == turns * calls // 2
