@@ -24,6 +24,7 @@ from pipecat.frames.frames import (
     VADUserStoppedSpeakingFrame,
 )
 from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
+from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
 from pipecat.services.deepgram.stt import DeepgramSTTService
 from pipecat.services.stt_service import STTService
 from pipecat.turns.user_mute import AlwaysUserMuteStrategy
@@ -37,6 +38,7 @@ from hearout.traces.records import AgentChange, BotInterrupted, BotTurn, Receive
 from hearout_policies.events import TurnCompleted
 from tests.integration.pipecat.conversation import RATE, Conversation, converse
 from tests.integration.pipecat.kit import CALL_ME_BACK, LEAD, WORDS, Script, moved, run
+from tests.integration.servers.flux_messages import turn_info
 from tests.kit.serving import playing
 from tests.kit.slow_loop import blocked
 
@@ -52,10 +54,12 @@ LENGTH = len(CALL_ME_BACK) / 2 / RATE
 
 @asynccontextmanager
 async def talk(
-    stt: STTService, shadow: Shadow | None, *, silence: float = 0.6, mute: Sequence[Any] = (), **options: Any
+    stt: STTService, shadow: Shadow | None, *, silence: float | None = 0.6, mute: Sequence[Any] = (), **options: Any
 ) -> AsyncIterator[Conversation]:
-    """A bot whose turns end after so much silence."""
-    strategies = UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=silence)])
+    """A bot whose turns end after so much silence; None: as Pipecat's do by default, or the service wants it."""
+    strategies = None
+    if silence is not None:
+        strategies = UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=silence)])
     user = LLMUserAggregatorParams(
         vad_analyzer=SileroVADAnalyzer(), user_turn_strategies=strategies, user_mute_strategies=[*mute]
     )
@@ -101,16 +105,17 @@ def one_turn(script: Script) -> None:
     script.answer(LEAD + LENGTH + 0.2, moved(WORDS, LEAD))
 
 
-def test_a_turn_and_the_reply_to_it(tmp_path: Path) -> None:
+@pytest.mark.parametrize("silence", [0.6, None], ids=["a timeout", "Smart Turn"])
+def test_a_turn_and_the_reply_to_it(tmp_path: Path, silence: float | None) -> None:
     async def main() -> None:
         script = Script()
         one_turn(script)
         with playing(*script.lines) as server:
             shadow = Shadow(tmp_path)
-            async with talk(deepgram(server), shadow, reply=0.5) as call:
+            async with talk(deepgram(server), shadow, silence=silence, reply=0.5) as call:
                 await call.quiet(LEAD)
                 await call.say(CALL_ME_BACK)
-                await call.quiet_until("bot stopped")
+                await call.quiet_until("bot stopped", most=8.0)
             shadow.settle()
 
     run(main)
@@ -119,14 +124,38 @@ def test_a_turn_and_the_reply_to_it(tmp_path: Path) -> None:
     assert turn.text == SAID
     began, ended = of(trace, VoiceChange)
     assert (began.kind, ended.kind) == ("start", "stop")
-    assert 0.5 < turn.t - ended.audio < 1.3, "0.6 s after the end of speech, and what Pipecat waits for"
+    if silence is not None:
+        assert 0.5 < turn.t - ended.audio < 1.3, "0.6 s after the end of speech, and what Pipecat waits for"
     kinds = [record.message["type"] for record in of(trace, Received)]
     assert kinds == ["interim", "final"], "each result once, though frames go up and down"
     assert [record.kind for record in of(trace, AgentChange)] == ["started", "stopped"]
     assert not of(trace, BotInterrupted)
     (decided,) = [event for event in replay(trace).outputs if isinstance(event, TurnCompleted)]
     assert decided.text == SAID
-    assert decided.at < turn.t
+    assert decided.at < turn.t + 0.3
+
+
+def test_flux_ends_the_turns(tmp_path: Path) -> None:
+    """What the service proposes, which the bot obeys, is in the trace, too."""
+
+    async def main() -> None:
+        begins, ends = LEAD + LENGTH, LEAD + LENGTH + 0.3
+        lines = [turn_info(begins, "StartOfTurn", "call", 1), turn_info(ends, "EndOfTurn", "call me back", 2)]
+        with playing(*lines, stt="flux") as server:
+            shadow = Shadow(tmp_path)
+            service = DeepgramFluxSTTService(api_key="any", url=f"ws://{server}/v2/listen")
+            async with talk(service, shadow, silence=None) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("turn", most=8.0)
+            shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    assert [turn.text for turn in of(trace, BotTurn)] == [SAID]
+    kinds = [record.message["type"] for record in of(trace, Received)]
+    assert kinds.count("turn_started") == kinds.count("turn_ended") == 1
+    assert [event.text for event in replay(trace).outputs if isinstance(event, TurnCompleted)] == [SAID]
 
 
 def test_a_turn_that_is_cut_in_two_and_an_interruption(tmp_path: Path) -> None:
