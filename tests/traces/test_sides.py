@@ -9,7 +9,7 @@ import pytest
 
 from hearout.errors import UsageError
 from hearout.traces import Trace, parse_trace, replay
-from hearout.traces.records import AgentChange, AgentText, Received, VoiceChange
+from hearout.traces.records import AgentChange, AgentText, BotTurn, Received, VoiceChange
 from hearout.traces.sides import caller_side
 from hearout_policies.events import TurnCompleted
 
@@ -74,6 +74,13 @@ def test_the_agent_has_started_stopped_and_said(caller: int) -> None:
     (turn,) = [event for event in replay(trace).outputs if isinstance(event, TurnCompleted)]
     assert turn.text == "It is Smith."
     assert turn.at < 4.5
+
+
+def test_a_reply_may_be_taken_for_the_end_of_the_turn() -> None:
+    header, lines = caller_side(recording(0), 1, replies=True)
+    trace = parse_trace([json.dumps(line) for line in (header.as_dict(), *lines)])
+    # Nobody had spoken before the agent did first.
+    assert [record for record in trace.records if isinstance(record, BotTurn)] == [BotTurn(4.5, "It is Smith.")]
 
 
 def test_it_has_two_channels() -> None:

@@ -46,6 +46,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "--agent", type=int, choices=[0, 1], default=1, help="the channel on which the agent speaks (default 1, right)"
     )
+    parser.add_argument(
+        "--replies",
+        action="store_true",
+        help="take the agent's beginning to speak for the end of the caller's turn, of which a recording does not "
+        "tell; delays then have in them what the agent took to answer",
+    )
     parser.add_argument("--redact", action="store_true", help="mask all words")
     parser.set_defaults(run=_run)
 
@@ -64,7 +70,7 @@ def _run(args: argparse.Namespace) -> int:
 def _lines(args: argparse.Namespace) -> tuple[Header, list[dict[str, Any]]]:
     kind = _kind(args.source)
     if kind == "trace":
-        return caller_side(read_trace(args.source), args.agent)
+        return caller_side(read_trace(args.source), args.agent, replies=args.replies)
     if kind == "audio":
         return _heard(args)
     with ExitStack() as stack:
@@ -96,7 +102,7 @@ def _heard(args: argparse.Namespace) -> tuple[Header, list[dict[str, Any]]]:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "both.jsonl"
         trio.run(run_until_signal, partial(_listen, source, path, f"hearout import {args.source}"))
-        return caller_side(read_trace(path), args.agent)
+        return caller_side(read_trace(path), args.agent, replies=args.replies)
 
 
 async def _listen(source: Any, path: Path, named: str, shutdown: Shutdown) -> int:

@@ -16,17 +16,19 @@ from hearout_policies.words import join, middle
 __all__ = ["caller_side"]
 
 
-def caller_side(trace: Trace, agent: int) -> tuple[Header, list[dict[str, Any]]]:
+def caller_side(trace: Trace, agent: int, *, replies: bool = False) -> tuple[Header, list[dict[str, Any]]]:
     """Header and lines of a trace with one channel, the caller's.
 
     Where the agent's voice was heard to begin and to end it has started and stopped, and what was recognised between
     them it has said when it began, as a bot knows its text. When the bot's own turn detection ended turns no recording
-    tells: there are no ``bot`` lines.
+    tells: there are no ``bot`` lines, unless ``replies`` says what to take for it.
 
     Args:
         trace: of two channels, with voice detection; of a session that was not live (`hearout listen --speed max`), so
             that its clock is that of the audio.
         agent: the channel on which the agent speaks.
+        replies: where the agent begins to speak the bot is taken to have ended the caller's turn, with all words up to
+            there that no turn has had. It has ended it before, by as much as it takes to find an answer and a voice.
 
     Raises:
         UsageError: the trace has not two channels, or no voice detection.
@@ -39,14 +41,18 @@ def caller_side(trace: Trace, agent: int) -> tuple[Header, list[dict[str, Any]]]
         if not isinstance(item.signal, LinkLost | LinkRestored):
             heard[item.channel].append(item.signal)
     lines: list[dict[str, Any]] = [{"t": signal.at, **record_of(signal)} for signal in heard[1 - agent]]
-    lines += _speech(heard[agent])
+    speech = list(_speech(heard[agent]))
+    if replies:
+        began = [line["t"] for line in speech if line["agent"] == "started"]
+        lines += _committed(_final_words(heard[1 - agent]), began)
+    lines += speech
     lines.sort(key=lambda line: line["t"])  # of one moment: as they were
     return Header(Results.name, policy=header.policy, source=header.source or trace.name), lines
 
 
 def _speech(signals: Sequence[Signal]) -> Iterator[dict[str, Any]]:
     """What the agent did."""
-    words = [word for signal in signals if isinstance(signal, Transcript) and signal.is_final for word in signal.words]
+    words = _final_words(signals)
     edges = [signal for signal in signals if isinstance(signal, SpeechStarted | SpeechStopped)]
     since: float | None = None
     for number, edge in enumerate(edges):
@@ -60,6 +66,19 @@ def _speech(signals: Sequence[Signal]) -> Iterator[dict[str, Any]]:
         elif isinstance(edge, SpeechStopped) and since is not None:
             yield {"t": max(since, edge.audio), "agent": "stopped"}
             since = None
+
+
+def _committed(words: Sequence[Word], began: Sequence[float]) -> Iterator[dict[str, Any]]:
+    """What the caller has said before each reply, and not before an earlier one."""
+    before = 0.0
+    for at in began:
+        if text := _between(words, before, at):
+            yield {"t": at, "bot": "committed", "text": text}
+        before = at
+
+
+def _final_words(signals: Sequence[Signal]) -> Sequence[Word]:
+    return [word for signal in signals if isinstance(signal, Transcript) and signal.is_final for word in signal.words]
 
 
 def _between(words: Sequence[Word], start: float, end: float) -> str:
