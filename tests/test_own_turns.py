@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -15,29 +14,9 @@ from hearout.integrations.turns import OwnTurns
 from hearout_policies.events import Output, TurnAmended, TurnCompleted
 from hearout_policies.policy import preset
 from hearout_policies.signals import PolicyChanged, Word
+from tests.kit.virtual import run_virtually
 
 Step = tuple[float, Callable[[OwnTurns], object]]
-
-
-class Jumping(selectors.DefaultSelector):
-    """Does not wait: time passes at once."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.now += timeout or 0.0
-        return super().select(0)
-
-
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop on a virtual clock."""
-
-    def __init__(self) -> None:
-        self._jumping = Jumping()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return self._jumping.now
 
 
 def run(*steps: Step) -> dict[int, str]:
@@ -57,11 +36,7 @@ def run(*steps: Step) -> dict[int, str]:
         await asyncio.sleep(30.0)
         own.stop()
 
-    loop = Loop()
-    try:
-        loop.run_until_complete(conversation())
-    finally:
-        loop.close()
+    run_virtually(conversation())
     return turns
 
 

@@ -28,6 +28,8 @@ from tests.kit.serving import playing
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+# What imports a framework, which is not there in these tests.
+FRAMEWORKS = ("hearout.integrations.", "hearout.shadow.")
 # Pages whose Python runs here. The code of the others is run by tests of their own.
 RUN = sorted(page for folder in ("concepts", "migrating") for page in (DOCS / folder).glob("*.md"))
 
@@ -85,8 +87,8 @@ def documented(page: Path) -> list[str]:
 
 
 def docstring(path: str) -> str:
-    """Of what has that name. The frameworks that the integrations import are not there in these tests."""
-    if not path.startswith("hearout.integrations."):
+    """Of what has that name."""
+    if not path.startswith(FRAMEWORKS):
         return getattr(named(path), "__doc__", None) or ""
     module, _, name = path.rpartition(".")
     tree = ast.parse((ROOT / "engine" / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
@@ -120,7 +122,7 @@ def test_what_the_reference_documents_exists(page: Path) -> None:
 def test_the_reference_has_the_whole_package() -> None:
     shown = [name for page in PAGES for name in documented(page)]
     assert len(shown) == len(set(shown))
-    objects = [named(name) for name in shown if not name.startswith("hearout.integrations.")]
+    objects = [named(name) for name in shown if not name.startswith(FRAMEWORKS)]
     for name in hearout.__all__:
         if name not in ("Event", "__version__"):  # a union, named on the page of its members; a text
             assert any(getattr(hearout, name) is thing for thing in objects), f"hearout.{name} is on no page"

@@ -93,6 +93,12 @@ MODULES = {
     "hearout.metrics": """
         SessionMetrics
     """,
+    "hearout.shadow.livekit": """
+        LiveKitShadow
+    """,
+    "hearout.shadow.pipecat": """
+        Shadow
+    """,
     "hearout.sources.http": """
         HttpSettings HttpSource http_source
     """,
