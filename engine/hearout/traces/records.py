@@ -18,6 +18,8 @@ __all__ = [
     "AppCall",
     "AudioEnd",
     "AudioStall",
+    "BotInterrupted",
+    "BotTurn",
     "Bounds",
     "EarAnswer",
     "Expected",
@@ -150,6 +152,25 @@ class AgentText:
 
 
 @dataclass(frozen=True, slots=True)
+class BotTurn:
+    """A turn detection other than ours, which the voicebot obeyed, ended the user's turn and handed ``text`` on."""
+
+    t: float
+    text: str
+    channel: int = 0
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BotInterrupted:
+    """That turn detection took what the user said for an interruption: the voicebot was made to stop speaking."""
+
+    t: float
+    channel: int = 0
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Expecting:
     """What the application said it asked for; ``keep``: until changed."""
 
@@ -207,6 +228,8 @@ Record = (
     | AudioStall
     | AgentChange
     | AgentText
+    | BotTurn
+    | BotInterrupted
     | Expecting
     | KeyPress
     | PolicyUse
