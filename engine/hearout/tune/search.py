@@ -205,7 +205,6 @@ class _Evaluator:
         self._parallel = pool(jobs, "tune", "tuning")
         self._block = pickle.dumps((list(episodes), policy))
 
-
     def __call__(self, batch: Sequence[Settings]) -> Iterator[Outcome]:
         from joblib import delayed
 
