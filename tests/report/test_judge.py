@@ -157,3 +157,13 @@ def test_what_cannot_be_judged() -> None:
     (turn,) = call.turns
     assert turn.bot is not None
     assert (turn.bot.judged, turn.bot.delay, call.unclear) == (0, None, {"disturbed": 1})
+
+
+def test_a_policy_that_waits_longer_than_the_user_was_quiet_has_not_cut_in() -> None:
+    one = trace(said("my number is", 1, 2), agent(2.6, 3.4), said("five six", 3.2, 4), agent(7, 8))
+    (first, second) = judge(one, preset("fast").replace({"odds.function_word": 0.9})).turns
+    assert (first.ours.judged, first.ours.cut_ins) == (1, 1)
+    (first, second) = judge(one, preset("patient")).turns
+    assert (first.ours.commits, first.ours.delay) == ((), None)
+    assert second.ours.delay is not None
+    assert 0.3 < second.ours.delay < 4

@@ -16,12 +16,12 @@ from typing import Any
 import numpy as np
 
 from hearout.report.judge import cut, in_language_of, price_of
-from hearout.report.parts import Commit, begin_of, parts, text_between
+from hearout.report.parts import begin_of, parts, predicted, text_between
 from hearout.report.sums import Sums
 from hearout.report.survey import Options, Skipped, in_processes
 from hearout.traces.records import Trace
 from hearout.traces.replayer import recorded_policy, replay
-from hearout.tune.episodes import Episode, run
+from hearout.tune.episodes import Episode
 from hearout.tune.search import PRICE
 from hearout_policies import signals
 from hearout_policies.expect import Digits
@@ -206,8 +206,7 @@ def _outcome(turns: Sequence[Episode], policy: Policy) -> Sums:
     sums = Sums()
     for channel in sorted({turn.channel for turn in turns}):
         mine = [turn for turn in turns if turn.channel == channel]
-        commits = [Commit(one.at, one.turn.text) for turn in mine for one in run(turn, policy)]
-        for part in parts(mine, commits, policy.is_backchannel):
+        for part in parts(mine, [predicted(turn, policy) for turn in mine], policy.is_backchannel):
             sums.add(part)
     return sums
 

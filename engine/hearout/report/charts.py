@@ -183,7 +183,9 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _legend(axes: Axes) -> None:
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(fontsize=9, frameon=False, labelcolor=_LIGHT["ink"])
+        axes.legend(
+            fontsize=9, frameon=False, labelcolor=_LIGHT["ink"], loc="lower right", bbox_to_anchor=(1, 1), ncols=3
+        )
 
 
 def _inline(figure: Figure, name: str, label: str) -> str:

@@ -14,11 +14,22 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from hearout.errors import UsageError
-from hearout.report.parts import Backchannel, Commit, Part, Turn, begin_of, parts, text_between
+from hearout.report.parts import (
+    Backchannel,
+    Commit,
+    Part,
+    Placed,
+    Turn,
+    begin_of,
+    parts,
+    placed,
+    predicted,
+    text_between,
+)
 from hearout.report.scene import WORST, Scene, scene
 from hearout.traces.records import AgentChange, BotInterrupted, BotTurn, Expecting, PolicyUse, Trace
 from hearout.traces.replayer import Replayed, recorded_language, recorded_policy, replay
-from hearout.tune.episodes import Episode, episodes, run
+from hearout.tune.episodes import Episode, episodes
 from hearout.tune.figures import MISSED
 from hearout.tune.labels import SHORTEST, agent_speech
 from hearout.tune.search import PRICE
@@ -81,18 +92,19 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
     has_bot = any(isinstance(record, (BotTurn, BotInterrupted)) for record in trace.records)
     found: list[Turn] = []
     backchannels: list[Backchannel] = []
-    worst: list[tuple[float, Turn, Episode, list[Commit], list[Commit]]] = []
+    worst: list[tuple[float, Turn, Episode, Placed, Placed]] = []
     for number in sorted({turn.channel for turn in turns}):
         mine = [turn for turn in turns if turn.channel == number]
-        ours = _recorded(replayed, number) if policy is None else _predicted(mine, own)
-        bots = _of_bot(trace, number) if has_bot else []
+        ours = [predicted(turn, own) for turn in mine] if policy else placed(mine, _recorded(replayed, number))
+        bots = placed(mine, _of_bot(trace, number))
         our_parts = parts(mine, ours, own.is_backchannel)
         bot_parts = parts(mine, bots, own.is_backchannel) if has_bot else [None] * len(mine)
         contexts = _contexts(trace, mine, own.name, policy is None)
-        for turn, bot, our, (used, asked) in zip(mine, bot_parts, our_parts, contexts, strict=True):
+        for place, (turn, bot, our) in enumerate(zip(mine, bot_parts, our_parts, strict=True)):
+            used, asked = contexts[place]
             start, end, text = begin_of(turn), turn.pauses[-1].start, text_between(turn, -math.inf, math.inf)
             found.append(Turn(number, start, end, text, _hour(trace.header.started, end), used, asked, bot, our))
-            worst.append((cost(bot or our, price), found[-1], turn, bots, ours))
+            worst.append((cost(bot or our, price), found[-1], turn, bots[place], ours[place]))
         backchannels += _backchannels(trace, mine, own, replayed if policy is None else None, has_bot)
     worst.sort(key=lambda one: (-one[0], one[1].start))
     scenes = [
@@ -141,10 +153,6 @@ def _recorded(replayed: Replayed, channel: int) -> list[Commit]:
         for o in replayed.outputs
         if isinstance(o, TurnCompleted) and o.channel == channel and not o.backchannel
     ]
-
-
-def _predicted(turns: Sequence[Episode], policy: Policy) -> list[Commit]:
-    return [Commit(one.at, one.turn.text, event=one.turn) for turn in turns for one in run(turn, policy)]
 
 
 def _of_bot(trace: Trace, channel: int) -> list[Commit]:

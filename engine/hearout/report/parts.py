@@ -9,17 +9,30 @@ from __future__ import annotations
 import math
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import SequenceMatcher
 
-from hearout.tune.episodes import Episode
+from hearout.tune.episodes import Episode, run
 from hearout.tune.figures import COLLAR
 from hearout.tune.labels import Pause
 from hearout_policies.events import TurnCompleted
 from hearout_policies.marks import bare, has_word, is_blankless, pieces
+from hearout_policies.policy import Policy
 from hearout_policies.words import join, middle
 
-__all__ = ["CUT_IN", "Backchannel", "Commit", "Part", "Turn", "begin_of", "parts", "text_between"]
+__all__ = [
+    "CUT_IN",
+    "Backchannel",
+    "Commit",
+    "Part",
+    "Placed",
+    "Turn",
+    "begin_of",
+    "parts",
+    "placed",
+    "predicted",
+    "text_between",
+]
 
 CUT_IN = 2.0  # seconds after a commit within which whoever goes on had not finished
 _BY_THEN = 0.05  # seconds by which the end of a word is not known better
@@ -107,6 +120,10 @@ class Backchannel:
     ours: bool | None
 
 
+#: Of a turn: each with the pause it was made in; None: in the midst of speech.
+Placed = Sequence[tuple[Commit, Pause | None]]
+
+
 def begin_of(turn: Episode) -> float:
     """When the user began it (session clock)."""
     return turn.words[0].start + turn.offset if turn.words else turn.pauses[0].start
@@ -117,8 +134,8 @@ def text_between(turn: Episode, start: float, stop: float) -> str:
     return join(word for word in turn.words if start <= middle(word) + turn.offset < stop)
 
 
-def parts(turns: Sequence[Episode], commits: Sequence[Commit], is_backchannel: IsBackchannel) -> list[Part]:
-    """One part a turn.
+def placed(turns: Sequence[Episode], commits: Sequence[Commit]) -> Sequence[Placed]:
+    """To which turn each of the commits that were made belongs, and to which pause.
 
     Args:
         turns: of one channel, in order.
@@ -126,7 +143,7 @@ def parts(turns: Sequence[Episode], commits: Sequence[Commit], is_backchannel: I
     """
     places = [(number, pause) for number, turn in enumerate(turns) for pause in turn.pauses]
     starts = [pause.start - COLLAR for _, pause in places]
-    found: list[list[tuple[Commit, Pause | None]]] = [[] for _ in turns]  # None: in the midst of speech
+    found: list[list[tuple[Commit, Pause | None]]] = [[] for _ in turns]
     for commit in commits:
         index = bisect_right(starts, commit.at) - 1
         speaking = commit.at >= (places[index][1].resume if index >= 0 else begin_of(turns[0]) if turns else math.inf)
@@ -134,6 +151,32 @@ def parts(turns: Sequence[Episode], commits: Sequence[Commit], is_backchannel: I
             found[places[index + 1][0]].append((commit, None))
         elif index >= 0:
             found[places[index][0]].append((commit, places[index][1]))
+    return found
+
+
+def predicted(turn: Episode, policy: Policy) -> Placed:
+    """What ``policy`` would have made of a turn by itself (`hearout.tune.episodes.run`).
+
+    There the user does not speak again behind the last pause: had one waited longer, the agent would have, too. Where
+    the user spoke on nevertheless, a commit after that would not have come.
+    """
+    last = turn.pauses[-1]
+    commits = [Commit(one.at, one.turn.text, event=one.turn) for one in run(turn, policy)]
+    (found,) = placed([replace(turn, pauses=(*turn.pauses[:-1], replace(last, resume=math.inf)))], commits)
+    return [
+        (commit, pause and next(own for own in turn.pauses if own.start == pause.start))
+        for commit, pause in found
+        if commit.at < last.resume or last.why != "cut in"
+    ]
+
+
+def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsBackchannel) -> list[Part]:
+    """One part a turn.
+
+    Args:
+        turns: of one channel, in order.
+        found: the commits of each.
+    """
     out = []
     for number, (turn, mine) in enumerate(zip(turns, found, strict=True)):
         following = turns[number + 1] if number + 1 < len(turns) else None

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hearout.report.parts import Commit, Turn, begin_of
+from hearout.report.parts import Placed, Turn, begin_of
 from hearout.traces.explainer import explain
 from hearout.traces.records import Trace
 from hearout.tune.episodes import Episode
@@ -55,8 +55,8 @@ def scene(
     turn: Turn,
     of: Episode,
     policy: Policy,
-    bot: Sequence[Commit],
-    ours: Sequence[Commit],
+    bot: Placed,
+    ours: Placed,
     cost: float,
 ) -> Scene:
     """``turn``, cut out of its trace.
@@ -64,10 +64,11 @@ def scene(
     Args:
         of: the same, as it was cut for tuning.
         policy: the one by which ours decided.
+        bot, ours: the commits of this turn.
     """
-    mine = [*(turn.bot.commits if turn.bot else ()), *turn.ours.commits]
     resume = of.pauses[-1].resume
-    stop = max([turn.end, *mine, resume if resume < turn.end + 2 * _AROUND else 0.0]) + _AROUND
+    made = [commit.at for commit, _ in (*bot, *ours)]
+    stop = max([turn.end, *made, resume if resume < turn.end + 2 * _AROUND else 0.0]) + _AROUND
     start = max(0.0, turn.start - _AROUND, stop - _LONGEST)
     voice, begin = [], begin_of(of)
     for pause in of.pauses:
@@ -76,7 +77,6 @@ def scene(
     if begin < stop:
         voice.append((begin, stop))  # what follows
     words = [(word.start + of.offset, word.text) for word in of.words]
-    shown = [commit for commit in ours if commit.at in turn.ours.commits]
     return Scene(
         Path(trace.name).name,
         turn,
@@ -86,9 +86,9 @@ def scene(
         tuple(_seen(voice, start, stop)),
         tuple(_seen(agent_speech(trace, of.channel), start, stop)),
         tuple([word for word in words if word[0] >= start][-_MOST:]),
-        tuple((commit.at, commit.text) for commit in bot if turn.bot and commit.at in turn.bot.commits),
-        tuple((commit.at, commit.text) for commit in shown),
-        tuple(explain(commit.event, policy) for commit in shown if commit.event is not None),
+        tuple((commit.at, commit.text) for commit, _ in bot),
+        tuple((commit.at, commit.text) for commit, _ in ours),
+        tuple(explain(commit.event, policy) for commit, _ in ours if commit.event is not None),
     )
 
 
