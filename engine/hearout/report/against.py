@@ -20,14 +20,14 @@ from hearout.fields import object_of
 from hearout.report.sums import Share, Sums
 from hearout.tune.figures import wilson
 
-__all__ = ["Compared", "compare", "read_sums", "table"]
+__all__ = ["Grown", "compare", "read_sums", "table"]
 
 _MOST = 100_000_000  # bytes of a report's JSON
 _OTHER_SEED = 1  # the two sides are drawn apart
 
 
 @dataclass(frozen=True, slots=True)
-class Compared:
+class Grown:
     """One figure of one turn detection, before and now.
 
     Attributes:
@@ -58,7 +58,7 @@ def compare(
     cut_ins: float = 0.01,
     delay: float = 0.1,
     confidence: float = 0.95,
-) -> list[Compared]:
+) -> list[Grown]:
     """Each side that is in both.
 
     Args:
@@ -76,10 +76,10 @@ def compare(
         one, other = before[side], now[side]
         was, is_ = one.shares["cut-ins"], other.shares["cut-ins"]
         grew = _share_grew(was, is_, confidence)
-        out.append(Compared(side, "cut-ins", was.value, is_.value, (was.count, is_.count), grew, cut_ins))
+        out.append(Grown(side, "cut-ins", was.value, is_.value, (was.count, is_.count), grew, cut_ins))
         grew = _mean_grew(one, other, confidence)
         n = one.delays.count, other.delays.count
-        out.append(Compared(side, "delay", one.delays.mean, other.delays.mean, n, grew, delay))
+        out.append(Grown(side, "delay", one.delays.mean, other.delays.mean, n, grew, delay))
     return out
 
 
@@ -118,7 +118,7 @@ def read_sums(path: str) -> dict[str, Sums]:
     return found
 
 
-def table(rows: list[Compared], confidence: float) -> str:
+def table(rows: list[Grown], confidence: float) -> str:
     """For a pull request, in Markdown."""
     lines = [
         f"| turns | figure | before | now | grew, {confidence:.0%} sure, by at least | allowed | |",

@@ -19,7 +19,7 @@ from hearout.report.parts import (
     Commit,
     Part,
     Placed,
-    Turn,
+    UserTurn,
     begin_of,
     parts,
     placed,
@@ -63,7 +63,7 @@ class Call:
 
     name: str
     caller: str
-    turns: tuple[Turn, ...]
+    turns: tuple[UserTurn, ...]
     backchannels: tuple[Backchannel, ...]
     unclear: Counter[str]
     scenes: tuple[Scene, ...]
@@ -90,9 +90,9 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
     own = in_language_of(policy or recorded_policy(trace), trace)
     price = price_of(own)
     has_bot = any(isinstance(record, (BotTurn, BotInterrupted)) for record in trace.records)
-    found: list[Turn] = []
+    found: list[UserTurn] = []
     backchannels: list[Backchannel] = []
-    worst: list[tuple[float, Turn, Episode, Placed, Placed]] = []
+    worst: list[tuple[float, UserTurn, Episode, Placed, Placed]] = []
     for number in sorted({turn.channel for turn in turns}):
         mine = [turn for turn in turns if turn.channel == number]
         ours = [predicted(turn, own) for turn in mine] if policy else placed(mine, _recorded(replayed, number))
@@ -103,7 +103,7 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
         for place, (turn, bot, our) in enumerate(zip(mine, bot_parts, our_parts, strict=True)):
             used, asked = contexts[place]
             start, end, text = begin_of(turn), turn.pauses[-1].start, text_between(turn, -math.inf, math.inf)
-            found.append(Turn(number, start, end, text, _hour(trace.header.started, end), used, asked, bot, our))
+            found.append(UserTurn(number, start, end, text, _hour(trace.header.started, end), used, asked, bot, our))
             worst.append((cost(bot or our, price), found[-1], turn, bots[place], ours[place]))
         backchannels += _backchannels(trace, mine, own, replayed if policy is None else None, has_bot)
     worst.sort(key=lambda one: (-one[0], one[1].start))

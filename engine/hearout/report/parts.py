@@ -26,7 +26,7 @@ __all__ = [
     "Commit",
     "Part",
     "Placed",
-    "Turn",
+    "UserTurn",
     "begin_of",
     "parts",
     "placed",
@@ -83,7 +83,7 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class UserTurn:
     """One turn of the user: all it said until its end, or until it cannot be told any more.
 
     Attributes:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hearout.report.parts import Placed, Turn, begin_of
+from hearout.report.parts import Placed, UserTurn, begin_of
 from hearout.traces.explainer import explain
 from hearout.traces.records import Trace
 from hearout.tune.episodes import Episode
@@ -38,7 +38,7 @@ class Scene:
     """
 
     call: str
-    turn: Turn
+    turn: UserTurn
     cost: float
     start: float
     stop: float
@@ -52,7 +52,7 @@ class Scene:
 
 def scene(
     trace: Trace,
-    turn: Turn,
+    turn: UserTurn,
     of: Episode,
     policy: Policy,
     bot: Placed,
