@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import math
 
 import pytest
 
+from benchmarks.endpointing.conversations import sample
+from benchmarks.endpointing.scenarios import SCENARIOS
+from benchmarks.endpointing.timer_calls import timer_call
 from hearout.report.judge import NotJudged, judge
 from hearout.report.parts import Part
 from hearout.report.sums import Sums
+from hearout.traces.reader import parse_trace
 from hearout_policies import preset
 from tests.report.hand_made import agent, bot, said, trace
 
@@ -167,3 +172,25 @@ def test_a_policy_that_waits_longer_than_the_user_was_quiet_has_not_cut_in() -> 
     assert (first.ours.commits, first.ours.delay) == ((), None)
     assert second.ours.delay is not None
     assert 0.3 < second.ours.delay < 4
+
+
+def test_on_simulated_calls_the_figures_are_those_of_the_truth() -> None:
+    """A timer cuts off the holds that outlast it, and is as late as it waits."""
+    call = sample(SCENARIOS["agent"], 7, 0)
+    records = timer_call(call)
+    commits = [record["t"] for record in records if "bot" in record]
+    judged = judge(parse_trace(map(json.dumps, records), call.key))
+    sums = Sums()
+    for turn in judged.turns:
+        assert turn.bot is not None
+        sums.add(turn.bot)
+    assert sums.commits == len(commits)
+    assert len(judged.turns) == len(call.turns)
+    holds = [hold for turn in call.turns for hold in turn.holds]
+    cut = sum(any(start < at < stop + 0.2 and stop - at <= 2 for at in commits) for start, stop in holds)
+    assert cut > 5
+    assert abs(sums.cut_ins - cut) <= 1
+    late = [min(at - turn.end for at in commits if at > turn.end - 0.2) for turn in call.turns]
+    assert sums.delays.count == len(late)
+    assert sums.delays.mean == pytest.approx(sum(late) / len(late), abs=0.05)
+    assert sums.lost <= 1
