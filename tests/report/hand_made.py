@@ -49,7 +49,7 @@ def bot(t: float, text: str) -> list[dict[str, Any]]:
 
 def lines(*records: list[dict[str, Any]], **header: Any) -> str:
     """A trace as text."""
-    first = {"hearout_trace": 1, "stt": "deepgram"} | header
+    first = {"hearout_trace": 1, "stt": "deepgram", **header}
     flat = sorted([*(record for group in records for record in group), END], key=lambda record: record["t"])
     return "".join(json.dumps(record) + "\n" for record in (first, *flat))
 

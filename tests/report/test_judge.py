@@ -194,3 +194,24 @@ def test_on_simulated_calls_the_figures_are_those_of_the_truth() -> None:
     assert sums.delays.count == len(late)
     assert sums.delays.mean == pytest.approx(sum(late) / len(late), abs=0.05)
     assert sums.lost <= 1
+
+
+def test_a_trace_of_a_shadow() -> None:
+    """Its words are what the bot's framework has told of its transcriber."""
+    words = [{"text": "Yes", "start": 1.0, "end": 1.5}, {"text": "please.", "start": 1.5, "end": 2.0}]
+    result = {"type": "final", "start": 1.0, "end": 2.0, "words": words, "finalized": True}
+    voice = said("yes please", 1, 2)[:2]
+    heard = [*voice, {"t": 2.3, "stt": result}]
+    call = judge(trace(heard, bot(2.6, "Yes please."), agent(3, 4), stt="results"))
+    (turn,) = call.turns
+    assert turn.text == "Yes please."
+    assert turn.bot is not None
+    assert (turn.bot.delay, turn.bot.lost) == (pytest.approx(0.6), 0)
+    assert turn.ours.delay is not None
+    assert 0.3 < turn.ours.delay < 3
+
+
+def test_the_hour_is_that_of_the_clock_there() -> None:
+    for started, hour in (("9999-12-31T23:59:30", "00"), ("2026-11-27T14:03:00+01:00", "14"), ("2026-11-27", "00")):
+        one = trace(said("yes please", 41, 42), agent(43, 44), started=started)
+        assert [turn.hour for turn in judge(one).turns] == [hour]

@@ -11,7 +11,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from hearout.errors import UsageError
 from hearout.report.parts import (
@@ -183,7 +183,10 @@ def _concerns(channel: int | None, turns: Sequence[Episode]) -> bool:
 
 def _hour(started: str, at: float) -> str:
     """Of the day, by the clock where the call was."""
-    return f"{datetime.fromisoformat(started) + timedelta(seconds=at):%H}" if started else ""
+    if not started:
+        return ""
+    clock = datetime.fromisoformat(started)
+    return f"{(clock.hour + (60 * clock.minute + clock.second + at) / 3600) % 24 // 1:02.0f}"
 
 
 def _backchannels(

@@ -121,4 +121,14 @@ class Totals:
                 for name, group in self.told.groups.items()
                 if group
             },
+            "worst": [
+                {
+                    "trace": scene.call,
+                    "channel": scene.turn.channel,
+                    "start": scene.turn.start,
+                    "end": scene.turn.end,
+                    "seconds": scene.cost,
+                }
+                for scene in self.told.scenes
+            ],
         }
