@@ -157,6 +157,9 @@ def test_what_cannot_be_judged() -> None:
     # In two channels each is the other's agent.
     two = trace(said("yes please", 1, 2), said("your name", 3, 4, channel=1), channels=2)
     assert [turn.text for turn in judge(two, channel=0).turns] == ["yes please"]
+    # In a trace of a bot, what the bot listened to is a user's.
+    both = said("yes please", 1, 2), bot(2.5, "yes please"), said("your name", 3, 4, channel=1)
+    assert [turn.text for turn in judge(trace(*both, channels=2)).turns] == ["yes please"]
     # What follows does not tell.
     call = judge(trace(said("yes", 1, 2), bot(2.5, "yes"), [{"t": 2.1, "app": "force_end"}], agent(3, 4)))
     (turn,) = call.turns

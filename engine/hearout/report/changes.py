@@ -31,7 +31,7 @@ from hearout_policies.policy import Policy
 
 __all__ = ["Change", "Learned", "Point", "learn"]
 
-_SAMPLE = 400  # traces, evenly from all: more do not make the figures much surer
+_SAMPLE = 200  # traces, evenly from all: more do not make the figures much surer, and each takes a second
 _PRICES = 9  # from a sixteenth of the policy's to sixteen times it
 _REACH = 16.0
 _HELD_OUT = 1 / 3

@@ -89,7 +89,7 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
     turns = cut(trace, replayed, channel)
     own = in_language_of(policy or recorded_policy(trace), trace)
     price = price_of(own)
-    has_bot = any(isinstance(record, (BotTurn, BotInterrupted)) for record in trace.records)
+    has_bot = bool(_bots(trace))
     found: list[UserTurn] = []
     backchannels: list[Backchannel] = []
     worst: list[tuple[float, UserTurn, Episode, Placed, Placed]] = []
@@ -139,10 +139,17 @@ def cut(trace: Trace, replayed: Replayed, channel: int | None = None) -> list[Ep
         raise NotJudged(trace.name, "no such channel", f"there is no channel {channel}: it has {trace.header.channels}")
     if trace.header.channels == 1 and not any(isinstance(record, AgentChange) for record in trace.records):
         raise NotJudged(trace.name, "no agent", _NOBODY)
-    turns = [turn for turn in episodes(trace, 0, replayed) if channel in (None, turn.channel)]
+    # Where a bot has decided, the channels it did not listen to are none of a user.
+    users = {channel} if channel is not None else _bots(trace) or set(range(trace.header.channels))
+    turns = [turn for turn in episodes(trace, 0, replayed) if turn.channel in users]
     if not turns:
         raise NotJudged(trace.name, "no words", _WORDLESS)
     return turns
+
+
+def _bots(trace: Trace) -> set[int]:
+    """The channels on which another turn detection decided."""
+    return {record.channel for record in trace.records if isinstance(record, (BotTurn, BotInterrupted))}
 
 
 def _recorded(replayed: Replayed, channel: int) -> list[Commit]:
