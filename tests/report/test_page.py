@@ -223,11 +223,12 @@ def test_a_voice_detection_that_noise_holds_open() -> None:
 
 def test_the_change_is_chosen_on_two_thirds_and_told_of_the_last(calls: Callable[..., list[str]]) -> None:
     number = lines(said("five five one two", 2, 4), agent(6, 7), said("five five one three", 9, 11), agent(13, 14))
-    traces = calls(*[number] * 9)
+    traces = calls(*[number] * 24)
     learned = learn(traces, Options())
     assert learned is not None
-    assert (learned.calls, learned.held_out) == (9, 3)
-    assert learned.before.turns == learned.after.turns == 6
+    assert (learned.calls, learned.held_out, learned.ends) == (24, 8, 32)
+    assert learned.before.turns == learned.after.turns == 16
+    assert learned.between == pytest.approx((learned.saved, learned.saved))  # all calls are the same
     assert learned.change is not None
     assert learned.change.kind in ("question", "price")
     assert learned.saved > 0
@@ -238,9 +239,9 @@ def test_the_change_is_chosen_on_two_thirds_and_told_of_the_last(calls: Callable
     assert means == sorted(means)
     assert learned.curve[4].sums.delays.mean == pytest.approx(learned.before.delays.mean)
     assert str(Change("price", 2.6)) == "--set silence.price=2.6"
-    one = learn(traces[:1], Options())
-    assert one is not None
-    assert one.change is None
+    few = learn(traces[:21], Options())
+    assert few is not None
+    assert (few.ends, few.change) == (28, None)
     assert learn([str(Path(traces[0]).parent / "none")], Options()) is None
 
 

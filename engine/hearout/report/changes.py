@@ -22,6 +22,8 @@ from hearout.report.survey import Options, Skipped, in_processes
 from hearout.traces.records import Trace
 from hearout.traces.replayer import recorded_policy, replay
 from hearout.tune.episodes import Episode
+from hearout.tune.few import FEWEST
+from hearout.tune.figures import Interval
 from hearout.tune.search import PRICE
 from hearout_policies import signals
 from hearout_policies.expect import Digits
@@ -35,6 +37,7 @@ _SAMPLE = 200  # traces, evenly from all: more do not make the figures much sure
 _PRICES = 9  # from a sixteenth of the policy's to sixteen times it
 _REACH = 16.0
 _HELD_OUT = 1 / 3
+_RESAMPLES = 500
 _HANGOVER = 0.2  # seconds after the end of speech at which a good VAD notices it (`hearout.vad.gate`)
 _NOISE = 0.4  # seconds behind the last word; a VAD that hears a voice for longer hears something else
 _SHORT = 3  # digits; fewer are as often a number of pieces
@@ -83,10 +86,12 @@ class Learned:
     Attributes:
         calls: in the sample; ``held_out`` of them.
         curve: by price.
-        change: the best where it was searched; None: none was better than nothing.
+        change: the best where it was searched; None: none was better than nothing, or there are too few ends.
         before, after: without and with it, on the traces held out.
+        between: 95 % interval of what it saves there (bootstrap over calls: those of one caller are alike).
         price: of a cut-in, by which it was chosen.
         tried: how many changes.
+        ends: that the choice had.
     """
 
     calls: int
@@ -95,8 +100,10 @@ class Learned:
     change: Change | None
     before: Sums
     after: Sums
+    between: Interval
     price: float
     tried: int
+    ends: int
 
     @property
     def saved(self) -> float:
@@ -119,6 +126,7 @@ class Learned:
                 "after": self.after.as_dict(),
                 "price": self.price,
                 "saved": self.saved,
+                "between": self.between,
                 "tried": self.tried,
             },
         }
@@ -154,13 +162,14 @@ def learn(
     if not found:
         return None
     picks = np.random.default_rng([seed, 1]).permutation(len(found))[: round(_HELD_OUT * len(found))]
-    out = {int(pick) for pick in picks}
+    out = sorted(int(pick) for pick in picks)
     seen = _added([one for number, one in enumerate(found) if number not in out])
-    unseen = _added([one for number, one in enumerate(found) if number in out])
+    unseen = _added([found[number] for number in out])
     everything = _added(found)
     nothing = Change()
     cheapest = min(seen, key=lambda change: (seen[change].cost(own), change.kind != ""), default=nothing)
-    better = cheapest.kind != "" and bool(out) and unseen[nothing].delays.count > 0
+    ends = seen[nothing].delays.count
+    better = cheapest.kind != "" and ends >= FEWEST and bool(out) and unseen[nothing].delays.count > 0
     return Learned(
         calls=len(found),
         held_out=len(out),
@@ -168,8 +177,12 @@ def learn(
         change=cheapest if better else None,
         before=unseen.get(nothing, Sums()),
         after=unseen.get(cheapest, Sums()),
+        between=_saved_between([found[number] for number in out], cheapest, own, seed)
+        if better
+        else (math.nan, math.nan),
         price=own,
         tried=len(seen) - 1,
+        ends=ends,
     )
 
 
@@ -183,6 +196,19 @@ def _added(found: Sequence[_Found]) -> _Found:
         for change, sums in out.items():
             sums.merge(one.get(change, one[Change()]))
     return out
+
+
+def _saved_between(found: Sequence[_Found], change: Change, price: float, seed: int) -> Interval:
+    ends = np.array([one[Change()].delays.count for one in found])
+    saved = np.array([_total(one[Change()], price) - _total(one.get(change, one[Change()]), price) for one in found])
+    picks = np.random.default_rng(seed).integers(0, len(found), (_RESAMPLES, len(found)))
+    means = saved[picks].sum(axis=1) / np.maximum(1, ends[picks].sum(axis=1))
+    low, high = np.quantile(means, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _total(sums: Sums, price: float) -> float:
+    return sums.cost(price) * sums.delays.count if sums.delays.count else 0.0
 
 
 def _try_all(trace: Trace, options: _Options) -> _Found:

@@ -14,6 +14,7 @@ from hearout.report.parts import CUT_IN
 from hearout.report.scene import Scene
 from hearout.report.sums import DEAD_AIR, Share, Sums
 from hearout.report.totals import Totals
+from hearout.tune.few import FEWEST
 from hearout.version import __version__
 from hearout.writing import printable
 from hearout_policies.policy import Policy
@@ -116,6 +117,7 @@ def _content(totals: Totals, learned: Learned | None, policy: Policy | None, tit
         "summary": _summary(list(sides.values())),
         "charts": {name: Markup(picture) for name, picture in pictures.items()},
         "learned": learned,
+        "fewest": FEWEST,
         "change": _change(learned) if learned and learned.change else None,
         "groups": _groups(totals),
         "scenes": [
@@ -148,9 +150,11 @@ def _change(learned: Learned) -> dict[str, Any]:
 
 
 def _saved(learned: Learned) -> str:
-    worth = f"an end, where a cut-in is worth {learned.price:g} s of waiting"
+    low, high = learned.between
+    worth = f"an end (95 %: {low:+.2f} to {high:+.2f}), where a cut-in is worth {learned.price:g} s of waiting"
     if learned.saved > 0:
-        return f"It saves {learned.saved:.2f} s {worth}; the best of {learned.tried} changes tried."
+        doubt = "" if low > 0 else " It may be chance: there are few calls, or it matters little."
+        return f"It saves {learned.saved:.2f} s {worth}; the best of {learned.tried} changes tried.{doubt}"
     return (
         f"It was the best of {learned.tried} changes tried where they were compared, and saves nothing where it was "
         f"not chosen ({learned.saved:+.2f} s {worth}): leave things as they are."
