@@ -191,7 +191,17 @@ def test_a_recording_that_is_cut_off_gives_what_it_has(
 
 def test_version_and_help(hearout: Run) -> None:
     assert hearout("--version").out == f"hearout {version('hearout')}\n"
-    for command in ((), ("listen",), ("replay",), ("plot",), ("tune",), ("policies",), ("stt-server",), ("doctor",)):
+    for command in (
+        (),
+        ("listen",),
+        ("replay",),
+        ("plot",),
+        ("report",),
+        ("tune",),
+        ("policies",),
+        ("stt-server",),
+        ("doctor",),
+    ):
         done = hearout(*command, "--help")
         assert (done.status, done.err) == (0, "")
         assert done.out.startswith("usage: hearout")

@@ -1,5 +1,5 @@
-"""The command line: ``hearout listen``, ``replay``, ``plot``, ``import``, ``tune``, ``policies``,
-``models``, ``serve``, ``stt-server``, ``doctor``.
+"""The command line: ``hearout listen``, ``replay``, ``plot``, ``import``, ``report``, ``tune``,
+``policies``, ``models``, ``serve``, ``stt-server``, ``doctor``.
 
 Exit status: 0 done, 1 a session failed or a check did not hold, 2 bad usage, 130 interrupted (Ctrl-C), 141
 nobody reads standard output any more, 143 terminated. What goes wrong is one line on standard error.
@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hearout.cli import doctor, importing, listen, models, policies, replay, serve, tune
+from hearout.cli import doctor, importing, listen, models, policies, replay, report_calls, serve, tune
 from hearout.cli.output import complain
 from hearout.errors import SessionError, UsageError, leaves_of
 from hearout.sttserver import command
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     listen.register(subparsers)
     replay.register(subparsers)
     importing.register(subparsers)
+    report_calls.register(subparsers)
     tune.register(subparsers)
     serve.register(subparsers)
     policies.register(subparsers)

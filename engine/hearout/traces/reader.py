@@ -38,6 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from types import NoneType
 from typing import IO, Any, cast
@@ -196,6 +197,14 @@ class _TraceLine(Fields):
             refuse(f'"{key}" must be {wanted}, not {shown(value)}')
         return None if value is None else float(value)
 
+    def moment(self, key: str) -> str:
+        """By the clock; empty when it is absent."""
+        value: str = self.string(key, "")
+        try:
+            return value and datetime.fromisoformat(value).isoformat()
+        except ValueError:
+            refuse(f'"{key}" must be a date and time such as "2026-11-27T14:03:00+01:00", not {shown(value)}')
+
     def channel(self, header: Header, default: int | None) -> Any:
         value = self.whole("channel", default)
         if value is not None and value >= header.channels:
@@ -215,6 +224,8 @@ def _header(line: _TraceLine) -> Header:
         vad=line.boolean("vad", True),
         policy=line.mapping("policy", None),
         source=line.string("source", ""),
+        started=line.moment("started"),
+        caller=line.string("caller", ""),
     )
     line.done("the header")
     return header

@@ -21,9 +21,9 @@ from hearout_policies.policy import Policy
 from hearout_policies.rules import Silence
 from hearout_policies.view import TurnView
 
-__all__ = ["cautious", "check_least", "check_price", "doubt", "missing", "weighed"]
+__all__ = ["FEWEST", "cautious", "check_least", "check_price", "doubt", "missing", "weighed"]
 
-_FEWEST = 30  # holds, and ends, to search many numbers on
+FEWEST = 30  # holds, and ends, to search many numbers on
 _LEAST = 10  # ends with which the price alone is searched
 _KNOWN = 30  # holds that what is known beforehand counts as
 
@@ -48,8 +48,8 @@ def missing(searched: Sequence[Episode], target: float) -> tuple[int, int]:
     Of n holds without a cutoff one can say no more than that the rate is below 3/n.
     """
     counts = _count(searched)
-    holds = max(_FEWEST, math.ceil(3 / target))
-    return max(0, holds - counts["hold"]), max(0, _FEWEST - counts["end"])
+    holds = max(FEWEST, math.ceil(3 / target))
+    return max(0, holds - counts["hold"]), max(0, FEWEST - counts["end"])
 
 
 def check_price(policy: Policy, cut: Sequence[Episode]) -> None:
