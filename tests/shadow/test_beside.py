@@ -9,6 +9,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from operator import methodcaller
 from pathlib import Path
 
@@ -171,7 +172,10 @@ def test_what_the_bot_did_is_in_it(tmp_path: Path) -> None:
         (1.6, "stopped"),
         (4.5, "started"),
     ]
-    assert trace.header == Header("results", policy=preset("balanced").to_dict(), source="made here")
+    began = trace.header.started
+    assert trace.header == Header("results", policy=preset("balanced").to_dict(), source="made here", started=began)
+    age = datetime.now().astimezone() - datetime.fromisoformat(began)
+    assert timedelta(seconds=-1) < age < timedelta(minutes=5)
 
 
 def test_what_was_committed_a_while_ago_stands_in_order(tmp_path: Path) -> None:

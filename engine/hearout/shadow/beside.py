@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
 from hearout.integrations.turns import OwnTurns
@@ -62,7 +63,8 @@ class Beside(OwnTurns):
 
     def start(self) -> None:
         if self._file is None:
-            header = Header(Results.name, policy=self._policy.to_dict(), source=self._source)
+            began = datetime.now().astimezone().isoformat(timespec="seconds")
+            header = Header(Results.name, policy=self._policy.to_dict(), source=self._source, started=began)
             self._file = self._folder.call(header)
             super().start()
 
