@@ -33,7 +33,7 @@ _USUAL_THRESHOLD = 0.4  # AssemblyAI's end_of_turn_confidence_threshold when non
 _HURRIED = 500
 _NOT_IN_QUERY = ("key", "url", "channels", "own_turns", "eager_threshold", "extra")
 # Errors that another connection with the same settings would meet again: bad parameters, a bad key, no credit.
-_PERMANENT = (1008, 3006, 4000, 4001, 4002, 4003)
+_PERMANENT = ("1008", "3006", "4000", "4001", "4002", "4003")
 _SETTLED = 1.0  # seconds; of what was received so long ago all is told
 _VOICE = 0.4  # AssemblyAI's vad_threshold when none is given
 
@@ -214,9 +214,7 @@ class AssemblyAI:
             case "Termination":
                 return [*(Heard(0, signal) for signal in self._settle(at, offset)), StreamFinished()]
             case "Error":
-                code, detail = number_of(data, "error_code"), printable(str(data.get("error", "no details")), 150)
-                named = "error" if code is None else f"error {code:.0f}"
-                return [ProviderFailed(f"{named}: {detail}", permanent=code in _PERMANENT)]
+                return [_failure(data)]
             case "Warning":
                 return [ProviderFailed(f"warning: {printable(str(data.get('warning')), 150)}", permanent=False)]
             case "Begin" | "SpeakerRevision" | "Silence":
@@ -292,6 +290,14 @@ class AssemblyAI:
             return Transcript(at, self._open, start, max(received - _SETTLED + offset, start), is_final=False)
         self._final, self._quiet = max(self._final, min(self._quiet, received - _SETTLED)), received
         return Transcript(at, (), start, self._final + offset, is_final=True)
+
+
+def _failure(data: dict[str, Any]) -> ProviderFailed:
+    """An error in whatever shape: one that is told must not go unseen."""
+    code, error = data.get("error_code"), data.get("error")
+    said = "" if code is None else " " + printable(str(code).removesuffix(".0"), 50)
+    detail = "no details" if error is None else printable(str(error), 150)
+    return ProviderFailed(f"error{said}: {detail}", permanent=said.strip() in _PERMANENT)
 
 
 def _in_query(value: Any) -> str:

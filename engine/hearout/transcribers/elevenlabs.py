@@ -31,6 +31,7 @@ _NAME = "ElevenLabs"
 _VARIABLE = "ELEVENLABS_API_KEY"
 _RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 _MOST_KEYTERMS, _LONGEST_KEYTERM = 50, 20
+_MOST_EARLY = 16  # commits
 _NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "previous_text", "extra")
 _OURS = ("audio_format", "commit_strategy", "include_timestamps", "token", "filter_background_audio")
 # Errors that another connection with the same settings would meet again.
@@ -95,6 +96,9 @@ class ElevenLabs:
     # Of this connection; `opening` starts them anew.
     _final: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: so far are there final words
     _committed: deque[str] = field(default_factory=deque, init=False, repr=False)  # texts whose times are to come
+    # Texts that came with their times first.
+    _early: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_EARLY), init=False, repr=False)
+    _timed: tuple[Word, ...] = field(default=(), init=False, repr=False)  # words of the last ones with times
     _partial: str | None = field(default=None, init=False, repr=False)  # the latest one
     _echo: str | None = field(default=None, init=False, repr=False)  # a committed text, until the next partial
     _asked: int = field(default=0, init=False, repr=False)  # commits that are not answered
@@ -144,7 +148,9 @@ class ElevenLabs:
         """The text before, which must come with the first chunk. A connection begins, and what was open is over."""
         self._final, self._asked, self._closing = 0.0, 0, False
         self._partial = self._echo = None
+        self._timed = ()
         self._committed.clear()
+        self._early.clear()
         return () if self.previous_text is None else (self._chunk(b"", previous_text=self.previous_text),)
 
     def _chunk(self, pcm: bytes, **more: Any) -> str:
@@ -187,8 +193,10 @@ class ElevenLabs:
             case str(kind) if kind in _NOTHING_LEFT:
                 self._committed.append("")
                 return list(self._answer(at, offset))
-            case str(kind) if (said := data.get("error", data.get("warning"))) is not None:
-                return [ProviderFailed(f"{printable(kind, 50)}: {printable(str(said), 150)}", kind in _PERMANENT)]
+            case str(kind) if {"error", "warning"} & data.keys() or kind in _PERMANENT:
+                said = data.get("error", data.get("warning"))
+                detail = "no details" if said is None else printable(str(said), 150)
+                return [ProviderFailed(f"{printable(kind, 50)}: {detail}", kind in _PERMANENT)]
             case str() | None:
                 self.ignored += 1
                 return []
@@ -203,30 +211,36 @@ class ElevenLabs:
             yield self._result((*self._committed, text), at, offset)
 
     def _read_committed(self, text: str, at: float, offset: float) -> Iterator[ProviderNews]:
+        partial, self._echo, self._partial = self._partial, text, None
+        if text in self._early:
+            self._early.remove(text)
+            return
         self._committed.append(text)
-        if text and text != self._partial:  # its times may be late: until then it is a result that may change
+        if text and text != partial:  # its times may be late: until then it is a result that may change
             yield self._result(self._committed, at, offset)
-        self._echo, self._partial = text, None
         yield from self._answer(at, offset)
 
     def _read_timed(self, data: dict[str, Any], at: float, offset: float) -> Iterator[ProviderNews]:
         text, words = _text(data), _words(data, offset)
         if not text:
             return  # it was answered when the text without times came
-        if text in self._committed:
-            while self._committed[0] != text:  # of these the times have not come
-                yield from self._settle(at, offset)
-        if not words:
-            self._committed = self._committed or deque([text])
+        if words and words == self._timed:
+            return  # it was told before
+        while self._committed and self._committed[0] != text:  # of these the times have not come
             yield from self._settle(at, offset)
+        if self._committed:
+            self._committed.popleft()
         else:
-            if self._committed:
-                self._committed.popleft()
+            self._early.append(text)
+        if not words:
+            yield self._result((text,), at, offset, is_final=True)
+        else:
+            self._timed = words
             start = self._final + offset
             end = max(start, words[-1].end)
             self._final = end - offset
             yield Heard(0, Transcript(at, words, start, end, is_final=True, finalized=True))
-            yield from self._answered()
+        yield from self._answered()
         yield from self._answer(at, offset)
 
     def _answer(self, at: float, offset: float) -> Iterator[ProviderNews]:

@@ -113,6 +113,7 @@ class Flux:
     _heard: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: how far it has listened
     _quiet: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: so far no word of the turn
     _turn: int | None = field(default=None, init=False, repr=False)  # its turn_index
+    _ended: int | None = field(default=None, init=False, repr=False)  # turn_index of the last one that is over
     _final: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: so far is the turn final
     _configuring: bool = field(default=False, init=False, repr=False)  # a Configure is not answered yet
 
@@ -165,7 +166,7 @@ class Flux:
 
     def opening(self) -> Sequence[WireMessage]:
         """Nothing. A connection has begun: its clock starts anew, and no turn is open on it."""
-        self._open, self._turn, self._configuring = False, None, False
+        self._open, self._turn, self._ended, self._configuring = False, None, None, False
         self._heard = self._quiet = self._final = 0.0
         return ()
 
@@ -242,6 +243,9 @@ class Flux:
                 raise ValueError(f'"type" must be a string, not {shown(other)}')
 
     def _turn_info(self, data: dict[str, Any], at: float, offset: float) -> list[Signal]:
+        turn = data.get("turn_index")
+        if isinstance(turn, int) and turn == self._ended:
+            return []  # it is told again
         start, end = time_of(data, "audio_window_start"), time_of(data, "audio_window_end")
         if end < start:
             raise ValueError(f"the audio window ends at {end:g}, before it starts at {start:g}")
@@ -254,11 +258,11 @@ class Flux:
         self._heard = max(self._heard, end)
         if is_final or not words:
             self._quiet = end
-        turn = data.get("turn_index")
         if self._open and isinstance(turn, int) and turn != self._turn:
             # The end of the turn before was missed; its words are not covered by anything that comes now.
             self._open, self._final = False, max(self._final, start)
         self._turn = turn if isinstance(turn, int) else None
+        self._ended = self._turn if is_final else self._ended
         self._open = not is_final and (self._open or bool(words))
         result = Transcript(at, words, start + offset, end + offset, is_final, is_final, forced, timed)
         signals: list[Signal] = [result]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar, Literal
@@ -30,10 +31,11 @@ __all__ = ["OpenAIRealtime"]
 _NAME = "OpenAI"
 _VARIABLE = "OPENAI_API_KEY"
 _MOST = 16  # items that may wait for the text of one before them; then it is what it is
+_MOST_TOLD = 64  # items that are known to be over
 _RATE = 24_000  # Hz; OpenAI takes no other
-_DELTA = "conversation.item.input_audio_transcription.delta"
 _COMPLETED = "conversation.item.input_audio_transcription.completed"
 _FAILED = "conversation.item.input_audio_transcription.failed"
+_OF_ITEMS = ("input_audio_buffer.committed", "conversation.item.input_audio_transcription.delta", _COMPLETED, _FAILED)
 # Errors that another connection with the same settings would meet again.
 _PERMANENT = ("invalid_api_key", "insufficient_quota", "invalid_model", "model_not_found")
 _KNOWN = ("session.", "transcription_session.", "conversation.", "input_audio_buffer.", "rate_limits.")
@@ -110,6 +112,7 @@ class OpenAIRealtime:
     ignored: int = field(default=0, init=False, repr=False)
     # Of this connection; `opening` starts them anew.
     _items: dict[str, _Item] = field(default_factory=dict, init=False, repr=False)  # in order of their commits
+    _told: deque[str] = field(default_factory=lambda: deque(maxlen=_MOST_TOLD), init=False, repr=False)  # and over
     _resampler: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -143,6 +146,7 @@ class OpenAIRealtime:
     def opening(self) -> Sequence[WireMessage]:
         """What the session is to be. A connection has begun: what was open on the one before is over."""
         self._items = {}
+        self._told.clear()
         self._resampler = None
         if self.sample_rate != self.wire_rate:
             with needs_extra("cli", f"audio of {self.sample_rate} Hz, which {_NAME} takes at {self.wire_rate} Hz"):
@@ -199,10 +203,12 @@ class OpenAIRealtime:
         """
         data = object_in(message, _NAME)
         match data.get("type"):
+            case str(kind) if kind in _OF_ITEMS and data.get("item_id") in self._told:
+                return []  # it is told again
             case "input_audio_buffer.committed":
                 self._item(data).committed = at
                 return list(self._done(at, offset)) if len(self._items) > _MOST else []
-            case str(kind) if kind == _DELTA:
+            case "conversation.item.input_audio_transcription.delta":
                 delta = field_of(data, "delta", str, "")
                 self._item(data).text += delta
                 texts = [item.text if item.final is None else item.final for item in self._items.values()]
@@ -215,8 +221,7 @@ class OpenAIRealtime:
                 item.committed = at if item.committed is None else item.committed
                 return [*failed, *self._done(at, offset)]
             case "error":
-                failure = field_of(data, "error", dict, {})
-                if failure.get("code") != _EMPTY:
+                if _details(data).get("code") != _EMPTY:
                     return [_failure(data)]
                 return [_result("", at, offset, is_final=True), *self._finished()]  # nothing was left
             case str(kind) if kind.startswith(_KNOWN):
@@ -237,6 +242,8 @@ class OpenAIRealtime:
             if item.final is None and len(over) - number <= _MOST:
                 break  # those behind it wait
             del self._items[name]
+            if name:
+                self._told.append(name)
             text = item.text if item.final is None else item.final
             yield replace(_result(text, at, offset, is_final=True), by=item.committed)
         yield from self._finished()
@@ -252,8 +259,14 @@ def _result(text: str, at: float, offset: float, *, is_final: bool = False) -> H
     return Heard(0, Transcript(at, words, offset, offset, is_final, finalized=is_final, timed=not words))
 
 
+def _details(data: dict[str, Any]) -> dict[str, Any]:
+    """What a message says of an error, in whatever shape: one that is told must not go unseen."""
+    error = data.get("error")
+    return error if isinstance(error, dict) else {} if error is None else {"message": error}
+
+
 def _failure(data: dict[str, Any]) -> ProviderFailed:
-    failure = field_of(data, "error", dict, {})
+    failure = _details(data)
     code = failure.get("code") or failure.get("type") or "error"
     detail = printable(f"{code}: {failure.get('message', 'no details')}", 200)
     return ProviderFailed(detail, permanent=code in _PERMANENT)
