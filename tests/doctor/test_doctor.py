@@ -341,7 +341,7 @@ def test_without_a_key_it_says_whom_it_examines_instead(
     headline, *lines = capsys.readouterr().out.splitlines()
     assert headline == (
         f"no key for {owner} in {variable}: this is the built-in recogniser on this machine: {stt} and its account "
-        "were not tried"
+        "were not tried; against a server of this machine, --url ws://127.0.0.1:PORT/PATH, it needs no key"
     )
     assert len(lines) == 2
     assert type(pretended.dialect) is Deepgram

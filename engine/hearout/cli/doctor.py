@@ -74,7 +74,7 @@ async def _examine_all(args: argparse.Namespace) -> int:
         elif patient.instead:
             say(
                 f"{patient.instead}: this is the built-in recogniser on this machine: {args.stt} and its account were "
-                "not tried"
+                "not tried; against a server of this machine, --url ws://127.0.0.1:PORT/PATH, it needs no key"
             )
         await examine(patient.dialect, patient.sample, report, stranger=patient.stranger, slow=args.slow)
     return 1 if different else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from urllib.parse import urlsplit
 
 from hearout.cli.output import complain
@@ -17,7 +17,8 @@ from hearout.sttserver.local import local_server
 from hearout.testing import check_sent
 from hearout.transcribers.base import Dialect
 from hearout.transcribers.deepgram import Deepgram
-from hearout.transcribers.own import brought, imported, named, origin_of
+from hearout.transcribers.foreign import code_of_others
+from hearout.transcribers.own import brought, imported, named
 from hearout.transcribers.provider import NO_KEY, Provider
 from hearout.transcribers.registry import PROVIDERS
 from hearout.writing import printable
@@ -135,25 +136,21 @@ def has_key(known: Provider) -> bool:
 
 def made(known: Provider, key: str, url: str | None, sample_rate: int, channels: int) -> Dialect:
     """As `Provider.make`; whatever goes wrong in a class of others is a `UsageError`, and the key is not in it."""
+    ours = known in PROVIDERS.values()
     try:
-        return known.make(key, url, sample_rate, channels)
+        with nullcontext() if ours else code_of_others(f"{known.owner}: it cannot be made"):
+            return known.make(key, url, sample_rate, channels)
     except UsageError as error:
         said = str(error)
-    except Exception as error:
-        if known in PROVIDERS.values():
-            raise
-        said = f"{known.owner}: it cannot be made: {origin_of(error)}"
     raise UsageError(said if key == _LOCAL_KEY else without(said, [key]))
 
 
 def _checked(own: Provider, stt: str) -> Provider:
     """``own``, if what it sends can be sent; what it makes of messages is for `hearout.testing.check_dialect`."""
-    try:
-        check_sent(own.make(NO_KEY))
-    except AssertionError as error:
-        said = printable(str(error).split("\n")[0], 300)
-    except Exception as error:
-        said = origin_of(error)
-    else:
-        return own
-    raise UsageError(f"--stt {stt}: the class does not conform: {said}")
+    said = f"--stt {stt}: the class does not conform"
+    with code_of_others(said):
+        try:
+            check_sent(own.make(NO_KEY))
+        except AssertionError as error:
+            raise UsageError(f"{said}: {printable(str(error).split(chr(10))[0], 300)}") from None
+    return own

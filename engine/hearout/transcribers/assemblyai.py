@@ -77,7 +77,7 @@ class AssemblyAI:
     """
 
     key: str = field(repr=False)
-    url: str = "wss://streaming.assemblyai.com/v3/ws"
+    url: str = field(default="wss://streaming.assemblyai.com/v3/ws", repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -95,7 +95,7 @@ class AssemblyAI:
     agent_context: str | None = None
     filter_profanity: bool = False
     speaker_labels: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
     #: Seconds of audio that a message must have, or error 3007 follows:
@@ -164,7 +164,7 @@ class AssemblyAI:
             )
 
     def address(self) -> str:
-        """The url with the query; no secret in it. Lists are JSON there."""
+        """The url with the query; no key in it. Lists are JSON there."""
         query: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)

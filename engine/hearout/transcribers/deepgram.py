@@ -52,7 +52,7 @@ class Deepgram:
     """
 
     key: str = field(repr=False)
-    url: str = "wss://api.deepgram.com/v1/listen"
+    url: str = field(default="wss://api.deepgram.com/v1/listen", repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -82,7 +82,7 @@ class Deepgram:
     redact: Sequence[str] = ()
     tag: Sequence[str] = ()
     mip_opt_out: bool = False
-    extra: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     shareable: ClassVar[bool] = True  # it remembers nothing of a connection
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
@@ -115,7 +115,7 @@ class Deepgram:
                 raise UsageError(f"Deepgram: extra must not set {shown(name)}; it is an option of its own")
 
     def address(self) -> str:
-        """The url with the query; no secret in it."""
+        """The url with the query; no key in it."""
         query: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)

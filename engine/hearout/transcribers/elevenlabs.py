@@ -66,7 +66,7 @@ class ElevenLabs:
     """
 
     key: str = field(repr=False)
-    url: str = "wss://api.elevenlabs.io/v1/speech-to-text/realtime"
+    url: str = field(default="wss://api.elevenlabs.io/v1/speech-to-text/realtime", repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -77,7 +77,7 @@ class ElevenLabs:
     no_verbatim: bool = False
     enable_logging: bool = True
     previous_text: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     remedies: ClassVar[Mapping[int, str]] = dict.fromkeys((401, 403), f"check the key in {_VARIABLE}")
     #: Each commit ends a segment, and its model begins anew. Pipecat's service sends it 0.2 s into a silence.
@@ -130,7 +130,7 @@ class ElevenLabs:
         return "multi" if self.secondary_languages else self.language_code
 
     def address(self) -> str:
-        """The url with the query; no secret in it."""
+        """The url with the query; no key in it."""
         query: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)

@@ -83,7 +83,7 @@ class Flux:
     """
 
     key: str = field(repr=False)
-    url: str = "wss://api.deepgram.com/v2/listen"
+    url: str = field(default="wss://api.deepgram.com/v2/listen", repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -100,7 +100,7 @@ class Flux:
     redact: Sequence[str] = ()
     tag: Sequence[str] = ()
     mip_opt_out: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
 
@@ -150,7 +150,7 @@ class Flux:
                 raise UsageError(f"Flux: extra must not set {shown(name)}; it is an option of its own")
 
     def address(self) -> str:
-        """The url with the query; no secret in it."""
+        """The url with the query; no key in it."""
         query: dict[str, Any] = {}
         for f in fields(self):
             value = getattr(self, f.name)

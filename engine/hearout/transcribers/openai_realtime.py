@@ -83,7 +83,7 @@ class OpenAIRealtime:
     """
 
     key: str = field(repr=False)
-    url: str = "wss://api.openai.com/v1/realtime?intent=transcription"
+    url: str = field(default="wss://api.openai.com/v1/realtime?intent=transcription", repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -96,7 +96,7 @@ class OpenAIRealtime:
     keywords: Sequence[str] = ()
     prompt: str | None = None
     noise_reduction: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
     #: Seconds of audio that a commit needs, or an error follows: "Expected at least 100ms of audio".

@@ -35,7 +35,13 @@ def check_url(provider: str, url: str, variable: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise UsageError(f"{provider}: url {shown(url, 200)} must be ws://HOST/... or wss://HOST/...")
+        raise UsageError(f"{provider}: url {_without_query(url)} must be ws://HOST/... or wss://HOST/...")
+
+
+def _without_query(url: str) -> str:
+    """``url`` for a message: a query may hold a token."""
+    place, asks, _ = url.partition("?")
+    return shown(place + "?..." * bool(asks), 200)
 
 
 def check_types(provider: str, options: Any) -> None:
@@ -50,13 +56,14 @@ def check_types(provider: str, options: Any) -> None:
             if isinstance(value, str) and not _is_encodable(value):
                 raise UsageError(f"{provider}: {name} holds half a character, which nothing can encode")
             if isinstance(value, Mapping) and not _is_json(value):
-                raise UsageError(f"{provider}: {name} must be what JSON can hold, not {shown(value)}")
+                raise UsageError(f"{provider}: {name} must be what JSON can hold")
             continue
         if kind is str and value == "":
             raise UsageError(f"{provider}: {name} must not be empty")
         named = kind.__name__ if isinstance(kind, type) else str(kind).replace("collections.abc.", "")
         named = named.replace("typing.", "") + " | None" * or_none
-        raise UsageError(f"{provider}: {name} must be of type {named}, not {shown(value)}")
+        instead = "" if kind == Mapping[str, Any] else f", not {shown(value)}"  # in `extra` a secret may stand
+        raise UsageError(f"{provider}: {name} must be of type {named}{instead}")
 
 
 def check_range(provider: str, name: str, value: float | None, least: float, most: float) -> None:

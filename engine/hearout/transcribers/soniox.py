@@ -81,7 +81,7 @@ class Soniox:
     """
 
     key: str = field(repr=False)
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -99,7 +99,7 @@ class Soniox:
     translation: Mapping[str, Any] | None = None
     client_reference_id: str | None = None
     trailing_silence_ms: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     name: str = field(default="soniox", init=False, repr=False)
     #: Finalize "only after about 200 ms of silence following speech", or words get worse (Soniox's page on it).
