@@ -105,9 +105,12 @@ def test_every_provider_on_its_own_protocol_is_as_hearout_assumes_it(
 
 @pytest.mark.parametrize("name", ["openai", "elevenlabs"])
 def test_words_that_are_never_final_where_results_have_no_place(run_virtual: Callable[..., Any], name: str) -> None:
-    class Silenced(PROVIDERS[name].dialect):  # type: ignore[misc, name-defined]
+    def is_final(news: Any) -> bool:
+        return isinstance(news, Heard) and isinstance(news.signal, Transcript) and news.signal.is_final
+
+    class Silenced(PROVIDERS[name].dialect):  # type: ignore[misc]
         def decode(self, message: Any, at: float, offset: float) -> Any:
-            return [n for n in super().decode(message, at, offset) if not (isinstance(n, Heard) and n.signal.is_final)]
+            return [news for news in super().decode(message, at, offset) if not is_final(news)]
 
     url = "wss://api.example.com" + PROTOCOLS[name].path
     findings = run_virtual(partial(examined, Silenced(KEY, url), None))
