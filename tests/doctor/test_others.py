@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hearout.doctor.checks import Arrival, Conversation, Finding, cadence, segments
+from hearout.doctor.checks import Arrival, Conversation, Finding, cadence, segments, speakers
 from hearout.doctor.examine import WRONG_KEY
 from hearout.sttserver.flux.stream import FluxStream
 from hearout.sttserver.protocols import PROTOCOLS, Handshake
@@ -132,6 +132,23 @@ def test_why_the_keep_alive_is_not_tried(run_virtual: Callable[..., Any], name: 
     url = "wss://api.example.com" + PROTOCOLS[name].path
     findings = run_virtual(partial(examined, PROVIDERS[name].make(KEY, url), None))
     assert findings["KeepAlive"].detail.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("labels", "verdict", "says"),
+    [([None, None], "lacks", "2 words without a label, though"), (["1", None], "has", "1 of 2 words have one: 1")],
+)
+def test_labels_that_were_asked_for(labels: list[str | None], verdict: str, says: str) -> None:
+    words = [Word("yes", 0.1 + n, 0.5 + n, speaker=label) for n, label in enumerate(labels)]
+    finding = speakers(Conversation(audio=2.0, arrivals=[heard(0.0, 2.0, *words, final=True)]))
+    assert finding.verdict == verdict
+    assert finding.detail.startswith(says)
+
+
+def test_labels_are_looked_for_where_they_were_asked_for(run_virtual: Callable[..., Any]) -> None:
+    findings = run_virtual(partial(examined, Soniox(KEY, SONIOX, enable_speaker_diarization=True), None))
+    assert findings["speakers"].verdict == "lacks"
+    assert differing(findings) == set()
 
 
 def heard(start: float, end: float, *words: Word, final: bool) -> Arrival:

@@ -18,6 +18,7 @@ from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Transc
 
 __all__ = [
     "COVERED",
+    "SPEAKER_CHECKS",
     "SPEECH_CHECKS",
     "TURN_CHECKS",
     "Arrival",
@@ -366,6 +367,22 @@ SPEECH_CHECKS: Sequence[Callable[[Conversation], Finding]] = (
     utterance_end,
     closing,
 )
+
+
+def speakers(c: Conversation) -> Finding:
+    """Words have the labels of their speakers, as was asked."""
+    labels = [word.speaker for channel in range(c.channels) for t in c.finals(channel) for word in t.words]
+    voices = sorted({label for label in labels if label is not None})
+    if not voices:
+        return lacks(
+            "speakers", f"{len(labels)} words without a label, though asked for; only_speaker leaves nobody out"
+        )
+    labelled = sum(label is not None for label in labels)
+    return has("speakers", f"{labelled} of {len(labels)} words have one: {', '.join(voices)[:60]}")
+
+
+#: For one that was asked to tell voices apart.
+SPEAKER_CHECKS = (speakers,)
 
 #: For one that may tell of turns itself.
 TURN_CHECKS = (turns,)

@@ -17,6 +17,7 @@ from trio_websocket import ConnectionClosed
 from wsproto.utilities import LocalProtocolError
 
 from hearout.doctor.checks import (
+    SPEAKER_CHECKS,
     SPEECH_CHECKS,
     TURN_CHECKS,
     Arrival,
@@ -43,6 +44,7 @@ from hearout.transcribers.base import (
     Heard,
     ProviderFailed,
     WireMessage,
+    diarization_of,
     least_frames,
     least_silence,
     tells_progress,
@@ -148,7 +150,10 @@ class _Patient:
                 self._report(await self._ping(connection))
                 await self._play(connection, len(self._sample.pcm) / self._byte_rate + _SILENCE)
                 await self._close(connection)
-        for check in (*SPEECH_CHECKS, *(DEEPGRAM_CHECKS if isinstance(self._dialect, Deepgram) else TURN_CHECKS)):
+        own = DEEPGRAM_CHECKS if isinstance(self._dialect, Deepgram) else TURN_CHECKS
+        switch = diarization_of(self._dialect)
+        labelled = SPEAKER_CHECKS if switch is not None and getattr(self._dialect, switch) else ()
+        for check in (*SPEECH_CHECKS, *own, *labelled):
             self._report(check(self._talk))
 
     async def finalize(self) -> None:

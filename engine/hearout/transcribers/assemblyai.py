@@ -97,6 +97,7 @@ class AssemblyAI:
     speaker_labels: bool = False
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    diarization: ClassVar[str] = "speaker_labels"
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
     #: Seconds of audio that a message must have, or error 3007 follows:
     #: https://www.assemblyai.com/docs/streaming/common-session-errors-and-closures

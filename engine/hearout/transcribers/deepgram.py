@@ -85,6 +85,7 @@ class Deepgram:
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     shareable: ClassVar[bool] = True  # it remembers nothing of a connection
+    diarization: ClassVar[str] = "diarize"
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
 
     name: str = field(default="deepgram", init=False, repr=False)

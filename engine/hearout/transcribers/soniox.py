@@ -101,6 +101,7 @@ class Soniox:
     trailing_silence_ms: int | None = None
     extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    diarization: ClassVar[str] = "enable_speaker_diarization"
     name: str = field(default="soniox", init=False, repr=False)
     #: Finalize "only after about 200 ms of silence following speech", or words get worse (Soniox's page on it).
     finalize_after: ClassVar[float] = 0.2
