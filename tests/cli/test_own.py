@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from typing import Any
 import pytest
 import trio
 
-from hearout import UsageError, open_session, parse_trace, read_trace, replay
+from hearout import Deepgram, UsageError, open_session, parse_trace, read_trace, replay
+from hearout.cli import doctor
 from hearout.cli.main import main
 from hearout.serving import address_of
 from hearout.sources import TwilioCall, serve_twilio
@@ -152,12 +154,26 @@ def test_doctor_examines_it(hearout: Run, url: str) -> None:
 
 
 def test_without_its_key_doctor_examines_the_local_one(hearout: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    examined: list[Any] = []
+
+    @asynccontextmanager
+    async def pretended() -> AsyncIterator[str]:
+        await trio.lowlevel.checkpoint()
+        yield "ws://127.0.0.1:1/v1/listen"
+
+    async def examine(dialect: Any, *_: Any, **__: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        examined.append(type(dialect))
+
+    monkeypatch.setattr(doctor, "local_server", pretended)
+    monkeypatch.setattr(doctor, "examine", examine)
     monkeypatch.delenv("PARROT_API_KEY")
     status, out, _ = hearout("doctor", "--stt", "parrots:Parrot", "--sample", CLIP)
-    assert status == 0
-    headline, *lines = out.splitlines()
-    assert headline.startswith("no key for Parrot in PARROT_API_KEY: this is the built-in recogniser")
-    assert any(line.startswith("has      Finalize") for line in lines)
+    assert (status, examined) == (0, [Deepgram])
+    assert out.startswith(
+        "no key for Parrot in PARROT_API_KEY: this is the built-in recogniser on this machine: parrots:"
+    )
+    assert "--url ws://127.0.0.1:PORT/PATH, it needs no key" in out
 
 
 async def say_yes(stage: Any) -> None:

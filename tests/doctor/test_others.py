@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -22,6 +23,7 @@ from hearout.transcribers.registry import PROVIDERS
 from hearout.transcribers.soniox import Soniox
 from hearout_policies.signals import Transcript, Word
 from tests.doctor.patients import KEY, differing, examined, lacking
+from tests.kit.paths import DOCS
 
 Consult = Callable[..., dict[str, Finding]]
 FLUX, SONIOX = "wss://api.example.com/v2/listen", "wss://api.example.com/transcribe-websocket"
@@ -101,6 +103,17 @@ def test_every_provider_on_its_own_protocol_is_as_hearout_assumes_it(
     assert findings["messages"].verdict == findings["segments"].verdict == findings["interims"].verdict == "ok"
     assert "without a type" not in findings["messages"].detail
     assert findings["KeepAlive"].verdict == ("skipped" if known.make(KEY).keepalive_after is None else "ok")
+
+
+def test_the_class_of_the_documents_on_its_own_protocol(run_virtual: Callable[..., Any]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "own-transcriber.md").read_text("utf-8"), re.DOTALL)
+    module: dict[str, Any] = {"__name__": "mine"}
+    exec(blocks[0], module)
+    url = "wss://api.example.com" + PROTOCOLS["assemblyai"].path
+    findings = run_virtual(partial(examined, module["Assembly"](KEY, url), module["Assembly"](WRONG_KEY, url)))
+    assert differing(findings) == set()
+    assert findings["ForceEndpoint"].verdict == "has"
+    assert findings["KeepAlive"].detail.startswith("the dialect sends none")
 
 
 @pytest.mark.parametrize("name", ["openai", "elevenlabs"])

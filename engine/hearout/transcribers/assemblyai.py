@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 
 from hearout.errors import UsageError
 from hearout.fields import object_in, time_of
-from hearout.transcribers.assemblyai_turns import Reading, TurnReader
+from hearout.transcribers.assemblyai_turns import AssemblyAITurns, TurnOptions
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
 from hearout.transcribers.options import (
     check_extra,
@@ -119,7 +119,7 @@ class AssemblyAI:
     silence_after: float | None = field(default=None, init=False, repr=False)
     ignored: int = field(default=0, init=False, repr=False)
     # Of this connection; `opening` starts them anew. Times are seconds of its clock.
-    _turns: TurnReader = field(default_factory=TurnReader, init=False, repr=False)
+    _turns: AssemblyAITurns = field(default_factory=AssemblyAITurns, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_key(_NAME, self.key, _VARIABLE)
@@ -142,9 +142,9 @@ class AssemblyAI:
         return self.speech_model.startswith(_UNIVERSAL)
 
     @property
-    def _reading(self) -> Reading:
+    def _turn_options(self) -> TurnOptions:
         word_by_word = self._universal and not self.format_turns
-        return Reading(self.own_turns, self.format_turns, word_by_word, self.eager_threshold)
+        return TurnOptions(self.own_turns, self.format_turns, word_by_word, self.eager_threshold)
 
     def _check_turns(self) -> None:
         least, most = self.min_turn_silence, self.max_turn_silence
@@ -180,7 +180,7 @@ class AssemblyAI:
 
     def opening(self) -> Sequence[WireMessage]:
         """Nothing. A connection has begun: its clock and its turns start anew."""
-        self._turns = TurnReader()
+        self._turns = AssemblyAITurns()
         return ()
 
     def audio(self, pcm: bytes) -> WireMessage:
@@ -203,13 +203,13 @@ class AssemblyAI:
         data = object_in(message, _NAME)
         match data.get("type"):
             case "Turn":
-                return [Heard(0, signal) for signal in self._turns.read(data, at, offset, self._reading)]
+                return [Heard(0, signal) for signal in self._turns.read(data, at, offset, self._turn_options)]
             case "SpeechStarted":
                 return [Heard(0, ProviderSpeechStarted(at, time_of(data, "timestamp") / 1000 + offset))]
             case "Heartbeat":
                 return [Heard(0, self._turns.heartbeat(data, at, offset))]
             case "Termination":
-                last = self._turns.settle(at, offset, self._reading)
+                last = self._turns.settle(at, offset, self._turn_options)
                 return [*(Heard(0, signal) for signal in last), StreamFinished()]
             case "Error":
                 return [_failure(data)]

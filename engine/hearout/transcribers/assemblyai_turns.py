@@ -14,13 +14,13 @@ from hearout.writing import printable
 from hearout_policies.signals import ProviderTurn, Signal, Transcript, Word
 from hearout_policies.words import spread
 
-__all__ = ["Reading", "TurnReader"]
+__all__ = ["AssemblyAITurns", "TurnOptions"]
 
 _SETTLED = 1.0  # seconds; of what was received so long ago all is told
 _VOICE = 0.4  # AssemblyAI's vad_threshold when none is given
 
 
-class Reading(NamedTuple):
+class TurnOptions(NamedTuple):
     """Options that change what messages mean.
 
     Attributes:
@@ -36,7 +36,7 @@ class Reading(NamedTuple):
     eager_threshold: float | None
 
 
-class TurnReader:
+class AssemblyAITurns:
     """Reads the messages of one connection, in order. Pure, but for what it remembers of the turns before."""
 
     def __init__(self) -> None:
@@ -49,7 +49,7 @@ class TurnReader:
         self._quiet = 0.0  # received when the last heartbeat had heard no voice
         self._eager = False  # the end of this turn was predicted
 
-    def read(self, data: dict[str, Any], at: float, offset: float, how: Reading) -> Iterator[Signal]:
+    def read(self, data: dict[str, Any], at: float, offset: float, how: TurnOptions) -> Iterator[Signal]:
         """What a ``Turn`` message means."""
         order, ends = int(time_of(data, "turn_order")), field_of(data, "end_of_turn", bool, False)
         words, finals, timed = _words(data, self._final + offset, offset)
@@ -82,7 +82,7 @@ class TurnReader:
         timed: bool,
         *,
         is_final: bool = False,
-        ended_by: Reading | None = None,
+        ended_by: TurnOptions | None = None,
     ) -> Transcript:
         """A result from where the last final one ended to the last of ``words``.
 
@@ -97,13 +97,13 @@ class TurnReader:
         finalized = ended_by is not None and ended_by.own_turns
         return Transcript(at, words, start, end, is_final, endpoint, finalized, timed)
 
-    def settle(self, at: float, offset: float, how: Reading) -> Iterator[Signal]:
+    def settle(self, at: float, offset: float, how: TurnOptions) -> Iterator[Signal]:
         """No formatted turn is to come: the plain one stands."""
         if (plain := self._plain) is not None:
             self._plain = None
             yield self._result(plain.words, at, offset, plain.timed, is_final=True, ended_by=how)
 
-    def _predict(self, data: dict[str, Any], result: Transcript, how: Reading) -> Iterator[Signal]:
+    def _predict(self, data: dict[str, Any], result: Transcript, how: TurnOptions) -> Iterator[Signal]:
         confidence = number_of(data, "end_of_turn_confidence") or 0.0
         eager = bool(data.get("utterance")) if how.eager_threshold is None else confidence >= how.eager_threshold
         if eager != self._eager:

@@ -18,7 +18,7 @@ from typing import Any, ClassVar, Literal
 from hearout.errors import UsageError
 from hearout.fields import object_in
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, WireMessage
-from hearout.transcribers.flux_turns import EVENTS, TurnReader
+from hearout.transcribers.flux_turns import EVENTS, FluxTurns
 from hearout.transcribers.options import (
     check_extra,
     check_key,
@@ -106,7 +106,7 @@ class Flux:
     longest: float | None = field(default=None, init=False, repr=False)
     ignored: int = field(default=0, init=False, repr=False)
     # Of this connection; `opening` starts them anew.
-    _turns: TurnReader = field(default_factory=TurnReader, init=False, repr=False)
+    _turns: FluxTurns = field(default_factory=FluxTurns, init=False, repr=False)
     _configuring: bool = field(default=False, init=False, repr=False)  # a Configure is not answered yet
 
     def __post_init__(self) -> None:
@@ -148,7 +148,7 @@ class Flux:
 
     def opening(self) -> Sequence[WireMessage]:
         """Nothing. A connection has begun: its clock starts anew, and no turn is open on it."""
-        self._turns, self._configuring = TurnReader(), False
+        self._turns, self._configuring = FluxTurns(), False
         return ()
 
     def audio(self, pcm: bytes) -> WireMessage:

@@ -13,7 +13,7 @@ from hearout.writing import printable
 from hearout_policies.signals import ProviderTurn, Signal, Transcript, Word
 from hearout_policies.words import spread
 
-__all__ = ["EVENTS", "TurnReader"]
+__all__ = ["EVENTS", "FluxTurns"]
 
 _SETTLED = 1.0  # seconds; when Flux has heard so much more and shows no word, none is to come for what lies before
 
@@ -28,7 +28,7 @@ EVENTS: Mapping[str, _Kind | None] = {
 }
 
 
-class TurnReader:
+class FluxTurns:
     """Reads the messages of one connection, in order. Pure, but for what it remembers of the turns before.
 
     Attributes:
