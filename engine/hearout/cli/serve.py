@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import gc
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -12,66 +13,23 @@ from functools import partial
 
 import trio
 
+from hearout.cli.conversation import converse
 from hearout.cli.models import add_ear_argument, chosen_ear
 from hearout.cli.output import complain, say
+from hearout.cli.page import page_settings
 from hearout.cli.policies import add_policy_arguments, chosen_policy
-from hearout.cli.transcribers import Transcribers, add_stt_arguments, open_transcribers
+from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.cli.voice import add_vad_argument, chosen_vad
-from hearout.ear.base import Ear
 from hearout.errors import UsageError
-from hearout.link.socket import Connector, open_stream
 from hearout.nursery import open_background
-from hearout.serving import Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
-from hearout.session.session import Session, open_session
-from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
-from hearout.vad import SpeechGate, webrtc_gate
-from hearout_policies.events import as_dict
-from hearout_policies.policy import Policy
+from hearout.page.files import pages
+from hearout.serving import Authorise, Limits, Pages, address_of, bearer_token, is_loopback, serve_websockets
+from hearout.sources.websocket import websocket_server
 
-__all__ = ["Transcribers", "converse", "register"]
+__all__ = ["register"]
 
 #: The environment variable for what ``--token`` says.
 TOKEN_VARIABLE = "HEAROUT_TOKEN"
-
-
-async def converse(
-    call: SocketCall,
-    transcribers: Transcribers,
-    policy: Policy | str,
-    ear: Ear | None = None,
-    connect: Connector = open_stream,
-    vad: Callable[[int], SpeechGate] = webrtc_gate,
-) -> None:
-    """One session: the client's audio in, every event back as a JSON object, first of all ``ready``.
-
-    Raises:
-        HearoutError: the client or the transcriber failed.
-    """
-    transcriber = transcribers(call)
-    await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
-    async with open_session(call, transcriber, policy=policy, vad=vad, ear=ear, connect=connect) as session:
-        call.on_control = partial(_obey, session)
-        async for event in session:
-            await call.send(as_dict(event))
-
-
-def _obey(session: Session, control: Control) -> None:
-    match control.command:
-        case "agent_started":
-            session.agent_started()
-        case "agent_stopped":
-            session.agent_stopped()
-        case "agent_said":
-            session.agent_said(control.said)
-        case "expect":
-            session.expect(*control.expected, keep=control.keep, channel=control.channel)
-        case "use":
-            assert control.policy is not None
-            session.use(control.policy, control.channel)
-        case "key":
-            session.key(control.key, control.channel)
-        case command:
-            getattr(session, command)(control.channel)
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -96,6 +54,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="N",
         help="at the same time, the rest is refused (default: %(default)s)",
     )
+    parser.add_argument(
+        "--page", action="store_true", help="serve a page to speak into, too; open the address that is printed"
+    )
     add_stt_arguments(parser)
     add_policy_arguments(parser)
     add_vad_argument(parser)
@@ -111,14 +72,19 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE}, or give --token"
         )
+    policy = chosen_policy(args)
+    files = pages(page_settings(args.stt, policy, args.vad, token=bool(token))) if args.page else None
     gc.set_threshold(20_000)  # at Python's 700 it takes an eighth of all time where there are hundreds of calls
-    sessions = partial(converse, policy=chosen_policy(args), ear=chosen_ear(args), vad=chosen_vad(args))
-    trio.run(_serve, args, sessions, bearer_token(token) if token else None)
+    sessions = partial(converse, policy=policy, ear=chosen_ear(args), vad=chosen_vad(args))
+    trio.run(_serve, args, sessions, bearer_token(token) if token else None, files)
     return 0
 
 
 async def _serve(
-    args: argparse.Namespace, sessions: Callable[..., Awaitable[None]], authorise: Authorise | None
+    args: argparse.Namespace,
+    sessions: Callable[..., Awaitable[None]],
+    authorise: Authorise | None,
+    files: Pages | None,
 ) -> None:
     """Until SIGINT or SIGTERM."""
     async with AsyncExitStack() as stack:
@@ -127,11 +93,17 @@ async def _serve(
             partial(sessions, transcribers=transcribers),
             authorise=authorise,
             limits=Limits(connections=args.connections),
+            pages=files,
         )
         with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             nursery = await stack.enter_async_context(open_background())
             serve = partial(serve_websockets, host=args.host)
             (listener, *_) = await nursery.start(serve, server, args.port)
-            say(f"listening on ws://{address_of(listener)}")
+            address = address_of(listener)
+            say(f"listening on ws://{address}")
+            if files is not None:
+                here = re.sub(r"^(0\.0\.0\.0|\[::\])", "localhost", address)  # a microphone is given to no other name
+                token = ", and give it the token" if authorise else ""
+                say(f"open http://{here}/ in a browser{token}")
             await anext(signals)
     complain("hearout: terminated")

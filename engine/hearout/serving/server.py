@@ -11,10 +11,11 @@ import trio
 
 from hearout.errors import HearoutError, UsageError
 from hearout.nursery import sole_error
-from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
+from hearout.serving.authorise import Authorise, foreign_page, is_loopback, own_pages_only
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
 from hearout.serving.peer import Peer, ProtocolError
+from hearout.serving.plain import Pages
 from hearout.serving.reception import Applicant, Reception
 from hearout.writing import printable
 
@@ -37,17 +38,24 @@ class WebSocketServer:
         authorise: says who may connect, before anything is accepted (403); None: everybody who reaches it, but no
             pages of other sites: a browser would let any of them connect to this machine.
         name: what it is, for the log.
+        pages: what plain requests on the same port get, by path; ``authorise`` is not asked about those.
     """
 
     def __init__(
-        self, handler: Handler, *, authorise: Authorise | None = None, limits: Limits | None = None, name: str
+        self,
+        handler: Handler,
+        *,
+        authorise: Authorise | None = None,
+        limits: Limits | None = None,
+        name: str,
+        pages: Pages | None = None,
     ) -> None:
         self.authorised = authorise is not None
         self._handler = handler
         self._authorise = authorise or own_pages_only
         self._limits = limits or Limits()
         self._name = name
-        self._reception = Reception(self._answer, self._limits, name)
+        self._reception = Reception(self._answer, self._limits, name, pages)
 
     async def serve(self, transport: trio.abc.Stream) -> None:
         """Serve one connection to its end."""
@@ -55,16 +63,17 @@ class WebSocketServer:
 
     async def _answer(self, arrival: Applicant) -> None:
         if not self._authorise(arrival.upgrade):
-            return await self._refuse(arrival, 403)
+            why = None if self.authorised else foreign_page(arrival.upgrade)
+            return await self._refuse(arrival, 403, why or "not authorised: no token, or not the right one")
         if not arrival.admit():
-            return await self._refuse(arrival, 503)
+            return await self._refuse(arrival, 503, "there are as many connections as may be")
         peer = Peer(arrival, await arrival.accept(), self._limits)
         arrival.nursery.start_soon(peer._watch)
         return await peer._close(*await self._handle(peer))
 
-    async def _refuse(self, arrival: Applicant, status: int) -> None:
-        self._reception.complain(f"{arrival.upgrade.remote} refused with {status}")
-        await arrival.reject(status)
+    async def _refuse(self, arrival: Applicant, status: int, why: str) -> None:
+        self._reception.complain(f"{arrival.upgrade.remote} refused with {status}: {why}")
+        await arrival.reject(status, [(b"content-type", b"text/plain; charset=utf-8")], f"{why}\n".encode())
 
     async def _handle(self, peer: Peer) -> tuple[int, str]:
         """Code and reason for the close frame."""
