@@ -68,7 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     stt_server = subparsers.add_parser(
         "stt-server",
         help="run the local recogniser as a server",
-        description="A speech recogniser on this machine that speaks the live protocols of Deepgram and Soniox.",
+        description=command.DESCRIPTION,
     )
     command.add_arguments(stt_server)
     stt_server.set_defaults(run=command.run)

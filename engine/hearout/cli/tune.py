@@ -16,6 +16,7 @@ from hearout.fields import finite
 from hearout.plot.picture import check_picture
 from hearout.traces.reader import read_trace
 from hearout.tune.fit import Compared, Tuned, policy_toml, tune
+from hearout.writing import counted
 
 __all__ = ["register"]
 
@@ -96,8 +97,8 @@ def _report(tuned: Tuned) -> None:
     searched, held = tuned.base.searched, tuned.base.held_out
     out = f", {held.holds} and {held.ends} in {tuned.held_out} held out" if held.ends else ""
     say(
-        f"{tuned.traces} traces: {searched.holds} holds and {searched.ends} ends to search on{out}; {tuned.unclear} "
-        "pauses show nothing"
+        f"{counted(tuned.traces, 'trace')}: {counted(searched.holds, 'hold')} and {counted(searched.ends, 'end')} to "
+        f"search on{out}; {counted(tuned.unclear, 'pause')} show{'s' * (tuned.unclear == 1)} nothing"
     )
     say("", "front, where it was searched | held out")
     names = _short_names(tuned.searched)
