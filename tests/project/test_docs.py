@@ -28,6 +28,8 @@ from tests.kit.serving import playing
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+# What imports a framework, which is not there in these tests.
+FRAMEWORKS = ("hearout.integrations.", "hearout.shadow.")
 # Pages whose Python runs here. The code of the others is run by tests of their own.
 RUN = sorted(page for folder in ("concepts", "migrating") for page in (DOCS / folder).glob("*.md"))
 
@@ -108,8 +110,8 @@ def documented(page: Path) -> list[str]:
 
 
 def docstring(path: str) -> str:
-    """Of what has that name. The frameworks that the integrations import are not there in these tests."""
-    if not path.startswith("hearout.integrations."):
+    """Of what has that name."""
+    if not path.startswith(FRAMEWORKS):
         return getattr(named(path), "__doc__", None) or ""
     module, _, name = path.rpartition(".")
     tree = ast.parse((ROOT / "engine" / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
@@ -144,7 +146,7 @@ def summaries(page: Path) -> list[str]:
     """A row for each name whose docstring the site shows: what GitHub shows of it. Constants and unions have none."""
     rows = []
     for name in documented(page):
-        if name.startswith("hearout.integrations.") or callable(thing := named(name)) or isinstance(thing, ModuleType):
+        if name.startswith(FRAMEWORKS) or callable(thing := named(name)) or isinstance(thing, ModuleType):
             summary = " ".join(docstring(name).partition("\n\n")[0].split()).removesuffix("::").replace("``", "`")
             rows.append(f"| `{name}` | {summary} |")
     return rows
@@ -159,7 +161,7 @@ def test_the_reference_says_what_each_name_is_on_github_too(page: Path) -> None:
 def test_the_reference_has_the_whole_package() -> None:
     shown = [name for page in PAGES for name in documented(page)]
     assert len(shown) == len(set(shown))
-    objects = [named(name) for name in shown if not name.startswith("hearout.integrations.")]
+    objects = [named(name) for name in shown if not name.startswith(FRAMEWORKS)]
     for name in hearout.__all__:
         if name not in ("Event", "__version__"):  # a union, named on the page of its members; a text
             assert any(getattr(hearout, name) is thing for thing in objects), f"hearout.{name} is on no page"

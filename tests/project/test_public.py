@@ -96,6 +96,12 @@ MODULES = {
     "hearout.otel": """
         TurnSpans
     """,
+    "hearout.shadow.livekit": """
+        LiveKitShadow
+    """,
+    "hearout.shadow.pipecat": """
+        Shadow
+    """,
     "hearout.sources.http": """
         HttpSettings HttpSource http_source
     """,
