@@ -128,7 +128,7 @@ def test_only_finals_have_times() -> None:
 
 
 def test_finals_in_pieces_of_what_two_turns_have() -> None:
-    steps = (1.0, interim("a b")), (6.0, interim("a b c")), (6.0, final("a")), (1.0, final("b c"))
+    steps = (1.0, interim("a b")), (6.0, interim("a b c")), (6.0, final("a", finalized=False)), (1.0, final("b c"))
     assert run(*steps) == {1: "a b", 2: "c"}
 
 
@@ -173,6 +173,66 @@ def test_voices_are_not_told_apart_and_that_is_said(caplog: pytest.LogCaptureFix
     ] * 2
 
 
+UM = [(0.5, on(0.2)), (0.6, interim("i want tea um")), (0.3, off(0.2))]
+NO = [(5.0, on(0.2)), (0.4, interim("no")), (0.3, off(0.2)), (0.3, final("no"))]
+
+
+@pytest.mark.parametrize("finalized", [True, False])
+def test_a_final_that_is_shorter_than_what_a_turn_has_leaves_the_next_words_alone(finalized: bool) -> None:
+    assert run(*UM, (2.0, final("i want tea", finalized=finalized)), *NO) == {1: "i want tea", 2: "no"}
+
+
+@pytest.mark.parametrize(("first", "then"), [("yes", "yes"), ("i want tea", "i want coffee now"), ("do that", "no")])
+def test_words_that_are_never_made_final_do_not_take_up_the_next_ones(first: str, then: str) -> None:
+    """Pipecat's and LiveKit's Deepgram drop final results without words, and a muted user's are dropped, too."""
+    steps: list[Step] = [(0.5, on(0.2)), (0.6, interim(first)), (0.3, off(0.2)), (9.0, on(0.2))]
+    assert run(*steps, (0.6, interim(then)), (0.3, off(0.2)), (0.3, final(then))) == {1: first, 2: then}
+
+
+def test_a_final_may_be_three_seconds_late_for_a_turn_that_others_followed() -> None:
+    """Behind a new voice the same words within 3 s are the old ones, and later they are new."""
+    steps: list[Step] = [(0.5, on(0.2)), (0.6, interim("yes")), (0.3, off(0.2)), (1.4, lambda own: None)]
+    assert run(*steps, (1.0, on(0.2)), (0.5, off(0.2)), (0.5, final("yes"))) == {1: "yes"}
+    assert run(*steps, (2.5, on(0.2)), (0.5, off(0.2)), (0.5, final("yes"))) == {1: "yes", 2: "yes"}
+
+
+def test_words_that_begin_while_the_last_ones_were_still_expected() -> None:
+    steps: list[Step] = [(0.0, patience(0.35)), (0.5, on(0.2)), (1.0, off(0.2)), (0.2, interim("not that one"))]
+    assert list(run(*steps, (3.5, final("not that one"))).values()) == ["not that one"]
+
+
+def test_an_interim_result_without_words_takes_none_back() -> None:
+    steps: list[Step] = [(0.0, patience(0.35)), (0.3, on(0.2)), (0.9, interim("a b c")), (0.2, interim(""))]
+    assert run(*steps, (0.5, off(0.3)), (1.0, final("a b c d"))) == {1: "a b c d"}
+
+
+def test_what_was_cleared_in_mid_segment_does_not_come_back() -> None:
+    steps: list[Step] = [(0.5, on(0.2)), (0.6, interim("my name is")), (0.1, OwnTurns.clear)]
+    assert run(*steps, (0.6, final("my name is bob"))) == {2: "bob"}
+    assert run(*steps, (0.3, interim("my name is bob")), (0.6, final("my name is bob"))) == {2: "bob"}
+
+
+def test_what_is_told_behind_force_end_belongs_to_that_turn() -> None:
+    steps: list[Step] = [
+        (0.5, on(0.2)),
+        (0.8, OwnTurns.force_end),
+        (0.1, final("turn on", finalized=False)),
+        (0.4, interim("the light")),
+    ]
+    assert run(*steps, (1.0, final("the light"))) == {1: "turn on the light"}
+
+
+def test_nothing_grows_with_the_conversation() -> None:
+    sizes: list[int] = []
+
+    def measure(own: OwnTurns) -> None:
+        sizes.append(sum(map(len, (own._open, own._handed, own._settled, own._voice))))
+
+    run(*(*UM, (2.0, final("i want tea")), (1.0, measure)) * 60)
+    assert len(sizes) == 60
+    assert max(sizes[30:]) <= max(sizes[:30])
+
+
 def test_nothing_is_told_after_the_end() -> None:
     assert run((1.0, interim("a")), (0.1, OwnTurns.stop), (9.0, final("a b"))) == {}
 
@@ -189,7 +249,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[Step], int]:
     kinds = ["interim"] * 3 + ["final", "last", "part"] + ["voice"] * 4 * voice + ["turn"] * turns
     steps: list[Step] = [(0.0, patience(draw(st.sampled_from([None, 0.35, 1.0]))))]
     words: list[Word] = []
-    now, done, speaking = 0.0, 0, False
+    now, done, speaking, renewed = 0.0, 0, False, False
     for _ in range(draw(st.integers(1, 13))):
         pause, kind = draw(st.sampled_from([0.05, 0.1, 0.2, 0.5, 1.2, 3.0, 7.0])), draw(st.sampled_from(kinds))
         now += pause
@@ -197,21 +257,29 @@ def conversations(draw: st.DrawFn) -> tuple[list[Step], int]:
             ago, maybe = min(now, draw(st.sampled_from([0.2, 0.4, 0.8]))), draw(st.booleans())
             steps.append((pause, doubtful(ago, ends=speaking) if maybe else off(ago) if speaking else on(ago)))
             speaking = speaking is maybe
+            renewed = renewed or (speaking and not maybe)
             continue
         if kind == "turn":
             steps.append((pause, provider_turn(draw(st.sampled_from(["started", "eager_end", "resumed", "ended"])))))
             continue
+        before = len(words)
         for _ in range(draw(st.integers(0, 3))):
             start = words[-1].end if words else 0.0
             if not timed[1] or start + 0.25 <= now - late:
                 begin = max(start, now - late - 0.3) if timed[1] else start
                 words.append(Word(f"w{len(words)}", begin, begin + 0.25))
-        upto = draw(st.integers(min(done + 1, len(words)), len(words))) if kind == "part" else len(words)
+        if renewed and len(words) == before:  # the same words again might be new ones
+            now -= pause
+            continue
+        part = kind == "part" and not renewed
+        upto = draw(st.integers(min(done + 1, len(words)), len(words))) if part else len(words)
         if said := words[done:upto]:
             step = result(said, timed[kind != "interim"], None if kind == "interim" else flags and kind == "last")
             steps.append((pause, step))
-            done = done if kind == "interim" else upto
+            done, renewed = done if kind == "interim" else upto, False
         now = now if said else now - pause
+    if renewed and words[done:]:
+        words.append(Word(f"w{len(words)}", max(words[-1].end, now), max(words[-1].end, now) + 0.25))
     if words[done:]:
         steps.append((1.0, result(words[done:], timed[1], flags)))
     return steps, len(words)

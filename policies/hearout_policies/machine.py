@@ -128,7 +128,9 @@ class TurnMachine:
 
     def _take_in(self, signal: Signal) -> None:
         turn, clock, alone = self._turn, self._clock, self._speakers.others is None
-        signal = self._speakers.hear(signal, self.policy.only_speaker)
+        said, signal = signal, self._speakers.hear(signal, self.policy.only_speaker)
+        if turn and isinstance(said, Transcript) and said is not signal:
+            turn.words.take_back(said.start, reach(said.words, said.end))
         if alone and self._speakers.others is not None:
             self._speech_stopped(self._speakers.others)
             self._voice = None
@@ -394,7 +396,8 @@ class TurnMachine:
         if not self._completed.backchannel:
             self._agent.answered(turn.words.text)
         if turn.forced is not None and turn.request and turn.request.sent >= turn.forced:
-            audio = turn.request.audio  # what is said after the command is not meant
+            # What is said after the command is not meant, but for what was told of it.
+            audio = reach(turn.words.pending, turn.request.audio)
         vad, cut = turn.voice is not None, decision.reason in ("force_end", "safety_net")
         self._ledger.close(self._turns, turn.words, min(end, audio), audio, vad=vad, cut=cut)
         if decision.border and turn.voice and turn.speaking:

@@ -179,7 +179,12 @@ class Words:
         """The pending words that a result with this span says nothing about."""
         if start <= self.covered + _HEAD:
             start = -math.inf  # the segment next to the finals: all that is pending began in it
-        return [w for w in self.pending if middle(w) < start - _HEAD or middle(w) >= end]
+        # A word of no length at the end is in it.
+        return [w for w in self.pending if middle(w) < start - _HEAD or (middle(w) >= end and w.end > end)]
+
+    def take_back(self, start: float, end: float) -> None:
+        """Nothing in this span was said by whom these words are of."""
+        self.pending = self._outside(start, end)
 
     def keep(self, before: float) -> None:
         """Nobody will ever finalise the audio before ``before`` that is not final yet: keep its words as they are."""

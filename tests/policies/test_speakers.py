@@ -112,6 +112,21 @@ def test_a_turn_that_another_s_voice_opened_is_given_up() -> None:
     assert [type(one).__name__ for one in heard][-1] == "TurnAbandoned"
 
 
+@pytest.mark.parametrize("shown", [None, "0"])
+@pytest.mark.parametrize("voice", [True, False])
+def test_words_that_prove_to_be_another_s_are_taken_back(shown: str | None, voice: bool) -> None:
+    """Interim labels change. The voice was heard to say something, but somebody else's."""
+    heard = run(
+        FIRST,
+        said(1.0, ("yes.", "0", 0.4)),
+        *[SpeechStarted(6.1, 6.0, 6.1)] * voice,
+        said(6.5, ("turn", shown, 6.0), ("off", shown, 6.2), start=5.0, final=False),
+        *[SpeechStopped(6.9, 6.7, 6.9)] * voice,
+        said(7.1, ("turn", "1", 6.0), ("off", "1", 6.2), start=5.0),
+    )
+    assert texts(heard) == ["yes."]
+
+
 def test_an_interim_result_does_not_choose_the_first() -> None:
     """Its labels may change."""
     heard = run(

@@ -200,3 +200,11 @@ def test_small_ones() -> None:
     assert reach([Word("a", 1.0, 2.0), Word("b", 2.0, 2.5)], 2.2) == 2.5
     assert reach([], 2.2) == 2.2
     assert spoken("  It's  «fine», really-now! ") == "its fine really now"
+
+
+def test_a_word_of_no_length_at_the_end_of_a_result_is_replaced_by_its_final() -> None:
+    words = Words()
+    both = (Word("a", 0.5, 1.0), Word("b", 1.0, 1.0))
+    words.add(Transcript(1.1, both, 0.0, 1.0, is_final=False))
+    words.add(Transcript(1.5, both, 0.0, 1.0, is_final=True))
+    assert (words.text, words.confirmed) == ("a b", True)

@@ -30,6 +30,9 @@ with needs_extra("pipecat", __name__, "Pipecat 1.14 or newer"):
 __all__ = ["HearoutTurns"]
 
 
+_DROPPED = 2.0  # seconds; a frame that Pipecat has not handled by then was dropped: its user is muted
+
+
 class HearoutTurns(UserTurnStrategies, TurnControls):
     """Takes the place of a user aggregator's turn strategies; service and voice detection stay as they are::
 
@@ -113,7 +116,11 @@ class _Desk:
         self._over_bot = False  # the turn began while the bot spoke
         self._open: int | None = None  # our turn
         self._cut: int | None = None  # the turn that Pipecat has ended by itself
+        self._had = ""  # what it had of that one
         self._final = ""  # the text of the turn that Pipecat has
+        self._next = ""  # what is on its way to it for the turn behind that
+        self._flying: _OwnFrame | None = None  # is on its way, and ends the turn
+        self._flown = 0.0  # when it was sent
         self._predicted: str | None = None
         self._amended = False  # a turn that is over got words which Pipecat had not with it
         self._outputs: deque[events.Output] = deque()
@@ -147,11 +154,19 @@ class _Desk:
                 turns.interim(frame.text)
             case frames.TranscriptionFrame() if not isinstance(frame, _OwnFrame):
                 rest = turns.final(frame.text, finalized=frame.finalized)
-                if rest != " ".join(frame.text.split()):
-                    await self._forget()  # a turn that is over has had some of it
+                if self._flying is not None and self._in_flight:
+                    # It overtook the words of the turn that is over, which are the same: they come once, and whole.
+                    await self._forget()
+                    self._flying.text = self._latest(self._flying)
                     await self._hand_over(rest)
-                self._final = f"{self._final} {rest}".strip()
+                    self._next = f"{self._next} {rest}".strip()
+                else:
+                    if rest != " ".join(frame.text.split()):
+                        await self._forget()  # a turn that is over has had some of it
+                        await self._hand_over(rest)
+                    self._final = f"{self._final} {rest}".strip()
             case _OwnFrame(ends=True):
+                self._flying = None
                 await self._stop(frame.text)
             case frames.ProposedUserStartedSpeakingFrame():
                 turns.provider_turn("started")
@@ -181,7 +196,7 @@ class _Desk:
     async def carry_out(self) -> None:
         """Tell Pipecat what was decided."""
         async with self._order:
-            while self._outputs:
+            while self._outputs and not self._in_flight:
                 event = self._outputs.popleft()
                 await self.stop._call_event_handler("on_turn_event", event)
                 await self._carry_out(event)
@@ -201,8 +216,7 @@ class _Desk:
                 await self._take_back()
             case events.TurnCompleted():
                 self._open = None
-                if event.turn != self._cut:
-                    await self._complete(event)
+                await self._complete(event)
             case events.TurnAmended():
                 self._amended = True
             case events.TurnAbandoned():
@@ -216,19 +230,38 @@ class _Desk:
             await self._forget()
             await self.stop.push_frame(frames.UserBackchannelFrame(turn.text, "", time_now_iso8601()))
             return
+        text = turn.text
+        if turn.turn == self._cut and not (text := _behind(self._had, text)):
+            return  # Pipecat had all of it
+        rest = _behind(self._final, text) if text.startswith(self._final) else ""
         await self._start()
-        rest = turn.text.removeprefix(self._final).strip() if turn.text.startswith(self._final) else ""
         if not rest:
             await self._stop()
             return
         # Words that are not final yet: Pipecat has them from here, or not at all.
         await self._hand_over(rest, turn, ends=True)
 
+    @property
+    def _in_flight(self) -> bool:
+        """A turn is about to end; what comes behind it must wait."""
+        if self._flying is not None and self.turns.now > self._flown + _DROPPED:
+            self._flying = None
+        return self._flying is not None
+
+    def _latest(self, frame: _OwnFrame) -> str:
+        """All words of the turn that it ends, as they are now."""
+        texts = [
+            out.text for out in self._outputs if isinstance(out, events.TurnAmended) and out.turn == frame.result.turn
+        ]
+        return texts[-1] if texts else frame.result.text
+
     async def _hand_over(self, text: str, turn: events.TurnCompleted | None = None, *, ends: bool = False) -> None:
         """Give Pipecat words of its user; ``ends``: the turn is over when it has them."""
         if text:
             frame = _OwnFrame(text, "", time_now_iso8601(), result=turn, ends=ends)
             frame.interruptible = False
+            if ends:
+                self._flying, self._flown = frame, self.turns.now
             await self.stop.push_frame(frame)
 
     async def _start(self) -> None:
@@ -262,10 +295,14 @@ class _Desk:
     def ended(self) -> None:
         """Pipecat has ended its turn, be it by itself."""
         self.started = self.overdue = False
-        self._final, self._predicted = "", None
         if self._open is not None:
-            self._cut = self._open
+            self._cut, self._had = self._open, self._final
             self.turns.force_end()
+        self._final, self._next, self._predicted = self._next, "", None
+
+
+def _behind(head: str, text: str) -> str:
+    return text.removeprefix(head).strip()
 
 
 class _Start(BaseUserTurnStartStrategy):

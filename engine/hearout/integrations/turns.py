@@ -10,14 +10,13 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any, Literal
 
 from hearout.channels import Channels
+from hearout.integrations.placing import alike, begins_with, behind, end_of, laid, moved, standing_for
 from hearout.session.controls import TurnControls
 from hearout_policies.events import Output, TurnAbandoned, TurnCompleted
 from hearout_policies.language import Language
-from hearout_policies.marks import spoken
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
     PolicyChanged,
@@ -30,12 +29,13 @@ from hearout_policies.signals import (
     Transcript,
     Word,
 )
-from hearout_policies.words import spread
 
-__all__ = ["OwnTurns", "laid"]
+__all__ = ["OwnTurns"]
 
 _log = logging.getLogger(__name__)
 
+_LATE = 3.0  # seconds behind the end of a turn in which a result may still be about its words, and not the next ones
+_MOST = 32  # stretches of speech over which one segment is laid; the ledger waits for as many turns
 _PACE = 0.35  # seconds a word takes where no voice was heard: some 170 words a minute
 
 
@@ -66,12 +66,17 @@ class OwnTurns(TurnControls):
         self._voice: list[tuple[float, float | None]] = []  # stretches of speech that no final word lies on yet
         self._final = 0.0  # so far are results final
         self._reach = 0.0  # so far words were laid: behind the end of speech, perhaps, while that was not known
+        self._assumed = 0.0  # up to here results were taken to be final, but are not
         self._wordless = False  # the last of these had no words when its turn was given up
         self._shown = 0.0  # when it last showed words that are not final
         self._open: tuple[Word, ...] = ()  # words that are not final
         self._settled: tuple[Word, ...] = ()  # those of them that are final, but not told as that
         self._guessed = 0.0  # so far words lie where they may have been spoken
-        self._handed: tuple[Word, ...] = ()  # those of them that a turn has which is over
+        self._handed: tuple[Word, ...] = ()  # those of them that turns have which are over
+        self._dropped = (0, 0)  # those from here to there were cleared
+        self._over_at = 0.0  # when the last of these was over
+        self._onset: float | None = None  # of the first voice that was heard since then
+        self._heard = False  # there is a voice detection
         self._last: asyncio.TimerHandle | None = None  # no further words are expected then
         self._flags = False  # this transcriber says which of its results is the last of a flush
 
@@ -113,8 +118,14 @@ class OwnTurns(TurnControls):
             self.tell(signal(self.now))
 
     def _decided(self, output: Output) -> None:
+        if isinstance(output, TurnCompleted):
+            self._final = max(self._final, self._assumed)  # what comes for it now would be lost: it is the next one's
+            self._reach = max(self._reach, self._final)
         if isinstance(output, TurnCompleted) and not output.confirmed and len(self._open) > len(self._handed):
-            self._handed = self._open
+            self._handed, self._over_at, self._onset = self._open, self.now, None
+        elif isinstance(output, TurnAbandoned) and output.reason == "cleared":
+            self._dropped = len(self._handed), len(self._open)
+            self._handed, self._over_at, self._onset = self._open, self.now, None
         elif isinstance(output, TurnAbandoned):
             self._wordless = True
         self._take(output)
@@ -151,10 +162,13 @@ class OwnTurns(TurnControls):
     def voice_started(self, ago: float) -> None:
         """The user began to speak so many seconds ago, as is known now."""
         start = max(0.0, self.now - ago)
+        self._heard, self._onset = True, start if self._onset is None else self._onset
         if self.speaking and self._voice and self._voice[-1][1] is None:
             self._voice[-1] = (self._voice[-1][0], start)  # its end was not told: the user was muted
         self.speaking = True
-        self._voice = [*(() if self._wordless else self._voice), (start, None)]
+        before = [] if self._wordless else self._voice
+        start = max([start, *(stop for _, stop in before[-1:] if stop is not None)])
+        self._voice = [*before[-_MOST:], (start, None)]
         self._wordless = False
         self.tell(SpeechStarted(self.now, start, self.now))
 
@@ -171,14 +185,11 @@ class OwnTurns(TurnControls):
             self._last = self._loop.call_later(max(0.0, self.patience - ago), self._all_said)
 
     def _all_said(self) -> None:
-        """All words are final, and the time has passed in which others would have come: that is an answer, too.
-
-        Words that come nevertheless are laid behind it, so that they are not taken for what it covers.
-        """
+        """All words are final, and the time has passed in which others would have come: that is an answer, too."""
         ends = [stop for _, stop in self._voice if stop is not None]
         if not self.speaking and not self._open and ends:
             start, end = min(self._final, ends[-1]), ends[-1]
-            self._final = self._reach = max(self._reach, end)
+            self._assumed = self.now
             self.tell(Transcript(self.now, (), start, end, is_final=True, finalized=True))
 
     def voice_doubtful(self, ago: float, *, ends: bool) -> None:
@@ -187,15 +198,39 @@ class OwnTurns(TurnControls):
         self.tell((SpeechPaused if ends else SpeechSuspected)(self.now, audio, self.now))
 
     def interim(self, text: str, words: Sequence[Word] = ()) -> None:
-        """The words since the last final result, which may change; ``words`` where they have times."""
-        self._show([word.text for word in self._settled] + text.split(), (*self._settled, *words) if words else ())
+        """The words since the last final result, which may change; ``words`` where they have times.
 
-    def _show(self, texts: Sequence[str], words: Sequence[Word]) -> None:
+        One without words takes none back: the final result will tell.
+        """
+        if text.split():
+            texts, words, known = self._joined(text, words)
+            self._show(texts, words, known)
+
+    def _joined(self, text: str, words: Sequence[Word]) -> tuple[list[str], Sequence[Word], int]:
+        """A result behind what is settled; and how many of its words stand for what turns have that are over."""
+        texts, settled = text.split(), len(self._settled)
+        known = settled
+        if len(self._handed) > settled:
+            stand = self._standing_for(texts, self._handed[settled:])
+            known = settled + stand if stand else 0
+        if self._handed and not known:
+            self._leave()
+        texts = [*(word.text for word in self._settled), *texts]
+        return texts, (*self._settled, *words) if words else (), known if self._handed else 0
+
+    def _show(self, texts: Sequence[str], words: Sequence[Word], known: int) -> None:
         words = self._trusted(words)
-        self._open = self._place(texts, words, self._voice)
+        # An interim result is not believed where results are final.
+        self._open = self._place(texts, known, words, self._voice, self._assumed)
         self._shown = self.now if self._open else self._shown
-        self._reach = _end_of(self._open, self._reach)
-        self.tell(Transcript(self.now, self._open, self._final, self._reach, is_final=False, timed=bool(words)))
+        self._reach = end_of(self._open, self._reach)
+        kept, start = self._kept(self._open), self._final if words else max(self._final, self._assumed)
+        self.tell(Transcript(self.now, kept, start, self._reach, is_final=False, timed=bool(words)))
+
+    def _kept(self, words: tuple[Word, ...]) -> tuple[Word, ...]:
+        """Without those that were cleared."""
+        begin, end = self._dropped
+        return words[:begin] + words[end:]
 
     def final(self, text: str, words: Sequence[Word] = (), *, finalized: bool) -> str:
         """Words that will not change.
@@ -210,28 +245,57 @@ class OwnTurns(TurnControls):
         """
         self._flags = self._flags or finalized
         answers = finalized or (not self._flags and not self.speaking)
-        settled, texts = self._settled, text.split()
-        words = (*settled, *words) if words else ()
-        texts = [word.text for word in settled] + texts
-        handed = len(self._handed) if _same(texts, self._handed) else 0
-        fresh = " ".join(texts[max(handed, len(settled)) :])
-        if (rest := _behind(texts, self._open)) and (handed > len(texts) or not answers):
+        texts, words, known = self._joined(text, words)
+        fresh = " ".join(texts[max(known, len(self._settled)) :])
+        rest = () if finalized else behind(texts, self._open)
+        if rest and (len(self._handed) > len(texts) or not answers):
             # A part of what is open, which stays together: without times nobody could tell the parts apart.
-            self._show([*texts, *(word.text for word in rest)], (*words, *rest) if words else ())
+            whole = [*texts, *(word.text for word in rest)]
+            self._show(whole, (*words, *rest) if words else (), len(self._handed))
             self._settled = self._open[: len(texts)]
             return fresh
         over = [stretch for stretch in self._voice if stretch[1] is not None]
         if self.speaking and self._shown > self._voice[-1][0]:
             over = []  # it is about what is being said now, too, as were the words that it makes final
         words = self._trusted(words)
-        placed = self._place(texts, words, over or self._voice)
+        begin = self._final if words or not self._open else max(self._final, self._assumed)
+        placed = self._place(texts, known, words, over or self._voice, begin)
         ends = [stop for _, stop in over if stop is not None]
-        start, self._final = self._final, max(_end_of(placed, self._reach), *ends, 0.0)
-        self._reach = self._final
-        self._open = self._handed = self._settled = ()
+        self._final = max(end_of(placed, self._reach), *ends, 0.0)
+        self._reach, self._assumed = self._final, 0.0
+        kept = self._kept(placed)
+        self._forget()
         self._voice = self._voice[-1:] if self.speaking else []
-        self.tell(Transcript(self.now, placed, start, self._final, is_final=True, finalized=answers, timed=bool(words)))
+        self.tell(Transcript(self.now, kept, begin, self._final, is_final=True, finalized=answers, timed=bool(words)))
         return fresh
+
+    def _forget(self) -> None:
+        self._open = self._handed = self._settled = ()
+        self._dropped = (0, 0)
+
+    def _standing_for(self, texts: Sequence[str], handed: Sequence[Word]) -> int:
+        """How many of a result's words stand for those of turns that are over; 0: it is about something else.
+
+        A voice that was heard since may have said the same words again, or others, while those before were never made
+        final: some transcribers drop what proves to be nothing.
+        """
+        if self._heard and self._onset is None:
+            return standing_for(texts, handed)  # nobody has said anything since
+        if len(self._open) > len(self._handed) and alike(texts, self._open[len(self._settled) :]):
+            return standing_for(texts, handed)  # it went on with what was said since
+        soon = self.now <= self._over_at + _LATE
+        if begins_with(texts, handed[: len(texts)]) and (len(texts) > len(handed) or soon or not self._heard):
+            return min(len(texts), len(handed))
+        return standing_for(texts, handed) if soon and alike(texts, handed) else 0
+
+    def _leave(self) -> None:
+        """What is open is not what the results are about any more, and will not be made final."""
+        onset = self._over_at if self._onset is None else self._onset
+        if self._settled:
+            self.tell(Transcript(self.now, self._kept(self._settled), self._final, self._reach, is_final=True))
+        self._voice = [(start, stop) for start, stop in self._voice if start >= onset]
+        self._final = self._reach = max(self._reach, onset)
+        self._forget()
 
     def endpoint(self) -> None:
         """The transcriber hears an end of speech behind its final words."""
@@ -244,22 +308,26 @@ class OwnTurns(TurnControls):
         self.tell(ProviderTurn(self.now, kind, self.now))
 
     def _place(
-        self, texts: Sequence[str], timed: Sequence[Word], voice: Sequence[tuple[float, float | None]]
+        self,
+        texts: Sequence[str],
+        known: int,
+        timed: Sequence[Word],
+        voice: Sequence[tuple[float, float | None]],
+        after: float = 0.0,
     ) -> tuple[Word, ...]:
         """Its words where they were spoken, as far as that is known; those of turns that are over where they were."""
-        handed = self._handed if _same(texts, self._handed) else ()
-        before = _renamed(handed, texts)
+        handed = self._handed if known < len(texts) else self._handed[:known]
+        before = moved(handed, texts[:known])
         if timed:
-            return before + tuple(timed[len(before) :])
-        rest = texts[len(before) :]
-        after = _end_of(handed, self._final)
+            return before + tuple(timed[known:])
+        after = max(after, end_of(self._handed if known else (), self._final))
         stretches = [(max(start, after), self.now if stop is None else stop) for start, stop in voice]
         stretches = [(start, stop) for start, stop in stretches if stop > start]
         if not stretches:
-            begin = max(after, self.now - _PACE * len(rest))
+            begin = max(after, self.now - _PACE * len(texts[known:]))
             stretches = [(begin, max(self.now, begin))]
-        placed = before + laid(rest, stretches)
-        self._guessed = _end_of(placed, self._guessed)
+        placed = before + laid(texts[known:], stretches)
+        self._guessed = end_of(placed, self._guessed)
         return placed
 
     def _trusted(self, words: Sequence[Word]) -> Sequence[Word]:
@@ -270,38 +338,3 @@ class OwnTurns(TurnControls):
 def _warn(policy: Policy) -> None:
     if policy.only_speaker is not None:
         _log.warning("only_speaker has no effect: a framework's transcriber does not tell voices apart")
-
-
-def _end_of(words: Sequence[Word], otherwise: float) -> float:
-    return max(otherwise, words[-1].end) if words else otherwise
-
-
-def _renamed(words: Sequence[Word], texts: Sequence[str]) -> tuple[Word, ...]:
-    """The first ``words``, as they are written now."""
-    return tuple(replace(word, text=new) for word, new in zip(words, texts, strict=False))
-
-
-def _same(texts: Sequence[str], words: Sequence[Word]) -> bool:
-    """One begins with the other: most of the words that both have are the same but for marks and capitals."""
-    pairs = list(zip(texts, words, strict=False))
-    equal = sum(spoken(text) == spoken(word.text) for text, word in pairs)
-    return 2 * equal >= len(pairs) > 0
-
-
-def _behind(texts: Sequence[str], words: Sequence[Word]) -> tuple[Word, ...]:
-    """What is left of ``words`` behind ``texts``, if they begin with them, each the same."""
-    head = " ".join(word.text for word in words[: len(texts)])
-    return tuple(words[len(texts) :]) if texts and spoken(" ".join(texts)) == spoken(head) else ()
-
-
-def laid(texts: Sequence[str], stretches: Sequence[tuple[float, float]]) -> tuple[Word, ...]:
-    """Words laid evenly over stretches of speech, each word within one; seconds, in order."""
-    total = sum(stop - start for start, stop in stretches)
-    words: list[Word] = []
-    done = 0.0
-    for number, (start, stop) in enumerate(stretches):
-        done += stop - start
-        last = number == len(stretches) - 1
-        until = len(texts) if last else round(len(texts) * done / total) if total else len(texts)
-        words += spread(texts[len(words) : until], start, stop)
-    return tuple(words)
