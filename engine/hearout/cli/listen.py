@@ -35,6 +35,7 @@ from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.plot.picture import check_picture, plot
+from hearout.plot.waveform import Waveform
 from hearout.session.recording import TraceWriter
 from hearout.session.session import open_session
 from hearout.sources import AudioSource, paced, stdin_source
@@ -43,6 +44,7 @@ from hearout.sources.encoded import audio_file
 from hearout.sources.microphone import Microphone, device_list
 from hearout.sources.mono import LISTENS, Likeness, Mono, Peeked
 from hearout.sources.side_by_side import SideBySide
+from hearout.sources.tapped import Tapped
 from hearout.traces.reader import read_trace
 from hearout.traces.recorder import Recorder
 from hearout.traces.records import Header
@@ -124,11 +126,12 @@ def _run(args: argparse.Namespace) -> int:
     source = _source(args)
     _check_outputs(args)
     with _trace_path(args) as trace:
-        status = trio.run(run_until_signal, partial(_listen, args, source, policy, vad, ear, trace))
+        waveforms: list[Waveform] = []
+        status = trio.run(run_until_signal, partial(_listen, args, source, policy, vad, ear, trace, waveforms))
         if args.plot and not status:
             assert trace is not None
             recorded = read_trace(trace, None if args.stt == "local" else chosen(args.stt).dialect)
-            for picture in plot(recorded, replay(recorded), args.plot):
+            for picture in plot(recorded, replay(recorded), args.plot, waveform=waveforms[0]):
                 complain(f"wrote {picture}")
     return status
 
@@ -158,9 +161,13 @@ async def _listen(
     vad: Callable[[int], SpeechGate],
     ear: Ear | None,
     trace: Path | None,
+    waveforms: list[Waveform],
     shutdown: Shutdown,
 ) -> int:
-    """One session; its exit status. A trace that broke off is a failure, but only of the trace: the turns are told."""
+    """One session; its exit status. A trace that broke off is a failure, but only of the trace: the turns are told.
+
+    ``waveforms`` gets what `plot` is to draw of the audio.
+    """
     realtime = args.speed != "max"
     async with AsyncExitStack() as stack:
         source = await stack.enter_async_context(opened)
@@ -182,6 +189,9 @@ async def _listen(
         )
         # A microphone sets the pace itself.
         audio = source if _is_microphone(args.source[0]) or not realtime else paced(source)
+        if args.plot:
+            waveforms.append(Waveform(source.sample_rate, source.channels))
+            audio = Tapped(audio, waveforms[0].feed)
         session = await stack.enter_async_context(
             open_session(
                 shutdown.of(audio),
