@@ -26,7 +26,7 @@ COMMANDS = {
         [
             RECOGNISER,
             ["-m", "hearout", "listen", "samples/order.flac", "--record", "build/order.jsonl"],
-            ["-m", "hearout", "listen", "samples/two_people.flac"],
+            ["-m", "hearout", "listen", "samples/demo/table.flac"],
         ],
     ),
     "test": ("dev", [RECOGNISER, ["-m", "pytest", "-n", "auto", "--dist", "worksteal"]]),
