@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import soundfile
 import trio
 
 from hearout.cli.main import main
+from hearout.errors import UsageError
 from hearout.sources import AudioSource, FileSource
 from hearout.sources.mono import MOST_APART, SAME, Likeness, Mono, Peeked
 from tests.kit.paths import SAMPLES
@@ -94,6 +96,28 @@ def test_what_was_peeked_at_is_heard_too(seconds: float) -> None:
     assert min(len(whole), round(seconds * RATE)) <= len(begin) <= seconds * RATE + 1600
     assert np.array_equal(begin, whole[: len(begin)])
     assert np.array_equal(heard(peeked), whole)
+
+
+class Broken:
+    """A second of audio, then an error."""
+
+    sample_rate, channels, duration = RATE, 2, None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await trio.lowlevel.checkpoint()
+        yield bytes(4 * RATE)
+        raise UsageError("broken.m4a: cannot be decoded")
+
+
+def test_an_error_comes_after_the_audio_before_it() -> None:
+    async def listen() -> None:
+        peeked = Peeked(Broken())
+        assert len(await peeked.peek(60)) == RATE
+        assert len(await anext(peeked)) == 4 * RATE
+        with pytest.raises(UsageError, match="cannot be decoded"):
+            await anext(peeked)
+
+    trio.run(listen)
 
 
 def test_a_mix_is_the_mean(tmp_path: Path) -> None:

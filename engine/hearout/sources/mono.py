@@ -69,6 +69,7 @@ class Peeked:
         self.sample_rate, self.channels, self.duration = source.sample_rate, source.channels, source.duration
         self._chunks = aiter(source)
         self._kept: deque[bytes] = deque()
+        self._error: Exception | None = None  # comes after the audio before it
 
     async def peek(self, seconds: float) -> Samples:
         """So much of the beginning, less if there is no more; shape (frames, channels)."""
@@ -78,6 +79,9 @@ class Peeked:
                 self._kept.append(await anext(self._chunks))
             except StopAsyncIteration:
                 break
+            except Exception as error:
+                self._error = error
+                break
             missing -= len(self._kept[-1])
         return np.frombuffer(b"".join(self._kept), "<i2").reshape(-1, self.channels)
 
@@ -85,7 +89,11 @@ class Peeked:
         return self
 
     async def __anext__(self) -> bytes:
-        return self._kept.popleft() if self._kept else await anext(self._chunks)
+        if self._kept:
+            return self._kept.popleft()
+        if self._error is not None:
+            raise self._error
+        return await anext(self._chunks)
 
 
 class Mono:
