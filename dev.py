@@ -6,21 +6,28 @@ there (again when pyproject.toml has changed), and runs the command in it.
 """
 
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
-PYTHON = VENV / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
+PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
+TRACE = ROOT / "build" / "order.jsonl"  # of the demo's first recording
 
 # What the local recogniser needs, 78 MB, unless it is here.
 RECOGNISER = ["-m", "hearout", "models", "get", "whisper-tiny-en"]
 
 COMMANDS = {
     "demo": (
-        "local,plot",
-        [RECOGNISER, *(["-m", "hearout", "listen", f"samples/{name}"] for name in ("order.flac", "two_people.flac"))],
+        "local,mic,plot",
+        [
+            RECOGNISER,
+            ["-m", "hearout", "listen", "samples/order.flac", "--record", "build/order.jsonl"],
+            ["-m", "hearout", "listen", "samples/demo/table.flac"],
+        ],
     ),
     "test": ("dev", [RECOGNISER, ["-m", "pytest", "-n", "auto", "--dist", "worksteal"]]),
     "lint": (
@@ -47,6 +54,7 @@ def main() -> int:
         return 2
     extra, runs = COMMANDS[name]
     install(extra)
+    TRACE.parent.mkdir(exist_ok=True)
     for index, arguments in enumerate(runs):
         more = sys.argv[2:] if index == len(runs) - 1 else []
         print("$ python", *arguments, *more, flush=True)
@@ -54,9 +62,26 @@ def main() -> int:
         if status:
             return status
     if name == "demo":
-        print("To speak yourself, run this, and open the address that it prints in a browser:")
-        print("$", PYTHON.relative_to(ROOT), "-m hearout serve --page", flush=True)
+        for line in next_steps(Path.cwd()):
+            print(line, flush=True)
     return 0
+
+
+def next_steps(here: Path) -> list[str]:
+    """What to try after the demo, as commands that work in the directory ``here``."""
+
+    def named(path: Path) -> str:
+        return shlex.quote(str(path.relative_to(here) if path.is_relative_to(here) else path))
+
+    hearout = named(BIN / "hearout")
+    steps = {
+        f"{hearout} listen mic": "speak yourself",
+        f"{hearout} listen your.wav": "a recording of yours; two files are the two speakers of a call",
+        f"{hearout} replay --explain {named(TRACE)}": "why each turn of the first recording ended when it did",
+        f"{hearout} serve --page": "speak into a page: open the address that it prints in a browser",
+    }
+    width = max(map(len, steps))
+    return ["", "What to do next:", *(f"$ {command:{width}}  # {what}" for command, what in steps.items())]
 
 
 def install(extra: str) -> None:

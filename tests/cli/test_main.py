@@ -149,12 +149,20 @@ def test_redacted_traces_hold_no_words(hearout: Run, server: list[str], tmp_path
     assert "appointment" not in text
 
 
+def height(png: Path) -> int:
+    return int.from_bytes(png.read_bytes()[20:24], "big")
+
+
 def test_a_picture(hearout: Run, server: list[str], tmp_path: Path) -> None:
     done = hearout("listen", CLIP, "--plot", "session.png", *server)
     assert done.status == 0
     assert texts(done) == TEXTS
     assert done.err.splitlines()[-1] == "wrote session.png"
     assert (tmp_path / "session.png").read_bytes().startswith(b"\x89PNG")
+    # A trace holds no audio, and its picture no lane for it.
+    assert hearout("listen", CLIP, "--record", "trace.jsonl", *server).status == 0
+    assert hearout("plot", "trace.jsonl", "-o", "trace.png").status == 0
+    assert height(tmp_path / "session.png") > height(tmp_path / "trace.png")
 
 
 def test_a_policy_file_and_a_parameter(hearout: Run, server: list[str], tmp_path: Path) -> None:

@@ -93,7 +93,10 @@ def test_listen_takes_two_files(two: tuple[str, str], tmp_path: Path, capsys: py
     ("names", "complaint"),
     [
         (["AGENT", "CALLER", "AGENT"], "3 sources: there is one, or two files of one channel each"),
-        (["AGENT", "STEREO"], "two_people.flac: it has 2 channels; of two files each has one; give it alone"),
+        (
+            ["AGENT", "STEREO"],
+            "two_people.flac: it has 2 channels; of two files each has one; give it alone, or mix it with --mono",
+        ),
         (["AGENT", "-"], "-: two sources are two files, the speakers of one call; give it alone"),
         (["mic", "AGENT"], "mic: two sources are two files"),
         (["AGENT", "nowhere.wav"], "nowhere.wav: no such file"),

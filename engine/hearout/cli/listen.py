@@ -6,12 +6,13 @@ import argparse
 import os
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
     AsyncExitStack,
     ExitStack,
     aclosing,
+    asynccontextmanager,
     contextmanager,
     nullcontext,
 )
@@ -34,13 +35,16 @@ from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.plot.picture import check_picture, plot
+from hearout.plot.waveform import Waveform
 from hearout.session.recording import TraceWriter
 from hearout.session.session import open_session
 from hearout.sources import AudioSource, paced, stdin_source
 from hearout.sources.address import is_web_address, without_secrets
 from hearout.sources.encoded import audio_file
 from hearout.sources.microphone import Microphone, device_list
+from hearout.sources.mono import LISTENS, Likeness, Mono, Peeked
 from hearout.sources.side_by_side import SideBySide
+from hearout.sources.tapped import Tapped
 from hearout.traces.reader import read_trace
 from hearout.traces.recorder import Recorder
 from hearout.traces.records import Header
@@ -71,6 +75,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         nargs="+",
         help="an audio file, or two of one channel each, the speakers of one call; an http or https address of a file "
         "or a broadcast; mic, mic:NAME or mic:NUMBER; or - for raw PCM on standard input",
+    )
+    parser.add_argument(
+        "--mono",
+        action=argparse.BooleanOptionalAction,
+        help="mix the channels of the source (of two files: of each) to one; --no-mono: hear each by itself. By "
+        "default a stereo file is heard as one when both channels say the same",
     )
     parser.add_argument("--list-devices", action=_ListDevices, nargs=0, help="list the microphones, and exit")
     add_stt_arguments(parser)
@@ -116,11 +126,12 @@ def _run(args: argparse.Namespace) -> int:
     source = _source(args)
     _check_outputs(args)
     with _trace_path(args) as trace:
-        status = trio.run(run_until_signal, partial(_listen, args, source, policy, vad, ear, trace))
+        waveforms: list[Waveform] = []
+        status = trio.run(run_until_signal, partial(_listen, args, source, policy, vad, ear, trace, waveforms))
         if args.plot and not status:
             assert trace is not None
             recorded = read_trace(trace, None if args.stt == "local" else chosen(args.stt).dialect)
-            for picture in plot(recorded, replay(recorded), args.plot):
+            for picture in plot(recorded, replay(recorded), args.plot, waveform=waveforms[0]):
                 complain(f"wrote {picture}")
     return status
 
@@ -150,9 +161,13 @@ async def _listen(
     vad: Callable[[int], SpeechGate],
     ear: Ear | None,
     trace: Path | None,
+    waveforms: list[Waveform],
     shutdown: Shutdown,
 ) -> int:
-    """One session; its exit status. A trace that broke off is a failure, but only of the trace: the turns are told."""
+    """One session; its exit status. A trace that broke off is a failure, but only of the trace: the turns are told.
+
+    ``waveforms`` gets what `plot` is to draw of the audio.
+    """
     realtime = args.speed != "max"
     async with AsyncExitStack() as stack:
         source = await stack.enter_async_context(opened)
@@ -174,6 +189,9 @@ async def _listen(
         )
         # A microphone sets the pace itself.
         audio = source if _is_microphone(args.source[0]) or not realtime else paced(source)
+        if args.plot:
+            waveforms.append(Waveform(source.sample_rate, source.channels))
+            audio = Tapped(audio, waveforms[0].feed)
         session = await stack.enter_async_context(
             open_session(
                 shutdown.of(audio),
@@ -197,10 +215,11 @@ async def _listen(
 def _source(args: argparse.Namespace) -> OpenSource:
     """Files and devices are opened at once, so that what is wrong with them shows before anything else happens."""
     if len(args.source) > 1:
-        return nullcontext(SideBySide([_recording(name) for name in args.source]))
+        return nullcontext(SideBySide([_recording(name, args.mono) for name in args.source]))
     (source,) = args.source
     if source == "-":
-        return nullcontext(stdin_source(AudioFormat(args.encoding, args.sample_rate, args.channels)))
+        stdin = stdin_source(AudioFormat(args.encoding, args.sample_rate, args.channels))
+        return nullcontext(Mono(stdin) if args.mono else stdin)
     if _is_microphone(source):
         if args.speed == "max":
             raise UsageError("--speed max: a microphone is heard as it is spoken to")
@@ -209,18 +228,43 @@ def _source(args: argparse.Namespace) -> OpenSource:
     if is_web_address(source):
         with needs_extra("http", "listening to the web"):
             from hearout.sources.http import http_source
-        return http_source(source)
-    return nullcontext(audio_file(source))
+        return _mixed(http_source(source)) if args.mono else http_source(source)
+    file = audio_file(source)
+    if file.channels == 2 and args.mono is None:
+        return _once(source, file)
+    return nullcontext(Mono(file) if args.mono else file)
 
 
-def _recording(name: str) -> AudioSource:
-    """One of several: a file of one channel."""
+@asynccontextmanager
+async def _once(name: str, file: AudioSource) -> AsyncIterator[AudioSource]:
+    """A stereo file; one voice on both channels becomes one."""
+    peeked = Peeked(file)
+    alike = Likeness()
+    alike.feed(await peeked.peek(LISTENS))
+    if alike.one_voice:
+        complain(
+            f"{name}: both channels say the same (correlation {alike.correlation:.2f}) and are heard as one; "
+            "--no-mono hears each"
+        )
+    yield Mono(peeked) if alike.one_voice else peeked
+
+
+@asynccontextmanager
+async def _mixed(opened: OpenSource) -> AsyncIterator[AudioSource]:
+    async with opened as source:
+        yield Mono(source)
+
+
+def _recording(name: str, mono: bool | None) -> AudioSource:
+    """One of several: a file of one channel, or made one."""
     if name == "-" or _is_microphone(name) or is_web_address(name):
         raise UsageError(f"{without_secrets(name)}: two sources are two files, the speakers of one call; give it alone")
     file = audio_file(name)
-    if file.channels != 1:
-        raise UsageError(f"{name}: it has {file.channels} channels; of two files each has one; give it alone")
-    return file
+    if file.channels != 1 and not mono:
+        raise UsageError(
+            f"{name}: it has {file.channels} channels; of two files each has one; give it alone, or mix it with --mono"
+        )
+    return Mono(file) if mono else file
 
 
 def _is_microphone(source: str) -> bool:

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["Canvas", "Symbol"]
+__all__ = ["Canvas", "Rows", "Symbol"]
 
 INK, MUTED, LINE, BAND = "#1f2933", "#66727f", "#dde2e8", "#f6f8fa"
 ROW = 15  # pixels a line of text takes
 GAP = 5  # pixels between two labels of a row
 
 _WIDTH, _DPI = 1600, 100
-_LEFT, _RIGHT, _TOP, _BOTTOM = 112, 18, 42, 30  # pixels: lane names, -, title, axis
+_LEFT, _RIGHT, _TOP, _BOTTOM = 112, 26, 42, 30  # pixels: lane names, -, title, axis
 _FONT = 9.0  # points; 12.5 pixels
 _KEY_ROW = 24  # pixels of a row of the legend
 
@@ -34,6 +34,23 @@ class Symbol:
     filled: bool
     name: str
     size: int = 8  # pixels
+
+
+class Rows:
+    """Finds for labels, from left to right, the first row in which each overlaps no other.
+
+    Attributes:
+        ends: right end of the last label of each row, pixels.
+    """
+
+    def __init__(self) -> None:
+        self.ends: list[float] = []
+
+    def place(self, left: float, width: float) -> int:
+        """The row of a label that begins at ``left``."""
+        row = next((n for n, end in enumerate(self.ends) if end + GAP <= left), len(self.ends))
+        self.ends[row:] = [left + width, *self.ends[row + 1 :]]
+        return row
 
 
 class Canvas:
@@ -78,11 +95,16 @@ class Canvas:
         """Whether any of it lies on this picture."""
         return span.stop >= self.start and span.start <= self.stop
 
-    def width(self, text: str, *, italic: bool = False) -> float:
+    @property
+    def right(self) -> float:
+        """The right edge, in pixels."""
+        return _WIDTH - _LEFT - _RIGHT
+
+    def width(self, text: str, *, italic: bool = False, weight: str = "normal") -> float:
         """Of a label, in pixels."""
         from matplotlib.font_manager import FontProperties
 
-        font = FontProperties(size=_FONT, style="italic" if italic else "normal")
+        font = FontProperties(size=_FONT, style="italic" if italic else "normal", weight=weight)
         width, _, _ = self._renderer.get_text_width_height_descent(text, font, ismath=False)
         return float(width)
 

@@ -9,8 +9,9 @@ from pathlib import Path
 
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
-from hearout.plot.canvas import BAND, GAP, INK, LINE, MUTED, ROW, Canvas, Symbol
+from hearout.plot.canvas import BAND, GAP, INK, LINE, MUTED, ROW, Canvas, Rows, Symbol
 from hearout.plot.timeline import Lanes, Moment, Span, Timeline, TurnSpan, arrange
+from hearout.plot.waveform import Waveform
 from hearout.traces.records import Trace
 from hearout.traces.replayer import Replayed
 from hearout_policies.events import TurnCompleted
@@ -20,8 +21,11 @@ __all__ = ["check_picture", "plot"]
 _PAGE = 30.0  # seconds on one picture; words stay legible
 _LONGEST_PAGE = 36.0  # a session a little longer is not worth a second page
 _MOST_PAGES = 100
+_NARROWEST = 150.0  # pixels that the text of a turn gets at least: the longest name of a rule
+_QUIETEST = 0.05  # of full scale, -26 dBFS: the noise of a line is not drawn as if it were a voice
+_CALL = 20  # pixels of a row of the application's calls
 
-_VOICE, _HANGOVER = "#38a3a5", "#c7e8e6"
+_WAVE, _VOICE, _HANGOVER = "#5f7f9c", "#38a3a5", "#c7e8e6"
 _AGENT, _ALARM, _HINT = "#a78bbd", "#e5484d", "#b4236a"
 _INTERIM, _FINAL, _ENDPOINT = "#8792a0", "#2563b8", "#8b3fd9"
 _COMMAND, _TURN, _LATENCY = "#d9730d", "#2f8f4e", "#f2a93b"
@@ -42,7 +46,8 @@ _SYMBOLS = {
     "turn resumed": Symbol("<", _HINT, False, "provider: turn resumed"),
     "turn ended": Symbol("D", _HINT, True, "provider: turn ended"),
     "predicted": Symbol("d", _TURN, False, "end predicted"),
-    "resumed": Symbol("X", _ALARM, True, "prediction taken back"),
+    "resumed": Symbol("X", INK, False, "prediction taken back"),
+    "cutoff": Symbol("X", _ALARM, True, "cutoff: the next turn goes on from this one", 15),
     "amended": Symbol("*", _TURN, True, "turn amended", 11),
 }
 
@@ -54,6 +59,7 @@ def plot(
     *,
     start: float | None = None,
     stop: float | None = None,
+    waveform: Waveform | None = None,
 ) -> list[Path]:
     """Draw a replayed trace.
 
@@ -61,6 +67,7 @@ def plot(
         path: the picture to write (.png, .svg or .pdf). A session longer than a page becomes several, with
             ``-1``, ``-2`` ... before the suffix.
         start, stop: draw this part only; seconds on the session clock.
+        waveform: of the audio, which a trace does not hold.
 
     Returns:
         the files written.
@@ -70,7 +77,7 @@ def plot(
     """
     check_picture(path)
     path = Path(path)
-    timeline = arrange(trace, replayed)
+    timeline = arrange(trace, replayed, waveform)
     pages = _pages(start or 0.0, timeline.stop + 0.4 if stop is None else stop)
     out = []
     with warnings.catch_warnings():
@@ -114,46 +121,83 @@ def _pages(start: float, stop: float) -> list[tuple[float, float]]:
 
 
 def _draw(canvas: Canvas, timeline: Timeline) -> None:
+    free = 0.0  # pixels: where the next label of an outage has room
     for outage in timeline.outages:
         canvas.axes.axvspan(outage.start, outage.stop, color=_ALARM, alpha=0.10, lw=0, zorder=0.5)
-        if canvas.shows(outage):
+        width = canvas.width("no connection")
+        left = min(max(canvas.x(outage.start), 0), canvas.right - width)
+        if canvas.shows(outage) and free <= left:
             canvas.y = 18.0
-            canvas.text(max(outage.start, canvas.start), 8, "no connection", colour=_ALARM)
+            canvas.text(canvas.time(left), 8, "no connection", colour=_ALARM)
+            free = left + width + GAP
+    # Channels are drawn to one scale: what leaks from one into the other is seen to be weaker.
+    loudest = max((peak for lanes in timeline.lanes for _, peak in lanes.waveform), default=0)
     for number, lanes in enumerate(timeline.lanes):
         if len(timeline.lanes) > 1:
             canvas.text(canvas.start, canvas.y + 9, f"channel {number}", weight="bold", dx=4)
             canvas.y += 20
-        _draw_channel(canvas, lanes, timeline.stop)
+        _draw_channel(canvas, lanes, timeline.stop, max(loudest, _QUIETEST))
         canvas.y += 10
 
 
-def _draw_channel(canvas: Canvas, lanes: Lanes, stop: float) -> None:
+def _draw_channel(canvas: Canvas, lanes: Lanes, stop: float, loudest: float) -> None:
     top = canvas.y
-    if lanes.agent or lanes.calls:
-        canvas.lane("agent, app", 24, lambda y: _draw_agent(canvas, lanes, y))
+    if lanes.agent:
+        canvas.lane("agent", 24, lambda y: _draw_agent(canvas, lanes.agent, y))
+    if lanes.calls:
+        _draw_calls(canvas, lanes.calls)
+    if lanes.waveform:
+        canvas.lane("audio", 44, lambda y: _draw_waveform(canvas, lanes.waveform, loudest, y))
     canvas.lane("voice", 30, lambda y: _draw_voice(canvas, lanes, y))
     _draw_words(canvas, "interim words", lanes.interims, _INTERIM, italic=True)
     _draw_words(canvas, "final words", lanes.finals, _FINAL, italic=False)
     canvas.lane("transcriber", 78 if lanes.hints else 56, lambda y: _draw_messages(canvas, lanes, y))
-    _draw_latencies(canvas, lanes, top, canvas.y + 36)
-    _draw_turns(canvas, lanes.turns, stop)
+    _draw_turns(canvas, lanes.turns, stop, top)
 
 
-def _draw_agent(canvas: Canvas, lanes: Lanes, y: float) -> None:
-    for span in lanes.agent:
+def _draw_agent(canvas: Canvas, speech: Sequence[Span], y: float) -> None:
+    for span in speech:
         canvas.bar(span, y + 5, 14, _AGENT)
-        if canvas.shows(span):
-            canvas.text(max(span.start, canvas.start), y + 12, "agent", colour="white", dx=6)
-    for call in lanes.calls:
-        _draw_moment(canvas, call.at, call.kind, y + 12)
+        left, right = max(canvas.x(span.start), 0), min(canvas.x(span.stop), canvas.right)
+        if right - left >= canvas.width("agent") + 2 * GAP:
+            canvas.text(canvas.time(left), y + 12, "agent", colour="white", dx=GAP)
+
+
+def _draw_calls(canvas: Canvas, calls: Sequence[Moment]) -> None:
+    rows = Rows()
+    places = []
+    for call in calls:
+        if canvas.start <= call.at <= canvas.stop:
+            left, width = _extent(canvas, call.at, call.kind)
+            places.append((call, rows.place(left, width)))
+
+    def draw(y: float) -> None:
+        for call, row in places:
+            _draw_moment(canvas, call.at, call.kind, y + 12 + row * _CALL)
+
+    canvas.lane("application", 4 + max(len(rows.ends), 1) * _CALL, draw)
+
+
+def _extent(canvas: Canvas, at: float, label: str) -> tuple[float, float]:
+    """Left edge and width, in pixels, of a line with a label beside it; near the right edge to the left of it."""
+    width = canvas.width(label) + 4
+    left = canvas.x(at)
+    return (left - width if left + width + 4 > canvas.right else left), width
 
 
 def _draw_moment(canvas: Canvas, at: float, label: str, y: float) -> None:
-    """A line with a label beside it; near the right edge to the left of it."""
     if canvas.start <= at <= canvas.stop:
         canvas.axes.plot([at, at], [y - 9, y + 9], color=INK, lw=1.5)
-        left = canvas.x(at) + canvas.width(label) + 8 > canvas.x(canvas.stop)
-        canvas.text(at, y, label, dx=-4 if left else 4, align="right" if left else "left")
+        before = _extent(canvas, at, label)[0] < canvas.x(at)
+        canvas.text(at, y, label, dx=-4 if before else 4, align="right" if before else "left", background=BAND)
+
+
+def _draw_waveform(canvas: Canvas, waveform: Sequence[tuple[float, float]], loudest: float, y: float) -> None:
+    shown = [(at, peak) for at, peak in waveform if canvas.start <= at <= canvas.stop]
+    times = [at for at, _ in shown]
+    heights = [20 * peak / loudest for _, peak in shown]
+    below, above = [y + 22 + height for height in heights], [y + 22 - height for height in heights]
+    canvas.axes.fill_between(times, below, above, color=_WAVE, lw=0.5, zorder=2)
 
 
 def _draw_voice(canvas: Canvas, lanes: Lanes, y: float) -> None:
@@ -161,27 +205,27 @@ def _draw_voice(canvas: Canvas, lanes: Lanes, y: float) -> None:
         canvas.bar(span, y + 9, 12, _HANGOVER)
     for span in lanes.voice:
         canvas.bar(span, y + 6, 18, _VOICE)
+    end = canvas.right
+    if lanes.audio_end is not None:
+        end = min(end, _extent(canvas, lanes.audio_end, "end of audio")[0])
+        _draw_moment(canvas, lanes.audio_end, "end of audio", y + 15)
     for span in lanes.stalls:
         canvas.bar(span, y + 6, 18, "none", edgecolor=MUTED, hatch="////", lw=0.5)
-        if canvas.shows(span):
-            canvas.text(max(span.start, canvas.start), y + 15, "no audio", dx=6, background=BAND)
-    if lanes.audio_end is not None:
-        _draw_moment(canvas, lanes.audio_end, "end of audio", y + 15)
+        left, right = max(canvas.x(span.start), 0), min(canvas.x(span.stop), end)
+        if right - left >= canvas.width("no audio") + 2 * GAP:
+            canvas.text(canvas.time(left), y + 15, "no audio", dx=GAP, background=BAND)
 
 
 def _draw_words(canvas: Canvas, name: str, words: Sequence[Span], colour: str, *, italic: bool) -> None:
     """Words at their audio times; labels that do not fit beside each other go to the next row."""
-    rows: list[float] = []  # right end of the last label of each row, pixels
+    rows = Rows()
     places = []
     for word in words:
         if not canvas.shows(word):
             continue
         width = canvas.width(word.label, italic=italic)
-        left = min(max(canvas.x(word.start), 0), canvas.x(canvas.stop) - width)
-        row = next((n for n, end in enumerate(rows) if end + GAP <= left), len(rows))
-        if row == len(rows):
-            rows.append(0.0)
-        rows[row] = left + width
+        left = min(max(canvas.x(word.start), 0), canvas.right - width)
+        row = rows.place(left, width)
         places.append((word, row, canvas.time(left)))
 
     def draw(y: float) -> None:
@@ -194,7 +238,7 @@ def _draw_words(canvas: Canvas, name: str, words: Sequence[Span], colour: str, *
             canvas.bar(Span(word.start, end), y + 3, 4, colour)
             canvas.text(left, below, word.label, colour=colour, italic=italic)
 
-    canvas.lane(name, 12 + max(len(rows), 1) * ROW, draw)
+    canvas.lane(name, 12 + max(len(rows.ends), 1) * ROW, draw)
 
 
 def _draw_messages(canvas: Canvas, lanes: Lanes, y: float) -> None:
@@ -212,32 +256,75 @@ def _draw_messages(canvas: Canvas, lanes: Lanes, y: float) -> None:
         canvas.mark(mark, hints_at)
 
 
-def _draw_latencies(canvas: Canvas, lanes: Lanes, top: float, bottom: float) -> None:
-    """A band from the end of speech to the decision, through all lanes down to the turn."""
-    for turn in lanes.turns:
-        if isinstance(turn.ended, TurnCompleted):
-            at, begin = turn.ended.at, turn.ended.timings.speech_end
-            if begin is not None:
-                band = [top, bottom]
-                canvas.axes.fill_betweenx(band, begin, at, color=_LATENCY, alpha=0.15, lw=0, zorder=0.5)
-            canvas.axes.plot([at, at], [top, bottom], color=_TURN, lw=1, ls=(0, (4, 3)), zorder=1)
-
-
-def _draw_turns(canvas: Canvas, turns: Sequence[TurnSpan], stop: float) -> None:
+def _draw_turns(canvas: Canvas, turns: Sequence[TurnSpan], stop: float, top: float) -> None:
+    """The lane of the turns, and what leads down to it from ``top``, through the lanes above."""
     spans = [Span(turn.start, stop if turn.ended is None else turn.ended.at) for turn in turns]
     shown = [(turn, span) for turn, span in zip(turns, spans, strict=True) if canvas.shows(span)]
-    lefts = [max(span.start, canvas.start) for _, span in shown]
-    texts = []
-    for (turn, _), left, right in zip(shown, lefts, [*lefts, canvas.stop][1:], strict=True):
-        texts.append(_describe(canvas, turn, max(canvas.x(right) - canvas.x(left) - 2 * GAP, 30)))
+    latencies = _place_latencies(canvas, [turn for turn, _ in shown])
+    bar = 26 + ROW * max((row for _, _, row, _ in latencies), default=0)  # from the upper edge of the lane
+    texts, height = _place_texts(canvas, shown)
+    _draw_decisions(canvas, shown, top, canvas.y + bar + 10)
 
     def draw(y: float) -> None:
-        for (turn, span), left, lines in zip(shown, lefts, texts, strict=True):
-            _draw_turn(canvas, turn, span, y + 26)
+        for turn, span in shown:
+            _draw_turn(canvas, turn, span, y + bar)
+        for label, left, row, colour in latencies:
+            canvas.text(canvas.time(left), y + bar - 16 - ROW * row, label, colour=colour, weight="bold")
+        for left, below, lines in texts:
             for number, (line, colour) in enumerate(lines):
-                canvas.text(left, y + 48 + number * ROW, line, colour=colour)
+                canvas.text(canvas.time(left), y + bar + 22 + below + number * ROW, line, colour=colour)
 
-    canvas.lane("turns", 46 + max((len(lines) for lines in texts), default=1) * ROW, draw)
+    canvas.lane("turns", bar + 20 + max(height, ROW), draw)
+
+
+def _place_latencies(canvas: Canvas, turns: Sequence[TurnSpan]) -> list[tuple[str, float, int, str]]:
+    """How long after the end of speech each was over: label, left edge in pixels, row counted upwards, colour."""
+    rows = Rows()
+    out = []
+    for turn in turns:
+        latency = turn.ended.timings.latency if isinstance(turn.ended, TurnCompleted) else None
+        if turn.ended is not None and latency is not None and canvas.start <= turn.ended.at <= canvas.stop:
+            label = f"{latency * 1000:.0f} ms"
+            width = canvas.width(label, weight="bold")
+            left = max(canvas.x(turn.ended.at) - width, 0)
+            out.append((label, left, rows.place(left, width), _ALARM if turn.cut else _COMMAND))
+    return out
+
+
+def _place_texts(
+    canvas: Canvas, shown: Sequence[tuple[TurnSpan, Span]]
+) -> tuple[list[tuple[float, float, list[tuple[str, str]]]], float]:
+    """What is said under each turn: left and upper edge in pixels, and the lines; then the height of all.
+
+    The text of a turn has the room up to the next turn; where that is too little, it takes more, and stands below
+    those that it would overlap.
+    """
+    rows = Rows()
+    placed: list[tuple[int, float, list[tuple[str, str]]]] = []
+    edges = [max(canvas.x(span.start), 0) for _, span in shown]
+    for (turn, _), edge, following in zip(shown, edges, [*edges, canvas.right][1:], strict=True):
+        lines = _describe(canvas, turn, max(following - edge - 2 * GAP, _NARROWEST))
+        width = max(canvas.width(line) for line, _ in lines)
+        left = max(min(edge, canvas.right - width), 0)
+        placed.append((rows.place(left, width), left, lines))
+    heights = [
+        max(len(lines) for row, _, lines in placed if row == number) * ROW + GAP for number in range(len(rows.ends))
+    ]
+    return [(left, sum(heights[:row]), lines) for row, left, lines in placed], sum(heights)
+
+
+def _draw_decisions(canvas: Canvas, shown: Sequence[tuple[TurnSpan, Span]], top: float, bottom: float) -> None:
+    """A band from the end of speech to the decision, through all lanes down to the turn; of cutoffs in red."""
+    for turn, _ in shown:
+        if isinstance(turn.ended, TurnCompleted):
+            at, begin = turn.ended.at, turn.ended.timings.speech_end
+            band, alpha = (_ALARM, 0.25) if turn.cut else (_LATENCY, 0.15)
+            if begin is not None:
+                canvas.axes.fill_betweenx([top, bottom], begin, at, color=band, alpha=alpha, lw=0, zorder=0.5)
+            if turn.cut:
+                canvas.axes.plot([at, at], [top, bottom], color=_ALARM, lw=2, zorder=1)
+            else:
+                canvas.axes.plot([at, at], [top, bottom], color=_TURN, lw=1, ls=(0, (4, 3)), zorder=1)
 
 
 def _draw_turn(canvas: Canvas, turn: TurnSpan, span: Span, y: float) -> None:
@@ -250,12 +337,10 @@ def _draw_turn(canvas: Canvas, turn: TurnSpan, span: Span, y: float) -> None:
         canvas.bar(span, y, 10, _TURN, edgecolor="white", hatch="////")
     if isinstance(ended, TurnCompleted) and ended.timings.speech_end is not None:
         start, stop, foot = ended.timings.speech_end, ended.at, y - 4
-        canvas.axes.plot([start, start, stop, stop], [foot, foot - 4, foot - 4, foot], color=_COMMAND, lw=1.2)
-        if canvas.start <= stop <= canvas.stop:
-            label = f"{(stop - start) * 1000:.0f} ms"
-            canvas.text(stop, foot - 12, label, colour=_COMMAND, align="right", weight="bold")
+        colour = _ALARM if turn.cut else _COMMAND
+        canvas.axes.plot([start, start, stop, stop], [foot, foot - 4, foot - 4, foot], color=colour, lw=1.2)
     for mark in turn.marks:
-        canvas.mark(mark, y + 5)
+        canvas.mark(mark, y + 5, zorder=6 if mark.kind == "cutoff" else 4)
 
 
 def _describe(canvas: Canvas, turn: TurnSpan, room: float) -> list[tuple[str, str]]:
@@ -269,9 +354,10 @@ def _describe(canvas: Canvas, turn: TurnSpan, room: float) -> list[tuple[str, st
         notes.append("not confirmed")
     if ended.backchannel:
         notes.append("backchannel")
-    if ended.continues is not None:
-        notes.append(f"continues {ended.continues}")
     if turn.amended is not None:
         notes.append(f"amended: {turn.amended}")
-    text = [(line, INK) for line in canvas.wrap(f"{turn.number}  {ended.text}", room, most=4)]
-    return text + [(line, MUTED) for line in canvas.wrap(", ".join(notes), room, most=3)]
+    lines = [(line, INK) for line in canvas.wrap(f"{turn.number}  {ended.text}", room, most=8)]
+    lines += [(line, MUTED) for line in canvas.wrap(", ".join(notes), room, most=4)]
+    if ended.continues is not None:
+        lines.append((f"continues {ended.continues}", _ALARM))
+    return lines

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from hearout.plot.waveform import BIN, Waveform
 from hearout.traces.records import LinkChange, Trace
 from hearout.traces.replayer import Replayed
 from hearout_policies import events, signals
@@ -38,13 +39,15 @@ class TurnSpan:
     Attributes:
         ended: None: neither completed nor abandoned.
         amended: the text, when it was amended after the turn was completed.
-        marks: predicted, resumed, amended.
+        cut: it was a cutoff: another turn goes on from it.
+        marks: predicted, resumed, amended, cutoff.
     """
 
     number: int
     start: float
     ended: events.TurnCompleted | events.TurnAbandoned | None = None
     amended: str | None = None
+    cut: bool = False
     marks: list[Moment] = field(default_factory=list)
 
 
@@ -52,6 +55,7 @@ class TurnSpan:
 class Lanes:
     """One channel."""
 
+    waveform: list[tuple[float, float]] = field(default_factory=list)  # when, and how loud: 1 is full scale
     voice: list[Span] = field(default_factory=list)
     hangover: list[Span] = field(default_factory=list)  # silence that the VAD had not noticed yet
     stalls: list[Span] = field(default_factory=list)
@@ -81,8 +85,8 @@ class Timeline:
     outages: list[Span]
 
 
-def arrange(trace: Trace, replayed: Replayed) -> Timeline:
-    """Sort the signals and outputs of a replay into lanes."""
+def arrange(trace: Trace, replayed: Replayed, waveform: Waveform | None = None) -> Timeline:
+    """Sort the signals and outputs of a replay into lanes; the audio too, if there is any."""
     moments = [item.signal.at for item in replayed.heard] + [output.at for output in replayed.outputs]
     stop = max(moments, default=0.0)
     collectors = [_Collector(stop) for _ in range(trace.header.channels)]
@@ -90,8 +94,8 @@ def arrange(trace: Trace, replayed: Replayed) -> Timeline:
         collectors[item.channel].hear(item.signal)
     for output in replayed.outputs:
         collectors[output.channel].tell(output)
-    for collector in collectors:
-        collector.finish()
+    for channel, collector in enumerate(collectors):
+        collector.finish([] if waveform is None else waveform.peaks(channel))
     return Timeline(stop, [collector.lanes for collector in collectors], _outages(trace, stop))
 
 
@@ -194,6 +198,8 @@ class _Collector:
                 lanes.finalizes.append((at, None))
             case events.TurnStarted(turn=turn, audio_start=audio_start):
                 lanes.turns.append(TurnSpan(turn, self._session(audio_start)))
+                if output.continues is not None:
+                    self._cut(self._turn(output.continues))
             case events.TurnCompleted(turn=turn) | events.TurnAbandoned(turn=turn):
                 self._turn(turn).ended = output
             case events.TurnAmended(turn=turn, at=at, text=text):
@@ -204,12 +210,18 @@ class _Collector:
             case _:
                 pass
 
+    def _cut(self, turn: TurnSpan) -> None:
+        if isinstance(turn.ended, events.TurnCompleted):
+            turn.cut = True
+            turn.marks.append(Moment(turn.ended.at, "cutoff"))
+
     def _turn(self, number: int) -> TurnSpan:
         return next(turn for turn in reversed(self.lanes.turns) if turn.number == number)
 
-    def finish(self) -> None:
+    def finish(self, peaks: Sequence[float]) -> None:
         """Match answers, and end what is still going on when the session ends."""
         self._match_answers()
+        self.lanes.waveform = [(self._session(number * BIN), peak) for number, peak in enumerate(peaks)]
         if self._speaking is not None:
             self.lanes.voice.append(Span(self._speaking, self._stop))
         if self._stalled is not None:
