@@ -45,6 +45,9 @@ FACES = {
         AudioSource ByteStream FileSource Microphone PushSource RawSource SocketCall TwilioCall audio_file
         paced serve_twilio signed_by_twilio stdin_source to_mulaw websocket_server
     """,
+    "hearout.threads": """
+        Session local_server open_session
+    """,
     "hearout.traces": """
         Header Recorder Replayed Trace check explain parse_trace read_trace replay
     """,
@@ -207,7 +210,7 @@ def test_what_the_reference_shows_of_the_engine_is_public() -> None:
             assert member in PUBLIC.get(module, ()), f"{page.name}: {name}"
 
 
-#: `hearout.Session` and `hearout.aio.Session` are the same thing in two worlds. The others are about to be renamed.
+#: `hearout.Session` is the same thing in three worlds: trio, `hearout.aio` and `hearout.threads`.
 TWICE = {"Session"}
 
 

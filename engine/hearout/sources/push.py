@@ -33,7 +33,7 @@ class PushSource:
     duration: float | None = None
 
     def __init__(self, format: AudioFormat | None = None, *, limit: float = 60.0) -> None:
-        format = format or AudioFormat()
+        self.format = format = format or AudioFormat()
         self.sample_rate = working_rate(format.sample_rate)
         self.channels = format.channels
         self.limit = limit
