@@ -105,6 +105,12 @@ from hearout import AudioFormat, SessionError
 from tests.kit.threads_runs import opened, push_all, turns_of
 
 warnings.simplefilter("ignore", DeprecationWarning)  # of forks in a process with threads
+def listen():
+    with opened(AudioFormat()) as session:
+        push_all(session)
+        return turns_of(session)
+
+listen()  # so that its thread imports nothing more: what it is importing, a forked process never gets
 with opened(AudioFormat()) as session:
     if (child := os.fork()) == 0:
         for use in (session.force_end, session.wait, lambda: next(session), lambda: session.push(b"")):
@@ -112,9 +118,7 @@ with opened(AudioFormat()) as session:
                 use()
             except SessionError as error:
                 print(error)
-        with opened(AudioFormat()) as own:
-            push_all(own)
-            print("child", turns_of(own), flush=True)
+        print("child", listen(), flush=True)
     else:
         print("child", os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
         push_all(session)
