@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from functools import partial
 
 from hearout.aio.guest import in_trio, notify
 from hearout.ear.base import Ear
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
+from hearout.loops import only_in
 from hearout.session import session as on_trio
 from hearout.session.recording import TraceWriter
 from hearout.session.relay import RelayedSession
@@ -28,7 +28,7 @@ from hearout_policies.policy import Policy
 __all__ = ["PushSource", "Session", "feed", "local_server", "open_session"]
 
 
-@asynccontextmanager
+@only_in("asyncio")
 async def open_session(
     source: AudioSource,
     transcriber: Dialect,
@@ -123,7 +123,7 @@ async def feed(source: PushSource, chunks: AsyncIterable[bytes]) -> None:
         source.on_taken = None
 
 
-@asynccontextmanager
+@only_in("asyncio")
 async def local_server() -> AsyncIterator[str]:
     """`hearout.local_server` in asyncio: start the local server on a free port and give its URL.
 

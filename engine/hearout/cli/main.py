@@ -16,6 +16,7 @@ from collections.abc import Sequence
 
 from hearout.cli import doctor, listen, models, policies, replay, serve, tune
 from hearout.cli.output import complain
+from hearout.cli.parser import Parser
 from hearout.errors import SessionError, UsageError, leaves_of
 from hearout.sttserver import command
 from hearout.version import __version__
@@ -51,7 +52,7 @@ class _LogHandler(logging.Handler):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="hearout", description="Tells when a user has finished a turn, and what the user said."
     )
     parser.add_argument("--version", action="version", version=f"hearout {__version__}")

@@ -7,12 +7,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import BinaryIO
 
 import trio
 
 from hearout.errors import SessionError, UsageError
+from hearout.loops import only_in
 
 __all__ = ["TOKEN_VARIABLE", "local_server"]
 
@@ -23,7 +23,7 @@ _STOP_TIMEOUT = 2.0  # seconds
 _READY = "listening on "
 
 
-@asynccontextmanager
+@only_in("trio")
 async def local_server() -> AsyncIterator[str]:
     """Start the local server on a free port and give its URL, ``ws://127.0.0.1:PORT/v1/listen``.
 

@@ -15,6 +15,7 @@ from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
+from hearout.loops import running
 from hearout.session import session as on_trio
 from hearout.session.recording import TraceWriter
 from hearout.session.relay import RelayedSession
@@ -66,6 +67,9 @@ def open_session(
         UsageError: the parts do not fit together. What goes wrong later comes out of the iteration, of ``wait`` and
             ``push``, or at the end of the block.
     """
+    if (here := running()) is not None:
+        right = "hearout.aio.open_session" if here == "asyncio" else "hearout.open_session"
+        raise UsageError(f"hearout.threads.open_session would block the loop of {here} in this thread: use {right}")
     source = PushSource(source) if isinstance(source, AudioFormat) else source
     opening = on_trio.open_session(
         source,

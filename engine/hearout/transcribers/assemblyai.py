@@ -18,7 +18,7 @@ from urllib.parse import urlencode, urlsplit
 from hearout.errors import UsageError
 from hearout.fields import field_of, number_of, object_in, speaker_of, time_of
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_key, check_range, check_types, check_url
+from hearout.transcribers.options import check_key, check_names, check_range, check_types, check_url
 from hearout.writing import printable, shown
 from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Signal, Transcript, Word
 from hearout_policies.words import spread
@@ -38,6 +38,7 @@ _SETTLED = 1.0  # seconds; of what was received so long ago all is told
 _VOICE = 0.4  # AssemblyAI's vad_threshold when none is given
 
 
+@check_names
 @dataclass(eq=False)
 class AssemblyAI:
     """How AssemblyAI speaks.

@@ -15,7 +15,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from hearout.errors import UsageError
 from hearout.fields import field_of, object_in, speaker_of, time_of
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_key, check_range, check_types, check_url
+from hearout.transcribers.options import check_key, check_names, check_range, check_types, check_url
 from hearout.writing import printable, shown
 from hearout_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
 from hearout_policies.words import spread
@@ -27,6 +27,7 @@ _VARIABLE = "DEEPGRAM_API_KEY"
 _NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "auth", "endpointing_ms", "extra")
 
 
+@check_names
 @dataclass(eq=False)
 class Deepgram:
     """How Deepgram v1 speaks.

@@ -20,7 +20,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from hearout.errors import UsageError
 from hearout.fields import field_of, object_in, time_of
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_key, check_types, check_url
+from hearout.transcribers.options import check_key, check_names, check_types, check_url
 from hearout.writing import printable, shown
 from hearout_policies.signals import Transcript, Word
 from hearout_policies.words import spread
@@ -39,6 +39,7 @@ _PERMANENT = ("auth_error", "quota_exceeded", "unaccepted_terms", "input_error",
 _NOTHING_LEFT = ("commit_throttled", "insufficient_audio_activity")
 
 
+@check_names
 @dataclass(eq=False)
 class ElevenLabs:
     """How Scribe v2 realtime speaks.

@@ -19,7 +19,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from hearout.errors import UsageError
 from hearout.fields import field_of, number_of, object_in, time_of
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, WireMessage
-from hearout.transcribers.options import check_key, check_range, check_types, check_url
+from hearout.transcribers.options import check_key, check_names, check_range, check_types, check_url
 from hearout.writing import printable, shown
 from hearout_policies.signals import ProviderTurn, Signal, Transcript, Word
 from hearout_policies.words import spread
@@ -53,6 +53,7 @@ _KINDS: Mapping[str, _Kind | None] = {
 }
 
 
+@check_names
 @dataclass(eq=False)
 class Flux:
     """How Flux speaks.

@@ -20,7 +20,7 @@ from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.fields import field_of, object_in
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_key, check_types, check_url
+from hearout.transcribers.options import check_key, check_names, check_types, check_url
 from hearout.writing import printable, shown
 from hearout_policies.signals import Transcript
 from hearout_policies.words import spread
@@ -56,6 +56,7 @@ class _Item:
     final: str | None = None
 
 
+@check_names
 @dataclass(eq=False)
 class OpenAIRealtime:
     """How OpenAI's realtime transcription speaks.
