@@ -32,7 +32,7 @@ FACES = {
         stdin_source webrtc_gate
     """,
     "hearout.aio": """
-        PushSource Session feed local_server open_session
+        PushSource Session TwilioCall feed local_server open_session
     """,
     "hearout.ear": """
         Ear SmartTurn
@@ -210,8 +210,8 @@ def test_what_the_reference_shows_of_the_engine_is_public() -> None:
             assert member in PUBLIC.get(module, ()), f"{page.name}: {name}"
 
 
-#: `hearout.Session` is the same thing in three worlds: trio, `hearout.aio` and `hearout.threads`.
-TWICE = {"Session"}
+#: The same thing in each world: trio, `hearout.aio`, `hearout.threads`.
+TWICE = {"Session", "TwilioCall"}
 
 
 def test_no_class_name_is_there_twice() -> None:

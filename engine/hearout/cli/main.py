@@ -1,5 +1,5 @@
 """The command line: ``hearout listen``, ``replay``, ``plot``, ``tune``, ``policies``,
-``models``, ``serve``, ``stt-server``, ``doctor``.
+``models``, ``serve``, ``call``, ``stt-server``, ``doctor``.
 
 Exit status: 0 done, 1 a session failed or a check did not hold, 2 bad usage, 130 interrupted (Ctrl-C), 141
 nobody reads standard output any more, 143 terminated. What goes wrong is one line on standard error.
@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hearout.cli import doctor, listen, models, policies, replay, serve, tune
+from hearout.cli import call, doctor, listen, models, policies, replay, serve, tune
 from hearout.cli.output import complain
 from hearout.cli.parser import Parser
 from hearout.errors import SessionError, UsageError, leaves_of
@@ -61,6 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     replay.register(subparsers)
     tune.register(subparsers)
     serve.register(subparsers)
+    call.register(subparsers)
     policies.register(subparsers)
     models.register(subparsers)
     doctor.register(subparsers)
