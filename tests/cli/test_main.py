@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -96,7 +97,9 @@ def test_turns_of_a_file(hearout: Run, server: list[str]) -> None:
     done = hearout("listen", CLIP, *server)
     assert done.status == 0
     assert texts(done) == TEXTS
-    assert done.err.startswith("2 turns, median 0.")
+    assert re.fullmatch(
+        r"2 turns, median 0\.\d+ s after the end of speech; transcription latency \d\.\d+ s\n", done.err
+    )
 
 
 def test_json_is_an_object_a_line(hearout: Run, server: list[str]) -> None:

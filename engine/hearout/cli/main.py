@@ -1,4 +1,4 @@
-"""The command line: ``hearout listen``, ``replay``, ``plot``, ``tune``, ``policies``,
+"""The command line: ``hearout listen``, ``replay``, ``plot``, ``transcript``, ``tune``, ``policies``,
 ``models``, ``serve``, ``call``, ``stt-server``, ``doctor``.
 
 Exit status: 0 done, 1 a session failed or a check did not hold, 2 bad usage, 130 interrupted (Ctrl-C), 141
@@ -14,7 +14,7 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hearout.cli import call, doctor, listen, models, policies, replay, serve, tune
+from hearout.cli import call, doctor, listen, models, policies, replay, serve, transcript, tune
 from hearout.cli.output import complain
 from hearout.cli.parser import Parser
 from hearout.errors import SessionError, UsageError, leaves_of
@@ -59,6 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     listen.register(subparsers)
     replay.register(subparsers)
+    transcript.register(subparsers)
     tune.register(subparsers)
     serve.register(subparsers)
     call.register(subparsers)
