@@ -10,7 +10,6 @@ import atexit
 import os
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from contextlib import AbstractAsyncContextManager, contextmanager, suppress
 from typing import Any, TypeVar
 
@@ -19,6 +18,7 @@ import trio
 from hearout.errors import SessionError
 from hearout.nursery import open_background
 from hearout.threads.native import begin_thread
+from hearout.threads.waiting import Result, native_lock
 
 __all__ = ["Host", "in_trio"]
 
@@ -60,15 +60,15 @@ class Host:
     _token: trio.lowlevel.TrioToken
 
     _now: Host | None = None
-    _starting = threading.Lock()
+    _starting = native_lock()
 
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._ident: int | None = None
-        self._waiting: set[_Stay | Future[Any]] = set()
+        self._waiting: set[_Stay | Result[Any]] = set()
         self._scope = trio.CancelScope()
         self._failure: BaseException | None = None
-        self._over = threading.Event()
+        self._over: Result[None] = Result()
         begin_thread(self._run, "hearout")
         if self._failure is not None:
             raise SessionError(f"trio does not begin: {self._failure!r}") from self._failure
@@ -85,18 +85,18 @@ class Host:
         """What ``function`` returns or raises; it is called in trio, and waits for nothing there."""
         if threading.get_ident() == self._ident:
             return function()
-        result: Future[T] = Future()
+        result: Result[T] = Result()
 
         def run() -> None:
             try:
-                result.set_result(function())
+                result.set(function())
             except BaseException as error:
-                result.set_exception(error)
+                result.fail(error)
 
         self._waiting.add(result)
         try:
             self.soon(run)
-            return result.result()
+            return result.wait()
         finally:
             self._waiting.discard(result)
 
@@ -131,7 +131,7 @@ class Host:
             )
 
     def stop(self) -> None:
-        with suppress(SessionError):
+        with suppress(SessionError, TimeoutError):
             self.soon(self._scope.cancel)
             self._over.wait(_STOP_TIMEOUT)
 
@@ -144,15 +144,15 @@ class Host:
                 begun()
         finally:
             self._end_all()
-            self._over.set()
+            self._over.set(None)
 
     def _end_all(self) -> None:
         for one in list(self._waiting):
             why = "the program ended" if self._failure is None else f"trio broke down: {self._failure!r}"
             failure = SessionError(f"{why}, and the session with it")
             failure.__cause__ = self._failure
-            if isinstance(one, Future):
-                one.set_exception(failure)
+            if isinstance(one, Result):
+                one.fail(failure)
             else:
                 one.end(failure)
 
@@ -177,20 +177,20 @@ class _Stay:
         self._host = host
         self._manager = manager
         self._ended = ended
-        self._entered: Future[Any] = Future()
-        self._over = threading.Event()
+        self._entered: Result[Any] = Result()
+        self._over: Result[None] = Result()
         self._scope = trio.CancelScope()
         self._leave = trio.Event()
 
     def enter(self) -> Any:
         self._host.take_in(self)
-        return self._entered.result()
+        return self._entered.wait()
 
     def leave(self) -> None:
         if self._host.forked:
             return
         with suppress(SessionError):  # it is over
-            self._host.soon(self._leave.set if self._entered.done() else self._scope.cancel)
+            self._host.soon(self._leave.set if self._entered.done else self._scope.cancel)
         try:
             self._over.wait()
         except BaseException:
@@ -204,7 +204,7 @@ class _Stay:
         try:
             with self._scope:
                 async with self._manager as value:
-                    self._entered.set_result(value)
+                    self._entered.set(value)
                     await self._leave.wait()
         except trio.Cancelled:  # with trio itself, which tells why
             raise
@@ -213,15 +213,14 @@ class _Stay:
         self.end(error)
 
     def end(self, error: BaseException | None) -> None:
-        if self._over.is_set():
+        if self._over.done:
             return
         self._host.let_go(self)
         self.error = error
-        if not self._entered.done():
-            self._entered.set_exception(error or SessionError("the session was not opened"))
+        self._entered.fail(error or SessionError("the session was not opened"))  # unless it was
         if self._ended is not None:
             self._ended()
-        self._over.set()
+        self._over.set(None)
 
 
 def _end() -> None:
@@ -230,7 +229,7 @@ def _end() -> None:
 
 
 def _forget() -> None:
-    Host._now, Host._starting = None, threading.Lock()
+    Host._now, Host._starting = None, native_lock()
 
 
 atexit.register(_end)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 
 from hearout.errors import UsageError
 from hearout.sources.push import PushSource
 from hearout.threads.host import Host
+from hearout.threads.waiting import Changes
 
 __all__ = ["Inlet"]
 
@@ -25,7 +25,7 @@ class Inlet:
         self._handed: deque[bytes] = deque()
         self._held = 0  # bytes
         self._closed = False
-        self._changed = threading.Condition()
+        self._changed = Changes()
         source.on_taken = self._taken
 
     def push(self, data: bytes | bytearray | memoryview, timeout: float) -> bool:
@@ -52,7 +52,7 @@ class Inlet:
             if not self.closed:
                 self._closed = True
                 self._host.soon(self._source.close)
-                self._changed.notify_all()
+                self._changed.notify()
 
     @property
     def closed(self) -> bool:
@@ -79,4 +79,4 @@ class Inlet:
 
     def _taken(self) -> None:
         with self._changed:
-            self._changed.notify_all()
+            self._changed.notify()

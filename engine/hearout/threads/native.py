@@ -13,6 +13,8 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
+from hearout.threads.waiting import gevent_monkey, native_lock
+
 __all__ = ["begin_thread"]
 
 #: What trio asks for when it begins, and gevent replaces: module, name.
@@ -21,21 +23,19 @@ _AT_THE_BEGINNING = (("select", "epoll"), ("select", "kqueue"), ("threading", "_
 
 def begin_thread(run: Callable[[Callable[[], object]], object], name: str) -> None:
     """Call ``run`` in a thread that does not keep the program from ending, and wait until it calls what it is given."""
-    monkey: Any = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
+    if (monkey := gevent_monkey()) is None:
         begun = threading.Event()
         threading.Thread(target=run, args=(begun.set,), name=name, daemon=True).start()
         begun.wait()
         return
     _native_workers(monkey)
-    allocate_lock, start = (monkey.get_original("_thread", name) for name in ("allocate_lock", "start_new_thread"))
-    begun_natively = allocate_lock()
+    begun_natively = native_lock()
     begun_natively.acquire()
     with ExitStack() as stack:
         for module, attribute in _AT_THE_BEGINNING:
             if (original := monkey.saved.get(module, {}).get(attribute)) is not None:
                 stack.enter_context(_put_back(sys.modules[module], attribute, original))
-        start(run, (begun_natively.release,))
+        monkey.get_original("_thread", "start_new_thread")(run, (begun_natively.release,))
         begun_natively.acquire()  # as no greenlet does: none of them runs meanwhile, and sees the originals
 
 
@@ -61,4 +61,4 @@ def _native_workers(monkey: Any) -> None:
         def start(self) -> None:
             monkey.get_original("_thread", "start_new_thread")(self.run, ())
 
-    vars(_thread_cache).update(Thread=Worker, Lock=monkey.get_original("_thread", "allocate_lock"))
+    vars(_thread_cache).update(Thread=Worker, Lock=native_lock)

@@ -25,6 +25,7 @@ from hearout.sources.push import PushSource
 from hearout.sttserver import local
 from hearout.threads.host import Host, in_trio
 from hearout.threads.inlet import Inlet
+from hearout.threads.waiting import Changes
 from hearout.transcribers.base import Dialect
 from hearout.vad import SpeechGate, webrtc_gate
 from hearout.writing import shown
@@ -101,7 +102,7 @@ class Session(RelayedSession):
     def __init__(self, source: AudioSource) -> None:
         super().__init__()
         self._host = Host.running()
-        self._more = threading.Condition()
+        self._more = Changes()
         self._heard = source
         self._inlet = Inlet(source) if isinstance(source, PushSource) else None
         self._functions: list[tuple[type, Callable[[Any], object]]] = []
@@ -178,7 +179,7 @@ class Session(RelayedSession):
         finally:
             with self._more:
                 self._functions.clear()
-                self._more.notify_all()
+                self._more.notify()
 
     def _join(self) -> None:
         if self._caller is not None and self._caller is not threading.current_thread():
@@ -206,7 +207,7 @@ class Session(RelayedSession):
 
     def _notify(self) -> None:
         with self._more:
-            self._more.notify_all()
+            self._more.notify()
 
     def _do(self, act: Callable[[], None]) -> None:
         self._host.call(lambda: super(Session, self)._do(act))
