@@ -12,6 +12,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+import trio
 
 from hearout import Deepgram, SessionError, UsageError, aio
 from hearout.aio.guest import in_trio
@@ -215,3 +216,12 @@ def test_no_call(kind: Any) -> None:
 def test_no_websocket() -> None:
     with pytest.raises(UsageError, match=r"^object is no websocket of Starlette's, FastAPI's or aiohttp's; in trio"):
         aio.TwilioCall(object())
+
+
+def test_not_in_trio() -> None:
+    async def main() -> None:
+        async with aio.TwilioCall(StarletteSocket()):
+            pass
+
+    with pytest.raises(UsageError, match=r"is for asyncio, and this is trio: use hearout\.sources\.serve_twilio"):
+        trio.run(main)

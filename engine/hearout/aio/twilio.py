@@ -12,6 +12,7 @@ from typing import Any, Self
 import trio
 
 from hearout.errors import SessionError, UsageError
+from hearout.loops import running
 from hearout.serving import Limits, ProtocolError
 from hearout.sources import twilio as on_trio
 from hearout.sources.twilio_messages import TwilioEvent, TwilioStream
@@ -43,6 +44,10 @@ class TwilioCall(on_trio.TwilioCall):
         self._line = _Line(websocket)
 
     async def __aenter__(self) -> Self:
+        if (here := running()) != "asyncio":
+            raise UsageError(
+                f"hearout.aio.TwilioCall is for asyncio, and this is {here}: use hearout.sources.serve_twilio"
+            )
         stream, events = TwilioStream(), list[bytes | TwilioEvent]()
         limits = Limits()
         try:
