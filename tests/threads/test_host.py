@@ -245,6 +245,36 @@ print(hasattr(select, "epoll"), threading.RLock())
     assert done[1] == ""
 
 
+@pytest.mark.skipif(importlib.util.find_spec("gevent") is None, reason="gevent is not installed")
+def test_greenlets_that_want_a_lock_of_loggings() -> None:
+    # gevent leaves it to a loop in the thread of the sessions to wake them.
+    done = run_program("""
+from gevent import monkey
+monkey.patch_all()
+import gevent, logging, os
+from hearout.threads.host import Host
+
+logging.basicConfig(stream=open(os.devnull, "w"), level=logging.INFO)
+log, host = logging.getLogger("application"), Host.running()
+
+def write():
+    for _ in range(200):
+        log.info("from the thread of the sessions")
+
+def listen():
+    for number in range(1000):
+        log.info("from a greenlet")
+        if number % 20 == 0:
+            host.soon(write)
+            gevent.sleep(0)
+
+greenlets = [gevent.spawn(listen) for _ in range(5)]
+gevent.joinall(greenlets, timeout=30)
+print([greenlet.ready() for greenlet in greenlets])
+""")
+    assert done == (f"{[True] * 5}\n", "", 0)
+
+
 def test_the_thread_serves_after_all_this() -> None:
     with opened(AudioFormat()) as session:
         push_all(session)

@@ -17,7 +17,7 @@ import trio
 
 from hearout.errors import SessionError
 from hearout.nursery import open_background
-from hearout.threads.native import begin_thread
+from hearout.threads.native import begin_thread, wake_greenlets
 from hearout.threads.waiting import Result, native_lock
 
 __all__ = ["Host", "in_trio"]
@@ -162,6 +162,7 @@ class Host:
                 self._token = trio.lowlevel.current_trio_token()
                 self._ident = threading.get_ident()
                 begun()
+                await wake_greenlets()
                 await trio.sleep_forever()
 
 

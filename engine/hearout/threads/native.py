@@ -13,9 +13,13 @@ from contextlib import ExitStack, contextmanager
 from types import ModuleType
 from typing import Any
 
+import trio
+
 from hearout.threads.waiting import gevent_monkey, native_lock
 
-__all__ = ["begin_thread"]
+__all__ = ["begin_thread", "wake_greenlets"]
+
+_WAKE_EVERY = 0.05  # seconds
 
 #: What trio asks for when it begins, and gevent replaces: module, name.
 _AT_THE_BEGINNING = (("select", "epoll"), ("select", "kqueue"), ("threading", "_CRLock"))
@@ -51,6 +55,20 @@ def _put_back(module: ModuleType, name: str, original: object) -> Iterator[None]
             setattr(module, name, patched)
         else:
             delattr(module, name)
+
+
+async def wake_greenlets() -> None:
+    """In trio, for ever: let gevent wake the greenlets that wait for locks which were given back in this thread.
+
+    Those are not hearout's own, but those of logging, or of what else an application's recorder or rule shares with it.
+    """
+    if gevent_monkey() is None:
+        return
+    import gevent
+
+    while True:
+        await trio.sleep(_WAKE_EVERY)
+        gevent.sleep(0)
 
 
 def _native_workers(monkey: Any) -> None:
