@@ -34,6 +34,7 @@ class Inlet:
             pcm = bytes(memoryview(data))
         except TypeError:
             raise UsageError(f"push takes bytes of audio, not {data!r:.40}") from None
+        self._host.check()  # before a lock that a forked process may never get
         with self._changed:
             if not self._changed.wait_for(lambda: self.closed or self._has_room, timeout):
                 raise UsageError(
