@@ -18,7 +18,7 @@ import trio
 from hearout.errors import SessionError
 from hearout.nursery import open_background
 from hearout.threads.native import begin_thread, wake_greenlets
-from hearout.threads.waiting import Result, native_lock
+from hearout.threads.waiting import Pending, native_lock
 
 __all__ = ["Host", "in_trio"]
 
@@ -65,10 +65,10 @@ class Host:
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._ident: int | None = None
-        self._waiting: set[_Stay | Result[Any]] = set()
+        self._waiting: set[_Stay | Pending[Any]] = set()
         self._scope = trio.CancelScope()
         self._failure: BaseException | None = None
-        self._over: Result[None] = Result()
+        self._over: Pending[None] = Pending()
         begin_thread(self._run, "hearout")
         if self._failure is not None:
             raise SessionError(f"trio does not begin: {self._failure!r}") from self._failure
@@ -85,7 +85,7 @@ class Host:
         """What ``function`` returns or raises; it is called in trio, and waits for nothing there."""
         if threading.get_ident() == self._ident:
             return function()
-        result: Result[T] = Result()
+        result: Pending[T] = Pending()
 
         def run() -> None:
             try:
@@ -151,7 +151,7 @@ class Host:
             why = "the program ended" if self._failure is None else f"trio broke down: {self._failure!r}"
             failure = SessionError(f"{why}, and the session with it")
             failure.__cause__ = self._failure
-            if isinstance(one, Result):
+            if isinstance(one, Pending):
                 one.fail(failure)
             else:
                 one.end(failure)
@@ -178,8 +178,8 @@ class _Stay:
         self._host = host
         self._manager = manager
         self._ended = ended
-        self._entered: Result[Any] = Result()
-        self._over: Result[None] = Result()
+        self._entered: Pending[Any] = Pending()
+        self._over: Pending[None] = Pending()
         self._scope = trio.CancelScope()
         self._leave = trio.Event()
 

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Generic, TypeVar
 
-__all__ = ["Changes", "Result", "gevent_monkey", "native_lock"]
+__all__ = ["Changes", "Pending", "gevent_monkey", "native_lock"]
 
 T = TypeVar("T")
 
@@ -84,7 +84,7 @@ def _waiter() -> tuple[Callable[[float | None], object], Callable[[], object]]:
     return woken.wait, lambda: loop.run_callback_threadsafe(woken.set)
 
 
-class Result(Generic[T]):
+class Pending(Generic[T]):
     """What a call in another thread gives, once."""
 
     def __init__(self) -> None:
