@@ -60,7 +60,8 @@ def completed(turn: int, *, answered: float | None = 2.55, **values: Any) -> Tur
 
 EVENTS: list[SessionEvent] = [
     TurnStarted(1, 0, 0.6, 0.5),
-    TurnUpdated(1, 0, 1.0, "yes"),
+    TurnUpdated(1, 0, 1.0, "yes", transcription_latency=0.25),
+    TurnUpdated(1, 0, 1.2, "yes please"),
     Finalize(0, 2.3),
     TurnPredicted(1, 0, 2.4, "yes"),
     TurnResumed(1, 0, 2.45),
@@ -99,6 +100,8 @@ EXPECTED = {
     "hearout_messages_not_understood_total": 4,
     "hearout_turn_latency_seconds_count": 3,
     "hearout_turn_latency_seconds_sum": 1.8,
+    "hearout_transcription_latency_seconds_count": 1,
+    "hearout_transcription_latency_seconds_sum": 0.25,
     "hearout_turn_duration_seconds_count": 3,
     "hearout_turn_duration_seconds_sum": 4.5,
     "hearout_finalize_round_trip_seconds_count": 2,

@@ -87,6 +87,9 @@ class SessionMetrics:
         self._replayed = count("audio_replayed_seconds_total", "Audio sent again, at the end of each session.")
         self._odd = count("messages_not_understood_total", "Odd messages, at the end of each session.")
         self._latency = measure("turn_latency_seconds", "From the end of speech to the completed turn.", _LATENCY)
+        self._transcription = measure(
+            "transcription_latency_seconds", "Audio heard, less where the newest interim result ends.", _LATENCY
+        )
         self._duration = measure("turn_duration_seconds", "From the first to the last speech of a turn.", _DURATION)
         self._round_trip = measure("finalize_round_trip_seconds", "From Finalize to its answer.", _ROUND_TRIP)
         self._lag = prometheus.Histogram(
@@ -137,7 +140,8 @@ class SessionMetrics:
             case SessionWarning():
                 add(self._warnings)
             case TurnUpdated():
-                pass
+                if event.transcription_latency is not None:
+                    _labelled(self._transcription, labels).observe(event.transcription_latency)
 
     def _time(self, turn: TurnCompleted, labels: dict[str, str]) -> None:
         _labelled(self._duration, labels).observe(turn.audio_end - turn.audio_start)

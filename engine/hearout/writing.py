@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-__all__ = ["counted", "printable", "shown"]
+import difflib
+from collections.abc import Iterable
+
+__all__ = ["counted", "meant", "printable", "shown"]
 
 # Not printable to Python, but part of words in Persian, Hindi, Japanese, French, and of emoji: the two joiners, the
 # ideographic space, no-break spaces.
@@ -41,3 +44,9 @@ def shown(value: object, most: int = 40) -> str:
 def counted(number: int, noun: str) -> str:
     """``number`` and ``noun``, with an s unless there is one."""
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def meant(name: str, names: Iterable[str]) -> str:
+    """The end of an error message about ``name``: which of ``names`` was meant, if one is near; else nothing."""
+    near = difflib.get_close_matches(name, list(names), 1, 0.65)
+    return f"; did you mean {near[0]}?" if near else ""

@@ -117,6 +117,8 @@ class TurnUpdated:
         backchannel: the agent was speaking when the turn started, and so far this is an "uh-huh".
         speech: seconds of speech in this turn so far, pauses left out; without a VAD, from its first word to the
             newest.
+        transcription_latency: seconds of audio heard so far, less where the interim result ends that brought this text:
+            what Deepgram's pages measure. None: a final or a key brought it, or the audio is over.
     """
 
     type: ClassVar[str] = "turn_updated"
@@ -128,6 +130,7 @@ class TurnUpdated:
     agent_speaking: bool = False
     backchannel: bool = False
     speech: float = 0.0
+    transcription_latency: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -230,6 +230,7 @@ class TurnMachine:
         if clock.stalled and upto > clock.audio:
             clock.heard(min(upto, clock.now - clock.offset))  # audio flows again
         upto = min(upto, clock.audio)
+        behind = None if result.is_final or self._ended is not None else max(0.0, round(clock.audio - result.end, 6))
         if ledger.delivered(result):
             result = replace(result, words=())
         if result.finalized:
@@ -253,16 +254,16 @@ class TurnMachine:
             self._open(min(starts))
         if self._turn and present:
             self._turn.add(present, clock.audio)
-            self._grown(self._turn)
+            self._grown(self._turn, behind=behind)
 
-    def _grown(self, turn: Turn, *, key: bool = False) -> None:
+    def _grown(self, turn: Turn, *, key: bool = False, behind: float | None = None) -> None:
         """Tell of its words, unless they are the same as before."""
         text, told = turn.words.text, turn.told
         if not told.predicts(text):
             self._out += told.resume(self._clock.now)
         told.interrupts |= told.started.agent_speaking and (key or self.policy.is_interruption(text, 0.0))
         if told.text != text:
-            self._update(turn)
+            self._update(turn, behind)
 
     def _press(self, key: str) -> None:
         """A key is a word of the turn, and to press one interrupts an agent that speaks."""
@@ -311,9 +312,9 @@ class TurnMachine:
         self._out.append(started)
         return turn
 
-    def _update(self, turn: Turn) -> None:
+    def _update(self, turn: Turn, behind: float | None = None) -> None:
         text, speech, backchannel = turn.words.text, turn.speech(self._clock.audio), self._is_backchannel(turn)
-        self._out.append(turn.told.update(self._clock.now, text, speech, backchannel=backchannel))
+        self._out.append(turn.told.update(self._clock.now, text, speech, backchannel=backchannel, behind=behind))
 
     def _is_backchannel(self, turn: Turn) -> bool:
         """It only says "I am listening", and the agent has more to say."""

@@ -7,6 +7,7 @@ A policy is immutable; `Policy.replace` gives another one. Every number has a un
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import math
 import os
 import re
@@ -172,6 +173,12 @@ class Policy:
             if dataclasses.is_dataclass(rule):
                 yield from _parameters(f"{rule.name}.", rule)
 
+    def near(self, key: str) -> list[str]:
+        """The keys, three at most, that may have been meant by one that there is not."""
+        keys = [p.key for p in self.parameters()]
+        same = [other for other in keys if other.split(".")[-1] == key.split(".")[-1]]
+        return same[:3] or difflib.get_close_matches(key[:_LONGEST_KEY], keys, 1, 0.7)
+
     def replace(self, settings: Mapping[str, Any]) -> Policy:
         """This policy with some of its parameters set.
 
@@ -274,8 +281,9 @@ def _set_in(owner: Any, path: str, key: str, value: Any, policy: Policy) -> Any:
         return dataclasses.replace(owner, **{name: _set_in(inner, rest, key, value, policy)})
     if not found or rest or "why" not in found.metadata:
         key = key if len(key) <= _LONGEST_KEY else key[:_LONGEST_KEY] + "..."
-        near = [p.key for p in policy.parameters() if p.key.split(".")[-1] == key.split(".")[-1]]
-        hint = f"did you mean {' or '.join(near)}?" if near else "`hearout policies` lists all keys"
+        hint = (
+            f"did you mean {' or '.join(near)}?" if (near := policy.near(key)) else "`hearout policies` lists all keys"
+        )
         raise ValueError(f"policy {policy.name!r} has no parameter {key!r}; {hint}")
     low, high, unit = found.metadata["low"], found.metadata["high"], found.metadata["unit"]
     try:

@@ -36,11 +36,13 @@ class Told:
     interrupts: bool = False
     agent_ended: float | None = None
 
-    def update(self, at: float, text: str, speech: float, *, backchannel: bool) -> TurnUpdated:
+    def update(
+        self, at: float, text: str, speech: float, *, backchannel: bool, behind: float | None = None
+    ) -> TurnUpdated:
         """The words so far, and whether they interrupt."""
         self.text = text
         turn, channel, agent_speaking = self.started.turn, self.started.channel, self.started.agent_speaking
-        return TurnUpdated(turn, channel, at, text, self.interrupts, agent_speaking, backchannel, speech)
+        return TurnUpdated(turn, channel, at, text, self.interrupts, agent_speaking, backchannel, speech, behind)
 
     def interrupts_at(self, voice: Voice | None, after: float) -> float:
         """Session clock: when a voice that goes on cuts into the agent's speech; infinite: it does not, or has already.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -96,7 +97,9 @@ def test_turns_of_a_file(hearout: Run, server: list[str]) -> None:
     done = hearout("listen", CLIP, *server)
     assert done.status == 0
     assert texts(done) == TEXTS
-    assert done.err.startswith("2 turns, median 0.")
+    assert re.fullmatch(
+        r"2 turns, median 0\.\d+ s after the end of speech; transcription latency \d\.\d+ s\n", done.err
+    )
 
 
 def test_json_is_an_object_a_line(hearout: Run, server: list[str]) -> None:
@@ -389,3 +392,21 @@ def test_a_port_in_use(hearout: Run, server: list[str]) -> None:
     done = hearout("stt-server", "--port", port)
     assert done.status == 2
     assert done.err == f"hearout stt-server: port {port} is in use: give another with --port, or 0 for a free one\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["lisen", "call.wav"], "hearout: error: argument COMMAND: there is no command 'lisen'; did you mean listen?"),
+        (["models", "gt"], "hearout models: error: argument ACTION: there is no command 'gt'; did you mean get?"),
+        (
+            ["listen", "x", "--polcy=fast"],
+            "hearout listen: error: there is no option --polcy=fast; did you mean --policy?",
+        ),
+        (["listen", "x", "--zzz"], "hearout listen: error: there is no option --zzz"),
+    ],
+)
+def test_a_near_miss_names_what_was_meant(arguments: list[str], line: str, hearout: Run) -> None:
+    done = hearout(*arguments)
+    assert done.err.splitlines()[-1] == line
+    assert done.status == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -579,3 +580,30 @@ def test_an_answer_that_repeats_the_last_final_is_an_answer() -> None:
     turn = one(run(interim(1.5, "call", 0.5, 1.3), repeated, Tick(3.2), again))
     assert turn.text == "call me"
     assert turn.timings.answered == pytest.approx(3.4)
+
+
+# -- how far the transcriber is behind -------------------------------------------------------------------------------
+
+
+def behind(outputs: list[Any]) -> list[float | None]:
+    return [output.transcription_latency for output in of(TurnUpdated, outputs)]
+
+
+def test_an_interim_tells_how_far_it_is_behind_the_audio() -> None:
+    machine = TurnMachine(steady())
+    machine.handle(starts(0.6))
+    assert behind(machine.handle(interim(1.5, "book", 0.5, 1.2))) == [pytest.approx(0.3)]
+    assert behind(machine.handle(interim(1.7, "book", 0.5, 1.4))) == []  # nothing new to tell
+    assert behind(machine.handle(interim(2.0, "book a", 0.5, 1.6))) == [pytest.approx(0.4)]
+    assert behind(machine.handle(final(2.2, "book a table", 0.5, 2.0, upto=2.1))) == [None]
+
+
+def test_audio_that_does_not_come_keeps_nothing_waiting() -> None:
+    machine = TurnMachine(steady())
+    machine.handle(starts(0.6))
+    machine.handle(AudioStalled(1.5, 1.0))
+    assert behind(machine.handle(interim(2.5, "book", 0.5, 0.9))) == [pytest.approx(0.1)]
+    machine = TurnMachine(steady())
+    machine.handle(starts(0.6))
+    machine.handle(EndOfAudio(1.0))
+    assert behind(machine.handle(interim(2.5, "book", 0.5, 0.9))) == [None]

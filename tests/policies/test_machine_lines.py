@@ -169,11 +169,11 @@ def test_an_update_over_the_agent_in_full() -> None:
     for signal in (AgentSpeech(0.1, "started"), starts(0.6)):
         machine.handle(signal)
     (told,) = machine.handle(interim(1.0, "okay", 0.5, 0.9))
-    assert told == TurnUpdated(1, 0, 1.0, "okay", False, agent_speaking=True, backchannel=True, speech=0.5)
+    assert told == TurnUpdated(1, 0, 1.0, "okay", False, True, True, speech=0.5, transcription_latency=0.1)
     machine = TurnMachine(steady())
     machine.handle(starts(0.6))
     (told,) = machine.handle(interim(1.0, "okay", 0.5, 0.9))
-    assert told == TurnUpdated(1, 0, 1.0, "okay", False, agent_speaking=False, backchannel=False, speech=0.5)
+    assert told == TurnUpdated(1, 0, 1.0, "okay", False, False, False, speech=0.5, transcription_latency=0.1)
 
 
 def test_one_word_is_no_interruption_yet() -> None:

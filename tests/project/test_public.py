@@ -32,7 +32,7 @@ FACES = {
         stdin_source webrtc_gate
     """,
     "hearout.aio": """
-        PushSource Session feed local_server open_session
+        PushSource Session TwilioCall feed local_server open_session
     """,
     "hearout.ear": """
         Ear SmartTurn
@@ -44,6 +44,9 @@ FACES = {
     "hearout.sources": """
         AudioSource ByteStream FileSource Microphone PushSource RawSource SocketCall TwilioCall audio_file
         paced serve_twilio signed_by_twilio stdin_source to_mulaw websocket_server
+    """,
+    "hearout.threads": """
+        Session local_server open_session
     """,
     "hearout.traces": """
         Header Recorder Replayed Trace check explain parse_trace read_trace replay
@@ -216,8 +219,8 @@ def test_what_the_reference_shows_of_the_engine_is_public() -> None:
             assert member in PUBLIC.get(module, ()), f"{page.name}: {name}"
 
 
-#: `hearout.Session` and `hearout.aio.Session` are the same thing in two worlds. The others are about to be renamed.
-TWICE = {"Session"}
+#: The same thing in each world: trio, `hearout.aio`, `hearout.threads`.
+TWICE = {"Session", "TwilioCall"}
 
 
 def test_no_class_name_is_there_twice() -> None:

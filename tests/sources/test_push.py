@@ -190,7 +190,7 @@ def test_closing_from_another_thread_is_refused_and_changes_nothing(run_virtual:
         (line,) = errors
         assert line == (
             "the source was closed from another thread than the session's; from there it takes "
-            "loop.call_soon_threadsafe(source.close), or trio.from_thread.run_sync"
+            "loop.call_soon_threadsafe(source.close), trio.from_thread.run_sync, or a session of hearout.threads"
         )
         return texts
 

@@ -6,19 +6,17 @@ The engine itself runs on trio, as a guest of the event loop and in its thread (
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from functools import partial
 
 from hearout.aio.guest import in_trio, notify
 from hearout.ear.base import Ear
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
-from hearout.nursery import open_background
+from hearout.loops import only_in
 from hearout.session import session as on_trio
-from hearout.session.controls import SessionControls
 from hearout.session.recording import TraceWriter
+from hearout.session.relay import RelayedSession
 from hearout.session.session import SessionEvent
 from hearout.sources.base import AudioSource
 from hearout.sources.push import PushSource
@@ -30,7 +28,7 @@ from hearout_policies.policy import Policy
 __all__ = ["PushSource", "Session", "feed", "local_server", "open_session"]
 
 
-@asynccontextmanager
+@only_in("asyncio")
 async def open_session(
     source: AudioSource,
     transcriber: Dialect,
@@ -76,57 +74,29 @@ async def open_session(
     session._raise_unseen()
 
 
-class Session(SessionControls):
+class Session(RelayedSession):
     """`hearout.Session` in asyncio: iterate over it for the events; the rest is synchronous, and the same as there.
 
     Not made by hand: see `open_session`.
     """
 
     def __init__(self) -> None:
-        self._queue: deque[SessionEvent] = deque()
+        super().__init__()
         self._more = asyncio.Event()
-        self._closed = False  # there will be no more events
-        self._error: Exception | None = None
 
-    @asynccontextmanager
-    async def _serve(self, opening: AbstractAsyncContextManager[on_trio.Session]) -> AsyncIterator[None]:
-        """In trio."""
-        async with opening as session, open_background() as nursery:
-            self._core = session._core
-            nursery.start_soon(self._collect, session)
-            yield
-
-    async def _collect(self, session: on_trio.Session) -> None:
-        try:
-            async for event in session:
-                on_trio.enqueue(self._queue, event)
-                notify(self._more)
-        except Exception as error:
-            self._error = error
-        self._closed = True
+    def _notify(self) -> None:
         notify(self._more)
-
-    def _end(self) -> None:
-        self._closed = self._left = True
-        notify(self._more)
-
-    def _raise_unseen(self) -> None:
-        if self._error is not None:
-            raise self._error
 
     def __aiter__(self) -> AsyncIterator[SessionEvent]:
         return self
 
     async def __anext__(self) -> SessionEvent:
-        while not self._queue:
-            if self._error is not None:
-                error, self._error = self._error, None
-                raise error
-            if self._closed:
-                raise StopAsyncIteration
+        while not self._readable:
             self._more.clear()
             await self._more.wait()
-        return self._queue.popleft()
+        if (event := self._next()) is None:
+            raise StopAsyncIteration
+        return event
 
 
 async def feed(source: PushSource, chunks: AsyncIterable[bytes]) -> None:
@@ -153,7 +123,7 @@ async def feed(source: PushSource, chunks: AsyncIterable[bytes]) -> None:
         source.on_taken = None
 
 
-@asynccontextmanager
+@only_in("asyncio")
 async def local_server(protocol: str = "deepgram") -> AsyncIterator[str]:
     """`hearout.local_server` in asyncio: start the local server on a free port and give its URL.
 

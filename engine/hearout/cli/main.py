@@ -1,5 +1,5 @@
-"""The command line: ``hearout listen``, ``replay``, ``plot``, ``import``, ``report``, ``tune``,
-``policies``, ``models``, ``serve``, ``stt-server``, ``doctor``.
+"""The command line: ``hearout listen``, ``replay``, ``plot``, ``transcript``, ``import``, ``report``, ``tune``,
+``policies``, ``models``, ``serve``, ``call``, ``stt-server``, ``doctor``.
 
 Exit status: 0 done, 1 a session failed or a check did not hold, 2 bad usage, 130 interrupted (Ctrl-C), 141
 nobody reads standard output any more, 143 terminated. What goes wrong is one line on standard error.
@@ -14,8 +14,9 @@ import os
 import sys
 from collections.abc import Sequence
 
-from hearout.cli import doctor, importing, listen, models, policies, replay, report_calls, serve, tune
+from hearout.cli import call, doctor, importing, listen, models, policies, replay, report_calls, serve, transcript, tune
 from hearout.cli.output import complain
+from hearout.cli.parser import Parser
 from hearout.errors import SessionError, UsageError, leaves_of
 from hearout.sttserver import command
 from hearout.version import __version__
@@ -51,17 +52,19 @@ class _LogHandler(logging.Handler):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+    parser: argparse.ArgumentParser = Parser(
         prog="hearout", description="Tells when a user has finished a turn, and what the user said."
     )
     parser.add_argument("--version", action="version", version=f"hearout {__version__}")
     subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
     listen.register(subparsers)
     replay.register(subparsers)
+    transcript.register(subparsers)
     importing.register(subparsers)
     report_calls.register(subparsers)
     tune.register(subparsers)
     serve.register(subparsers)
+    call.register(subparsers)
     policies.register(subparsers)
     models.register(subparsers)
     doctor.register(subparsers)

@@ -60,12 +60,15 @@ class TextReport:
         self.texts = [""] * channels
         self._console = console
         self._latencies: list[float] = []
+        self._behind: list[float] = []  # interim results, behind the audio
         self._turns = 0
 
     def show(self, event: SessionEvent) -> None:
         match event:
             case TurnUpdated():
                 self.texts[event.channel] = printable(event.text)
+                if event.transcription_latency is not None:
+                    self._behind.append(event.transcription_latency)
             case TurnCompleted():
                 self.texts[event.channel] = ""
                 self._turns += 1
@@ -85,6 +88,8 @@ class TextReport:
             turns += f", median {statistics.median(self._latencies):.2f} s after the end of speech"
         elif not self._turns:
             turns += ": no words were heard"
+        if self._behind:
+            turns += f"; transcription latency {statistics.median(self._behind):.2f} s"
         complain(turns)
 
     def _turn_line(self, event: TurnCompleted) -> str:

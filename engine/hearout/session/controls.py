@@ -1,4 +1,4 @@
-"""What an application may tell a session, and ask it: the same on trio and on asyncio."""
+"""What an application may tell a session, and ask it: the same on trio, on asyncio and in threads."""
 
 from __future__ import annotations
 
@@ -161,6 +161,11 @@ class SessionControls(TurnControls):
     _core: SessionCore
     _left = False
 
+    def _do(self, act: Callable[[], None]) -> None:
+        """Do it where the session runs, unless the block is left."""
+        if not self._left:
+            act()
+
     @property
     def _language(self) -> str | Language | None:
         return self._core.language
@@ -168,19 +173,16 @@ class SessionControls(TurnControls):
     def use(self, policy: Policy | str, channel: int | None = None) -> None:
         policy = chosen_policy(policy)
         super().use(policy, channel)
-        if not self._left:
-            self._core.judges_by(policy)
+        self._do(lambda: self._core.judges_by(policy))
 
     def send(self, message: str) -> None:
         """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""
-        if not self._left:
-            self._core.link.send(message)
+        self._do(lambda: self._core.link.send(message))
 
     def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
         if channel is not None and channel not in range(self._core.channels):
             raise UsageError(f"channel {channel!r}: the session has 0 to {self._core.channels - 1}")
-        if not self._left:
-            self._core.tell(channel, signal, **record)
+        self._do(lambda: self._core.tell(channel, signal, **record))
 
     @property
     def gates(self) -> list[SpeechGate]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 import trio
@@ -14,10 +14,12 @@ from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
+from hearout.loops import only_in
 from hearout.nursery import open_background
 from hearout.session.controls import SessionControls, chosen_policy
 from hearout.session.core import SessionCore, SessionEvent
 from hearout.session.language import in_language, told_language
+from hearout.session.parts import check_source, check_transcriber
 from hearout.session.recording import TraceWriter
 from hearout.sources.base import AudioSource
 from hearout.transcribers.base import Dialect
@@ -28,7 +30,7 @@ from hearout_policies.policy import Policy
 __all__ = ["Session", "SessionEvent", "open_session"]
 
 
-@asynccontextmanager
+@only_in("trio")
 async def open_session(
     source: AudioSource,
     transcriber: Dialect,
@@ -69,6 +71,8 @@ async def open_session(
     Raises:
         UsageError: the parts do not fit together, or are in use. What goes wrong later comes out of the iteration.
     """
+    check_source(source)
+    check_transcriber(transcriber)
     if source.channels != transcriber.channels or source.sample_rate != transcriber.sample_rate:
         raise UsageError(
             f"the audio has {source.channels} channel(s) at {source.sample_rate} Hz, but {transcriber.name} "

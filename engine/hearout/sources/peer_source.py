@@ -6,9 +6,7 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from typing import Generic, Protocol, TypeVar
 
-from hearout.serving import Peer
-
-__all__ = ["PeerSource", "WireFormat"]
+__all__ = ["MessageLine", "PeerSource", "WireFormat"]
 
 E_co = TypeVar("E_co", covariant=True)
 E = TypeVar("E")
@@ -32,6 +30,16 @@ class WireFormat(Protocol[E_co]):
         """What was still held back, when no message will come any more or one was wrong."""
 
 
+class MessageLine(Protocol):
+    """What `hearout.serving.Peer` is to a source: somebody who sends messages, and takes some."""
+
+    async def receive(self) -> str | bytes | None:
+        """In trio: the next message; None when the other side has closed the connection in good order."""
+
+    async def send(self, message: str) -> bool:
+        """False when there is nobody any more who could read it."""
+
+
 class PeerSource(Generic[E]):
     """Reads a peer's messages when audio is wanted; ends with the other side's word or an orderly close.
 
@@ -41,7 +49,7 @@ class PeerSource(Generic[E]):
 
     duration: float | None = None
 
-    def __init__(self, peer: Peer, wire: WireFormat[E], sample_rate: int, channels: int) -> None:
+    def __init__(self, peer: MessageLine, wire: WireFormat[E], sample_rate: int, channels: int) -> None:
         self.sample_rate = sample_rate
         self.channels = channels
         self._peer = peer

@@ -33,7 +33,7 @@ class PushSource:
     duration: float | None = None
 
     def __init__(self, format: AudioFormat | None = None, *, limit: float = 60.0) -> None:
-        format = format or AudioFormat()
+        self.format = format = format or AudioFormat()
         self.sample_rate = working_rate(format.sample_rate)
         self.channels = format.channels
         self.limit = limit
@@ -101,7 +101,7 @@ class PushSource:
         if self._thread is not None and self._thread != threading.get_ident():
             raise UsageError(
                 f"{what} from another thread than the session's; from there it takes "
-                f"loop.call_soon_threadsafe({call}), or trio.from_thread.run_sync"
+                f"loop.call_soon_threadsafe({call}), trio.from_thread.run_sync, or a session of hearout.threads"
             )
 
     def _convert(self, data: bytes | bytearray | memoryview) -> bytes:

@@ -21,7 +21,7 @@ from hearout.serving import (
     WebSocketServer,
     serve_websockets,
 )
-from hearout.sources.peer_source import PeerSource
+from hearout.sources.peer_source import MessageLine, PeerSource
 from hearout.sources.twilio_messages import (
     SAMPLE_RATE,
     Dtmf,
@@ -56,7 +56,7 @@ class TwilioCall(PeerSource[TwilioEvent]):
         on_mark: called with the name of each mark that has been reached, or cleared.
     """
 
-    def __init__(self, peer: Peer, stream: TwilioStream, start: Start) -> None:
+    def __init__(self, peer: MessageLine, stream: TwilioStream, start: Start) -> None:
         super().__init__(peer, stream, SAMPLE_RATE, len(start.tracks))
         self.stream_sid = start.stream_sid
         self.call_sid = start.call_sid

@@ -8,12 +8,12 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import BinaryIO
 
 import trio
 
 from hearout.errors import SessionError, UsageError
+from hearout.loops import only_in
 
 __all__ = ["TOKEN_VARIABLE", "local_server"]
 
@@ -25,7 +25,7 @@ _READY = "listening on "
 _COMPLAINT = re.compile("^(hearout stt-server|python -m hearout.sttserver: error): ")
 
 
-@asynccontextmanager
+@only_in("trio")
 async def local_server(protocol: str = "deepgram") -> AsyncIterator[str]:
     """Start the local server on a free port and give its URL, such as ``ws://127.0.0.1:PORT/v1/listen``.
 

@@ -21,6 +21,7 @@ from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, Strea
 from hearout.transcribers.options import (
     check_extra,
     check_key,
+    check_names,
     check_one_channel,
     check_range,
     check_types,
@@ -44,6 +45,7 @@ _NOT_IN_QUERY = ("key", "url", "channels", "own_turns", "eager_threshold", "extr
 _PERMANENT = ("1008", "3006", "4000", "4001", "4002", "4003")
 
 
+@check_names
 @dataclass(eq=False)
 class AssemblyAI:
     """How AssemblyAI speaks.

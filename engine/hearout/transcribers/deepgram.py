@@ -14,7 +14,16 @@ from typing import Any, ClassVar, Literal
 from hearout.errors import UsageError
 from hearout.fields import field_of, object_in, objects_of, span_of, speaker_of, time_of
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_extra, check_key, check_range, check_types, check_url, given, with_query
+from hearout.transcribers.options import (
+    check_extra,
+    check_key,
+    check_names,
+    check_range,
+    check_types,
+    check_url,
+    given,
+    with_query,
+)
 from hearout.writing import printable, shown
 from hearout_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
 from hearout_policies.words import spread
@@ -26,6 +35,7 @@ _VARIABLE = "DEEPGRAM_API_KEY"
 _NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "auth", "endpointing_ms", "extra")
 
 
+@check_names
 @dataclass(eq=False)
 class Deepgram:
     """How Deepgram v1 speaks.

@@ -20,7 +20,15 @@ from hearout.errors import UsageError
 from hearout.fields import object_in
 from hearout.transcribers.base import ProviderFailed, ProviderNews, WireMessage
 from hearout.transcribers.elevenlabs_commits import CommitReader
-from hearout.transcribers.options import check_key, check_one_channel, check_types, check_url, given, with_query
+from hearout.transcribers.options import (
+    check_key,
+    check_names,
+    check_one_channel,
+    check_types,
+    check_url,
+    given,
+    with_query,
+)
 from hearout.writing import printable, shown
 
 __all__ = ["ElevenLabs"]
@@ -37,6 +45,7 @@ _PERMANENT = ("auth_error", "quota_exceeded", "unaccepted_terms", "input_error",
 _NOTHING_LEFT = ("commit_throttled", "insufficient_audio_activity")
 
 
+@check_names
 @dataclass(eq=False)
 class ElevenLabs:
     """How Scribe v2 realtime speaks.

@@ -22,6 +22,7 @@ from hearout.transcribers.flux_turns import EVENTS, FluxTurns
 from hearout.transcribers.options import (
     check_extra,
     check_key,
+    check_names,
     check_one_channel,
     check_range,
     check_types,
@@ -50,6 +51,7 @@ _NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "auth", "own_turns", "
 _LATE = 0.5  # seconds
 
 
+@check_names
 @dataclass(eq=False)
 class Flux:
     """How Flux speaks.

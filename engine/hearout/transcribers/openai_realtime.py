@@ -21,7 +21,7 @@ from hearout.extras import needs_extra
 from hearout.fields import field_of, object_in
 from hearout.transcribers.base import ProviderFailed, ProviderNews, WireMessage
 from hearout.transcribers.openai_items import ItemReader
-from hearout.transcribers.options import check_key, check_one_channel, check_types, check_url
+from hearout.transcribers.options import check_key, check_names, check_one_channel, check_types, check_url
 from hearout.writing import printable, shown
 
 __all__ = ["OpenAIRealtime"]
@@ -36,6 +36,7 @@ _EMPTY = "input_audio_buffer_commit_empty"
 _SEVERAL = ("gpt-transcribe", "gpt-live-transcribe")  # models that take ``languages`` and ``keywords``
 
 
+@check_names
 @dataclass(eq=False)
 class OpenAIRealtime:
     """How OpenAI's realtime transcription speaks.

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
-from functools import cache
+from functools import cache, wraps
 from types import NoneType, UnionType
-from typing import Any, Union, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 from urllib.parse import quote, urlencode, urlsplit
 
 from hearout.errors import UsageError
 from hearout.fields import is_number
-from hearout.writing import shown
+from hearout.writing import meant, shown
 
 __all__ = [
     "check_extra",
     "check_key",
+    "check_names",
     "check_one_channel",
     "check_range",
     "check_types",
@@ -25,6 +27,28 @@ __all__ = [
     "given",
     "with_query",
 ]
+
+T = TypeVar("T")
+
+
+def check_names(options: type[T]) -> type[T]:
+    """Decorates a dataclass of options: one that it has not, or one that is missing, is a `UsageError` in one line."""
+    signature, make = inspect.signature(options), options.__init__
+
+    @wraps(make)
+    def checked(self: T, *args: Any, **given: Any) -> None:
+        for name in given:
+            if name not in signature.parameters:
+                raise UsageError(f"{options.__name__} has no option {name}{meant(name, signature.parameters)}")
+        try:
+            signature.bind(*args, **given)
+        except TypeError as error:
+            raise UsageError(f"{options.__name__}: {error}") from None
+        make(self, *args, **given)
+
+    vars_of: Any = options
+    vars_of.__init__ = checked
+    return options
 
 
 def check_key(provider: str, key: object, variable: str) -> None:

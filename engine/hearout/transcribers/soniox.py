@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Literal
 from hearout.errors import UsageError
 from hearout.fields import field_of, object_in
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_extra, check_key, check_range, check_types, check_url
+from hearout.transcribers.options import check_extra, check_key, check_names, check_range, check_types, check_url
 from hearout.transcribers.soniox_context import check_context, check_translation
 from hearout.transcribers.soniox_tokens import TokenReader
 from hearout.writing import shown
@@ -47,6 +47,7 @@ _PERMANENT = ("invalid_request", "model_not_available", "unauthenticated", "perm
 _PERMANENT_CODES = (400, 401, 402, 403, 404)
 
 
+@check_names
 @dataclass(eq=False)
 class Soniox:
     """How Soniox speaks.

@@ -75,8 +75,8 @@ def chosen_parameters(policy: Policy, patterns: Sequence[str] = ()) -> list[Para
     there = list(policy.parameters())
     for pattern in patterns:
         if not any(fnmatchcase(p.key, pattern) for p in there):
-            same = [p.key for p in there if p.key.split(".")[-1] == pattern.split(".")[-1]]
-            hint = f"did you mean {' or '.join(same[:3])}?" if same else "`hearout policies balanced` lists all keys"
+            near = policy.near(pattern)
+            hint = f"did you mean {' or '.join(near)}?" if near else "`hearout policies balanced` lists all keys"
             raise UsageError(f"--parameters: policy {policy.name!r} has no parameter {pattern!r}; {hint}")
     found = [p for p in there if any(fnmatchcase(p.key, pattern) for pattern in patterns or USUAL)]
     if not found:

@@ -1,0 +1,74 @@
+"""What runs in this thread, trio or asyncio, and the right call for each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import wraps
+from types import TracebackType
+from typing import Generic, Literal, NoReturn, ParamSpec, TypeVar
+
+import trio
+
+from hearout.errors import UsageError
+
+__all__ = ["only_in", "running"]
+
+Library = Literal["trio", "asyncio"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_CALLS = {"trio": "hearout", "asyncio": "hearout.aio", None: "hearout.threads"}
+
+
+def running() -> Library | None:
+    """That whose task this is, None where none runs. A guest of asyncio's is trio."""
+    if trio.lowlevel.in_trio_task():
+        return "trio"
+    asyncio = sys.modules.get("asyncio")
+    return "asyncio" if asyncio is not None and asyncio._get_running_loop() is not None else None
+
+
+def only_in(library: Library) -> Callable[[Callable[P, AsyncIterator[T]]], Callable[P, AbstractAsyncContextManager[T]]]:
+    """`asynccontextmanager`, of managers for one library; elsewhere one line says what is the right call there."""
+
+    def decorate(function: Callable[P, AsyncIterator[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
+        manager = asynccontextmanager(function)
+
+        @wraps(function)
+        def call(*args: P.args, **kwargs: P.kwargs) -> AbstractAsyncContextManager[T]:
+            return _Only(library, function.__name__, manager(*args, **kwargs))
+
+        return call
+
+    return decorate
+
+
+class _Only(AbstractAsyncContextManager[T], Generic[T]):
+    def __init__(self, library: Library, name: str, manager: AbstractAsyncContextManager[T]) -> None:
+        self._library: Library = library
+        self._name = name
+        self._manager = manager
+
+    async def __aenter__(self) -> T:
+        if (here := running()) != self._library:
+            self._refuse(f"is for {self._library}, and this is {here or 'neither trio nor asyncio'}", _CALLS[here])
+        return await self._manager.__aenter__()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return await self._manager.__aexit__(kind, error, traceback)
+
+    def __enter__(self) -> NoReturn:
+        if (here := running()) is None:
+            self._refuse("needs a loop, and none runs here", _CALLS[None])
+        self._refuse("takes `async with`", _CALLS[here], "async with ")
+
+    def __exit__(self, *_: object) -> None:
+        """Is never reached; `with` wants it."""
+
+    def _refuse(self, why: str, module: str, keyword: str = "") -> NoReturn:
+        raise UsageError(f"{_CALLS[self._library]}.{self._name} {why}: use {keyword}{module}.{self._name}")

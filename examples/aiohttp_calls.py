@@ -1,0 +1,60 @@
+"""Answers Twilio's calls in an aiohttp application: prints what each caller says, and replies with a tone.
+
+    pip install aiohttp
+    export DEEPGRAM_API_KEY=... TWILIO_AUTH_TOKEN=... STREAM_URL=wss://bot.example.com/media
+    python examples/aiohttp_calls.py 8080
+
+STREAM_URL is what the TwiML of the telephone number names (docs/telephony.md); the proxy or tunnel behind that address
+forwards to the port given here.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import numpy as np
+from aiohttp import web
+
+from hearout import Deepgram, HearoutError, TurnCompleted, TurnUpdated, aio
+from hearout.serving import Upgrade
+from hearout.sources import signed_by_twilio, to_mulaw
+
+# 0.4 s of 440 Hz, where a bot would play its speech.
+TONE = to_mulaw((4000 * np.sin(np.arange(3200) / 8000 * 2 * np.pi * 440)).astype("<i2").tobytes())
+
+
+async def answer(call: aio.TwilioCall) -> None:
+    deepgram = Deepgram(os.environ["DEEPGRAM_API_KEY"], sample_rate=call.sample_rate, channels=call.channels)
+    async with aio.open_session(call, deepgram) as session:
+        call.on_mark = lambda name: session.agent_stopped()
+        async for event in session:
+            match event:
+                case TurnUpdated(interrupts=True):
+                    await call.clear()  # Twilio then sends the mark, too
+                case TurnCompleted():
+                    print(f"{call.call_sid}: {event.text}", flush=True)
+                    session.agent_started()
+                    await call.send_audio(TONE)
+                    await call.send_mark("reply")
+
+
+async def media(request: web.Request) -> web.WebSocketResponse:
+    from_twilio = signed_by_twilio(os.environ["TWILIO_AUTH_TOKEN"], os.environ["STREAM_URL"])
+    if not from_twilio(Upgrade(request.path, request.headers, "")):
+        raise web.HTTPForbidden
+    websocket = web.WebSocketResponse()
+    await websocket.prepare(request)
+    try:
+        async with aio.TwilioCall(websocket) as call:
+            await answer(call)
+    except HearoutError as error:
+        print(f"a call failed: {error}", flush=True)
+    return websocket
+
+
+app = web.Application()
+app.add_routes([web.get("/media", media)])
+
+if __name__ == "__main__":
+    web.run_app(app, port=int(sys.argv[1]))
