@@ -184,7 +184,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_example_in_the_documentation(own_registry: Any, run_virtual: Callable[..., Any]) -> None:
-    (snippet,) = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    snippet, *_ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     namespace: dict[str, Any] = {}
     exec(snippet, namespace)
 

@@ -38,12 +38,13 @@ FACES = {
         Ear SmartTurn
     """,
     "hearout.serving": """
-        Authorise Limits Peer ProtocolError Upgrade WebSocketServer address_of bearer_token is_loopback
+        Authorise GRACE Limits Peer ProtocolError Upgrade WebSocketServer address_of bearer_token is_loopback
         own_pages_only serve_websockets
     """,
     "hearout.sources": """
         AudioSource ByteStream FileSource Microphone PushSource RawSource SocketCall TwilioCall audio_file
-        paced serve_twilio signed_by_twilio stdin_source to_mulaw websocket_server
+        paced serve_twilio signed_by_twilio stdin_source to_mulaw twilio_server
+        websocket_server
     """,
     "hearout.traces": """
         Header Recorder Replayed Trace check explain parse_trace read_trace replay

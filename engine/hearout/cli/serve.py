@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import gc
 import os
-import signal
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -20,8 +19,7 @@ from hearout.cli.voice import add_vad_argument, chosen_vad
 from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.socket import Connector, open_stream
-from hearout.nursery import open_background
-from hearout.serving import Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
+from hearout.serving import GRACE, Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
 from hearout.session.session import Session, open_session
 from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
 from hearout.vad import SpeechGate, webrtc_gate
@@ -51,6 +49,7 @@ async def converse(
     await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
     async with open_session(call, transcriber, policy=policy, vad=vad, ear=ear, connect=connect) as session:
         call.on_control = partial(_obey, session)
+        call.on_drain = session.force_end
         async for event in session:
             await call.send(as_dict(event))
 
@@ -96,6 +95,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         metavar="N",
         help="at the same time, the rest is refused (default: %(default)s)",
     )
+    parser.add_argument(
+        "--grace",
+        type=float,
+        default=GRACE,
+        metavar="S",
+        help="seconds for the last words of open sessions after SIGTERM or SIGINT; a second one ends at once (default: "
+        "%(default)g)",
+    )
     add_stt_arguments(parser)
     add_policy_arguments(parser)
     add_vad_argument(parser)
@@ -106,6 +113,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 def _run(args: argparse.Namespace) -> int:
     if args.connections < 1:
         raise UsageError(f"--connections {args.connections}: there must be at least 1")
+    if not 0 < args.grace < float("inf"):
+        raise UsageError(f"--grace {args.grace:g}: give seconds, more than 0")
     token = args.token or os.environ.get(TOKEN_VARIABLE)
     if not token and not is_loopback(args.host):
         raise UsageError(
@@ -128,10 +137,8 @@ async def _serve(
             authorise=authorise,
             limits=Limits(connections=args.connections),
         )
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            nursery = await stack.enter_async_context(open_background())
-            serve = partial(serve_websockets, host=args.host)
+        async with trio.open_nursery() as nursery:
+            serve = partial(serve_websockets, host=args.host, grace=args.grace)
             (listener, *_) = await nursery.start(serve, server, args.port)
             say(f"listening on ws://{address_of(listener)}")
-            await anext(signals)
     complain("hearout: terminated")

@@ -8,9 +8,10 @@ from hearout.serving.authorise import Authorise, Upgrade, bearer_token, is_loopb
 from hearout.serving.limits import Limits
 from hearout.serving.listening import address_of
 from hearout.serving.peer import Peer, ProtocolError
-from hearout.serving.server import WebSocketServer, serve_websockets
+from hearout.serving.server import GRACE, WebSocketServer, serve_websockets
 
 __all__ = [
+    "GRACE",
     "Authorise",
     "Limits",
     "Peer",

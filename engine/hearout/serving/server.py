@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import trio
 
 from hearout.errors import HearoutError, UsageError
-from hearout.nursery import sole_error
+from hearout.nursery import open_background, sole_error
 from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
@@ -18,9 +19,16 @@ from hearout.serving.peer import Peer, ProtocolError
 from hearout.serving.reception import Applicant, Reception
 from hearout.writing import printable
 
-__all__ = ["Handler", "WebSocketServer", "serve_websockets"]
+__all__ = ["GRACE", "Handler", "WebSocketServer", "serve_websockets"]
+
+#: Seconds for the last words of a process that is told to end. `docker stop` kills after 10 s, Kubernetes after 30 s
+#: (``terminationGracePeriodSeconds``), systemd after 90 s.
+GRACE = 8.0
 
 _log = logging.getLogger(__name__)
+
+_FAREWELL = 1.0  # seconds of the grace that are kept for closing the connections
+_GOING_AWAY = (1001, "the server is shutting down")
 
 Handler = Callable[[Peer], Awaitable[None]]
 
@@ -29,8 +37,9 @@ class WebSocketServer:
     """Serves websockets on any trio stream.
 
     The handler's end is the end of its connection: closed with 1000 when it returns, with the code of a
-    `ProtocolError`, with 1011 for everything else. A `HearoutError` is logged as a warning of one line; any other
-    exception is a bug in the handler, logged with its traceback, and does not harm the other connections.
+    `ProtocolError`, with 1011 for everything else, and with 1001 when the server ends (`drain`). A `HearoutError` is
+    logged as a warning of one line; any other exception is a bug in the handler, logged with its traceback, and does
+    not harm the other connections.
 
     Args:
         handler: a coroutine function for one connection.
@@ -48,19 +57,58 @@ class WebSocketServer:
         self._limits = limits or Limits()
         self._name = name
         self._reception = Reception(self._answer, self._limits, name)
+        self._peers: set[Peer] = set()
+        self._drained = trio.Event()  # no peer is left, and none will come
+        self._deadline: float | None = None  # of the handlers, once the server drains
 
     async def serve(self, transport: trio.abc.Stream) -> None:
         """Serve one connection to its end."""
         await self._reception.serve(transport)
 
+    async def drain(self, grace: float = GRACE) -> None:
+        """End in good order; returns when no connection is left, ``grace`` seconds from now at the latest.
+
+        Who connects from now on gets 503. For the handlers of open connections it is as if the other side had ended:
+        `Peer.receive` gives None, so audio ends, the last turn is told, and the handler returns. A handler that has
+        not returned a second before the end is cancelled. All are closed with 1001. When this is cancelled, they are
+        cut off at once.
+        """
+        now = trio.current_time()
+        self._deadline = now + grace - min(_FAREWELL, grace / 2)
+        _log.info("%s: takes no more calls; %d open have %g s for their last words", self._name, self.calls, grace)
+        for peer in self._peers:
+            peer._drain(self._deadline)
+        if not self._peers:
+            self._drained.set()
+        try:
+            with trio.move_on_at(now + grace):
+                await self._drained.wait()
+        finally:
+            for peer in list(self._peers):
+                await peer._give_up("the server has ended")
+
+    @property
+    def calls(self) -> int:
+        """Connections that were let in, and are open."""
+        return len(self._peers)
+
     async def _answer(self, arrival: Applicant) -> None:
         if not self._authorise(arrival.upgrade):
             return await self._refuse(arrival, 403)
-        if not arrival.admit():
+        if self._deadline is not None or not arrival.admit():
             return await self._refuse(arrival, 503)
         peer = Peer(arrival, await arrival.accept(), self._limits)
         arrival.nursery.start_soon(peer._watch)
-        return await peer._close(*await self._handle(peer))
+        self._peers.add(peer)
+        if self._deadline is not None:  # since a moment ago
+            peer._drain(self._deadline)
+        try:
+            await peer._close(*await self._handle(peer))
+        finally:
+            self._peers.remove(peer)
+            if self._deadline is not None and not self._peers:
+                self._drained.set()
+        return None
 
     async def _refuse(self, arrival: Applicant, status: int) -> None:
         self._reception.complain(f"{arrival.upgrade.remote} refused with {status}")
@@ -69,7 +117,8 @@ class WebSocketServer:
     async def _handle(self, peer: Peer) -> tuple[int, str]:
         """Code and reason for the close frame."""
         try:
-            await self._handler(peer)
+            with peer._scope:
+                await self._handler(peer)
         except Exception as exc:
             error = sole_error(exc)
             if not isinstance(error, HearoutError):
@@ -78,7 +127,7 @@ class WebSocketServer:
             told = printable(str(error), 300)
             _log.warning("%s: %s: %s", self._name, peer.upgrade.remote, told)
             return (error.code if isinstance(error, ProtocolError) else 1011), told
-        return 1000, ""
+        return _GOING_AWAY if peer.draining else (1000, "")
 
 
 async def serve_websockets(
@@ -87,14 +136,19 @@ async def serve_websockets(
     *,
     host: str = "127.0.0.1",
     tls: ssl.SSLContext | None = None,
+    grace: float | None = None,
     task_status: trio.TaskStatus[Sequence[trio.abc.Listener[Any]]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Serve until cancelled. ``await nursery.start(serve_websockets, server, 0)`` gives the listeners: `address_of`.
+    """Serve until cancelled, or until a signal.
+
+    ``await nursery.start(serve_websockets, server, 0)`` gives the listeners: `address_of`.
 
     Args:
         port: 0: one that is free.
         host: the address to listen on; by default this machine alone.
         tls: a server context; None: plain ``ws://``, for this machine or behind a proxy that does TLS.
+        grace: SIGTERM or SIGINT begins a `WebSocketServer.drain` of so many seconds, a second one ends it at once.
+            Needs the main thread. None: signals are the application's affair.
 
     Raises:
         UsageError: the address cannot be used, or could be reached by anybody.
@@ -105,4 +159,18 @@ async def serve_websockets(
     listeners: list[trio.abc.Listener[Any]] = list(plain)
     if tls is not None:
         listeners = [trio.SSLListener(listener, tls, https_compatible=True) for listener in plain]
-    await trio.serve_listeners(server.serve, listeners, task_status=task_status)
+    if grace is None:
+        await trio.serve_listeners(server.serve, listeners, task_status=task_status)
+        return
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with open_background() as nursery:
+            task_status.started(await nursery.start(trio.serve_listeners, server.serve, listeners))
+            await anext(signals)
+            async with open_background() as patience:
+
+                async def lose_it() -> None:
+                    await anext(signals)
+                    patience.cancel_scope.cancel()
+
+                patience.start_soon(lose_it)
+                await server.drain(grace)

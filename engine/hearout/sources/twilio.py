@@ -137,9 +137,10 @@ async def serve_twilio(
     tls: ssl.SSLContext | None = None,
     authorise: Authorise | None = None,
     limits: Limits | None = None,
+    grace: float | None = None,
     task_status: trio.TaskStatus[Sequence[trio.abc.Listener[Any]]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer calls until cancelled: ``handler`` runs for each, and the stream ends when it returns.
+    """Answer calls until cancelled, or a signal: ``handler`` runs for each, and the stream ends when it returns.
 
     Args:
         port: 0: one that is free; ``nursery.start`` gives the listeners.
@@ -147,12 +148,14 @@ async def serve_twilio(
         tls: a server context. Twilio connects by ``wss://`` only: give one, or have a proxy or tunnel do TLS.
         authorise: who may connect: `signed_by_twilio`. Required unless ``host`` is this machine.
         limits: of time, size and number.
+        grace: seconds for the last words after SIGTERM or SIGINT; None: signals are the application's affair. See
+            `hearout.serving.serve_websockets`.
 
     Raises:
         UsageError: the address cannot be used, or could be reached by anybody.
     """
     server = twilio_server(handler, authorise=authorise, limits=limits)
-    await serve_websockets(server, port, host=host, tls=tls, task_status=task_status)
+    await serve_websockets(server, port, host=host, tls=tls, grace=grace, task_status=task_status)
 
 
 async def _begin(peer: Peer) -> TwilioCall | None:
