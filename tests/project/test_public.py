@@ -38,8 +38,8 @@ FACES = {
         Ear SmartTurn
     """,
     "hearout.serving": """
-        Authorise GRACE Limits Peer ProtocolError Upgrade WebSocketServer address_of bearer_token is_loopback
-        own_pages_only serve_websockets
+        Authorise GRACE Limits Pages Peer PlainAnswer ProtocolError Upgrade WebSocketServer address_of bearer_token
+        is_loopback own_pages_only serve_websockets
     """,
     "hearout.sources": """
         AudioSource ByteStream FileSource Microphone PushSource RawSource SocketCall TwilioCall audio_file

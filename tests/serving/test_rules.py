@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from hearout.errors import HearoutError
-from hearout.serving import Limits, ProtocolError, address_of, serve_websockets
+from hearout.serving import Limits, ProtocolError, WebSocketServer, address_of, serve_websockets
 from hearout.sources.twilio import twilio_server
 from hearout.sources.websocket import websocket_server
 from tests.kit.callers import dialling
@@ -43,7 +43,7 @@ def opening(kind: str) -> Sequence[bytes]:
     return [text(HEADER)] if kind == "serve" else [text(message.encode()) for message in numbered(start())]
 
 
-SERVERS = {"serve": websocket_server, "twilio": twilio_server}
+SERVERS: dict[str, Callable[..., WebSocketServer]] = {"serve": websocket_server, "twilio": twilio_server}
 
 
 @pytest.mark.parametrize("kind", SERVERS)

@@ -135,7 +135,7 @@ async def served(server: WebSocketServer, tls: ssl.SSLContext | None = None) -> 
 
 
 HEADER, END = {"sample_rate": 16000}, {"type": "end"}
-SERVERS = {"serve": websocket_server, "twilio": twilio_server}
+SERVERS: dict[str, Callable[..., WebSocketServer]] = {"serve": websocket_server, "twilio": twilio_server}
 
 
 @pytest.mark.parametrize("addresses", ["one address", "many addresses"])

@@ -8,13 +8,16 @@ from hearout.serving.authorise import Authorise, Upgrade, bearer_token, is_loopb
 from hearout.serving.limits import Limits
 from hearout.serving.listening import address_of
 from hearout.serving.peer import Peer, ProtocolError
+from hearout.serving.plain import Pages, PlainAnswer
 from hearout.serving.server import GRACE, WebSocketServer, serve_websockets
 
 __all__ = [
     "GRACE",
     "Authorise",
     "Limits",
+    "Pages",
     "Peer",
+    "PlainAnswer",
     "ProtocolError",
     "Upgrade",
     "WebSocketServer",

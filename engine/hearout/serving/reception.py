@@ -13,63 +13,16 @@ from hearout.nursery import sole_error
 from hearout.serving.admission import Admission, Visitor
 from hearout.serving.authorise import Upgrade
 from hearout.serving.limits import Limits
+from hearout.serving.line import READ, Line
+from hearout.serving.plain import Pages, PlainRequests, first_of_each
 from hearout.serving.protocol import ServerProtocol
 from hearout.writing import printable
 
-__all__ = ["Applicant", "Line", "Reception", "Upgrade"]
+__all__ = ["Applicant", "Reception", "Upgrade"]
 
 _log = logging.getLogger(__name__)
 
-_READ = 2**14  # bytes
-_FAREWELL = 1.0  # seconds
-
 Headers = Sequence[tuple[bytes, bytes]]
-
-
-class Line(trio.abc.Stream):
-    """What trio-websocket reads from and writes to. Closing it leaves the transport open, for `farewell`.
-
-    Attributes:
-        heard_at: when something came last, on trio's clock; trio-websocket answers pings by itself and tells nobody.
-    """
-
-    def __init__(self, transport: trio.abc.Stream) -> None:
-        self.heard_at = trio.current_time()
-        self._transport = transport
-        self._closed = False
-
-    async def receive_some(self, max_bytes: int | None = None) -> bytes | bytearray:
-        self._check()
-        data = await self._transport.receive_some(max_bytes)
-        self.heard_at = trio.current_time()
-        return data
-
-    async def send_all(self, data: bytes | bytearray | memoryview) -> None:
-        self._check()
-        await self._transport.send_all(data)
-
-    async def wait_send_all_might_not_block(self) -> None:
-        await self._transport.wait_send_all_might_not_block()
-
-    async def aclose(self) -> None:
-        self._closed = True
-        await trio.lowlevel.checkpoint()
-
-    async def abort(self) -> None:
-        """Close the transport at once."""
-        await trio.aclose_forcefully(self._transport)
-
-    async def farewell(self) -> None:
-        """Let the last that was sent arrive: a socket that is closed with something unread in it is reset."""
-        with trio.move_on_after(_FAREWELL):
-            if isinstance(self._transport, trio.abc.HalfCloseableStream):
-                await self._transport.send_eof()
-            while await self._transport.receive_some(_READ):
-                pass
-
-    def _check(self) -> None:
-        if self._closed:
-            raise trio.ClosedResourceError
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +59,12 @@ class Reception:
     Args:
         answer: a coroutine function for one arrival; its end is the end of the connection.
         name: what is served, for the log.
+        pages: what plain requests get; without any, they are refused as bad ones.
     """
 
-    def __init__(self, answer: Answer, limits: Limits, name: str) -> None:
+    def __init__(self, answer: Answer, limits: Limits, name: str, pages: Pages | None = None) -> None:
         self._answer = answer
+        self._plain = PlainRequests(pages) if pages else None
         self._limits = limits
         self._name = name
         self._admission = Admission(limits, lambda: self.complain("too many connections that say nothing: closing one"))
@@ -123,6 +78,9 @@ class Reception:
             async with transport, trio.open_nursery() as nursery:
                 with self._admission.visitor(host) as visitor:
                     line, protocol = Line(transport), ServerProtocol(self._limits.message)
+                    if self._plain is not None and await self._plain.answer(line, remote):
+                        await line.farewell()
+                        return
                     request = await self._request(nursery, line, protocol)
                     if request is not None:
                         upgrade = _upgrade(request, remote)
@@ -143,7 +101,7 @@ class Reception:
             protocol,
             message_queue_size=self._limits.queue,
             max_message_size=self._limits.message,
-            receive_buffer_size=_READ,
+            receive_buffer_size=READ,
         )
         with trio.CancelScope() as waiting:
 
@@ -167,10 +125,7 @@ class Reception:
 
 
 def _upgrade(request: WebSocketRequest, remote: str) -> Upgrade:
-    headers: dict[str, str] = {}
-    for name, value in request.headers:
-        headers.setdefault(name.decode("latin-1").lower(), value.decode("latin-1"))
-    return Upgrade(request.path, headers, remote)
+    return Upgrade(request.path, first_of_each(request.headers), remote)
 
 
 def _address(transport: trio.abc.Stream) -> tuple[str, str]:

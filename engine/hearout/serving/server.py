@@ -16,6 +16,7 @@ from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
 from hearout.serving.peer import Peer, ProtocolError
+from hearout.serving.plain import Pages
 from hearout.serving.reception import Applicant, Reception
 from hearout.writing import printable
 
@@ -46,17 +47,24 @@ class WebSocketServer:
         authorise: says who may connect, before anything is accepted (403); None: everybody who reaches it, but no
             pages of other sites: a browser would let any of them connect to this machine.
         name: what it is, for the log.
+        pages: what plain requests on the same port get, by path; ``authorise`` is not asked about those.
     """
 
     def __init__(
-        self, handler: Handler, *, authorise: Authorise | None = None, limits: Limits | None = None, name: str
+        self,
+        handler: Handler,
+        *,
+        authorise: Authorise | None = None,
+        limits: Limits | None = None,
+        name: str,
+        pages: Pages | None = None,
     ) -> None:
         self.authorised = authorise is not None
         self._handler = handler
         self._authorise = authorise or own_pages_only
         self._limits = limits or Limits()
         self._name = name
-        self._reception = Reception(self._answer, self._limits, name)
+        self._reception = Reception(self._answer, self._limits, name, pages)
         self._peers: set[Peer] = set()
         self._drained = trio.Event()  # no peer is left, and none will come
         self._deadline: float | None = None  # of the handlers, once the server drains

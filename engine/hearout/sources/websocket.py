@@ -17,7 +17,7 @@ from hearout.audio import AudioFormat, Decoder, Encoding, Resampler, working_rat
 from hearout.errors import HearoutError, UsageError
 from hearout.fields import Fields, object_in
 from hearout.nursery import sole_error
-from hearout.serving import Authorise, Limits, Peer, ProtocolError, WebSocketServer
+from hearout.serving import Authorise, Limits, Pages, Peer, ProtocolError, WebSocketServer
 from hearout.sources.peer_source import PeerSource
 from hearout.writing import printable, shown
 from hearout_policies.expect import Expectation, expectation
@@ -190,10 +190,12 @@ def websocket_server(
     *,
     authorise: Authorise | None = None,
     limits: Limits | None = None,
+    pages: Pages | None = None,
 ) -> WebSocketServer:
     """A server, for `hearout.serving.serve_websockets`, that runs ``handler`` for each client.
 
     What goes wrong with a client it is told as ``{"type": "error", "detail": ...}`` before the connection is closed.
+    ``pages`` is what plain requests get.
     """
 
     async def answer(peer: Peer) -> None:
@@ -211,4 +213,4 @@ def websocket_server(
             await peer.send(json.dumps({"type": "error", "detail": detail}))
             raise
 
-    return WebSocketServer(answer, authorise=authorise, limits=limits, name="websocket")
+    return WebSocketServer(answer, authorise=authorise, limits=limits, name="websocket", pages=pages)

@@ -15,7 +15,8 @@ from trio_websocket import WebSocketConnection
 from hearout.errors import UsageError
 from hearout.nursery import sole_error
 from hearout.serving import Limits, Upgrade, own_pages_only
-from hearout.serving.reception import Applicant, Line, Reception
+from hearout.serving.line import Line
+from hearout.serving.reception import Applicant, Reception
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS, Handshake, Protocol
 from hearout.sttserver.recogniser.pool import Recogniser, RecogniserFailed, RecogniserPool
 from hearout.sttserver.script import Script
