@@ -132,7 +132,8 @@ def main() -> None:
     transcriber, line = _started(["benchmarks.capacity.server"])
     try:
         url = f"ws://127.0.0.1:{int(line)}/v1/listen"
-        command = ["hearout", "serve", "--port", "0", "--stt", "deepgram", "--url", url, "--connections", places]
+        command = ["hearout", "serve", "--port", "0", "--stt", "deepgram", "--url", url, "--calls", places]
+        command += ["--busy", "2"]  # all are to get in
         server, line = _started(command, HEAROUT_TOKEN=_TOKEN, DEEPGRAM_API_KEY="any")
         try:
             address = line.split("//")[1]

@@ -498,7 +498,7 @@ def test_the_command_serves_until_it_is_told_to_stop() -> None:
             ["--host", "0.0.0.0"],
             "can be reached from other machines: set HEAROUT_TOKEN, or give --token",
         ),
-        (["--connections", "0"], "--connections 0: there must be at least 1"),
+        (["--calls", "0"], "--calls 0: there must be at least 1"),
         (["--stt", "deepgram", "--port", "0"], "no key for Deepgram: put it into the environment variable"),
         (["--url", "ws://127.0.0.1:1/"], "--url names a provider's endpoint: add --stt deepgram"),
         (["--policy", "nobody"], "nobody"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import gc
+import math
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from functools import partial
@@ -30,6 +32,11 @@ __all__ = ["Transcribers", "converse", "register"]
 
 #: The environment variable for what ``--token`` says.
 TOKEN_VARIABLE = "HEAROUT_TOKEN"
+
+#: Sessions of the built-in recogniser: six a core are well served (docs/stt-server.md), on a machine with two.
+LOCAL_CALLS = 12
+
+_USUAL = Limits()
 
 
 async def converse(
@@ -89,11 +96,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         f"put it into {TOKEN_VARIABLE}: a command line is seen by every user of the machine",
     )
     parser.add_argument(
-        "--connections",
+        "--calls",
         type=int,
-        default=20,
         metavar="N",
-        help="at the same time, the rest is refused (default: %(default)s)",
+        help="most sessions at the same time, the rest is refused with 503 (default: as many as there is time for, see "
+        f"--busy; with --stt local {LOCAL_CALLS})",
+    )
+    parser.add_argument(
+        "--busy",
+        type=float,
+        default=_USUAL.busy,
+        metavar="SHARE",
+        help="of its time that the process may work: whose session would make it more is refused with 503 (default: "
+        "%(default)s; 2: nobody is)",
     )
     parser.add_argument(
         "--grace",
@@ -111,8 +126,10 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run(args: argparse.Namespace) -> int:
-    if args.connections < 1:
-        raise UsageError(f"--connections {args.connections}: there must be at least 1")
+    if args.calls is not None and args.calls < 1:
+        raise UsageError(f"--calls {args.calls}: there must be at least 1")
+    if not 0 < args.busy < float("inf"):
+        raise UsageError(f"--busy {args.busy:g}: give a share, such as {_USUAL.busy}")
     if not 0 < args.grace < float("inf"):
         raise UsageError(f"--grace {args.grace:g}: give seconds, more than 0")
     token = args.token or os.environ.get(TOKEN_VARIABLE)
@@ -126,6 +143,13 @@ def _run(args: argparse.Namespace) -> int:
     return 0
 
 
+def _limits(args: argparse.Namespace) -> Limits:
+    calls = args.calls or (LOCAL_CALLS if args.stt == "local" else sys.maxsize)
+    if args.busy > 1:
+        return Limits(connections=calls, busy=math.inf, lag=math.inf)
+    return Limits(connections=calls, busy=args.busy)
+
+
 async def _serve(
     args: argparse.Namespace, sessions: Callable[..., Awaitable[None]], authorise: Authorise | None
 ) -> None:
@@ -135,7 +159,7 @@ async def _serve(
         server = websocket_server(
             partial(sessions, transcribers=transcribers),
             authorise=authorise,
-            limits=Limits(connections=args.connections),
+            limits=_limits(args),
         )
         async with trio.open_nursery() as nursery:
             serve = partial(serve_websockets, host=args.host, grace=args.grace)

@@ -11,16 +11,21 @@ from typing import Any
 import trio
 
 from hearout.errors import HearoutError, UsageError
+from hearout.lag import watch_load
 from hearout.nursery import open_background, sole_error
 from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
 from hearout.serving.peer import Peer, ProtocolError
 from hearout.serving.plain import Pages
+from hearout.serving.pressure import Pressure
 from hearout.serving.reception import Applicant, Reception
 from hearout.writing import printable
 
 __all__ = ["GRACE", "Handler", "WebSocketServer", "serve_websockets"]
+
+#: Seconds after which who was refused with 503 may come again, in its ``Retry-After``.
+RETRY_AFTER = 2
 
 #: Seconds for the last words of a process that is told to end. `docker stop` kills after 10 s, Kubernetes after 30 s
 #: (``terminationGracePeriodSeconds``), systemd after 90 s.
@@ -65,6 +70,7 @@ class WebSocketServer:
         self._limits = limits or Limits()
         self._name = name
         self._reception = Reception(self._answer, self._limits, name, pages)
+        self._pressure = Pressure(self._limits)
         self._peers: set[Peer] = set()
         self._drained = trio.Event()  # no peer is left, and none will come
         self._deadline: float | None = None  # of the handlers, once the server drains
@@ -86,7 +92,7 @@ class WebSocketServer:
         _log.info("%s: takes no more calls; %d open have %g s for their last words", self._name, self.calls, grace)
         for peer in self._peers:
             peer._drain(self._deadline)
-        if not self._peers:
+        if not self.calls:
             self._drained.set()
         try:
             with trio.move_on_at(now + grace):
@@ -98,13 +104,28 @@ class WebSocketServer:
     @property
     def calls(self) -> int:
         """Connections that were let in, and are open."""
-        return len(self._peers)
+        return self._reception.admitted
+
+    def _look(self, lag: float, busy: float) -> None:
+        self._pressure.look(lag, busy, self.calls)
 
     async def _answer(self, arrival: Applicant) -> None:
         if not self._authorise(arrival.upgrade):
             return await self._refuse(arrival, 403)
-        if self._deadline is not None or not arrival.admit():
-            return await self._refuse(arrival, 503)
+        if self._deadline is not None:
+            return await self._refuse(arrival, 503, "the server is shutting down")
+        if not self._pressure.admits(self.calls):
+            return await self._refuse(arrival, 503, "no time left for another call")
+        if not arrival.admit():
+            return await self._refuse(arrival, 503, "no place left for another call")
+        try:
+            await self._serve(arrival)
+        finally:
+            if self._deadline is not None and self.calls == 1:  # this one
+                self._drained.set()
+        return None
+
+    async def _serve(self, arrival: Applicant) -> None:
         peer = Peer(arrival, await arrival.accept(), self._limits)
         arrival.nursery.start_soon(peer._watch)
         self._peers.add(peer)
@@ -114,13 +135,14 @@ class WebSocketServer:
             await peer._close(*await self._handle(peer))
         finally:
             self._peers.remove(peer)
-            if self._deadline is not None and not self._peers:
-                self._drained.set()
-        return None
 
-    async def _refuse(self, arrival: Applicant, status: int) -> None:
-        self._reception.complain(f"{arrival.upgrade.remote} refused with {status}")
-        await arrival.reject(status)
+    async def _refuse(self, arrival: Applicant, status: int, why: str = "") -> None:
+        self._reception.complain(f"{arrival.upgrade.remote} refused with {status}{why and f': {why}'}")
+        body = f"{why}\n".encode() if why else b""
+        headers = [(b"Content-Length", str(len(body)).encode())]
+        if status == 503:
+            headers.append((b"Retry-After", str(RETRY_AFTER).encode()))
+        await arrival.reject(status, headers, body)
 
     async def _handle(self, peer: Peer) -> tuple[int, str]:
         """Code and reason for the close frame."""
@@ -167,9 +189,19 @@ async def serve_websockets(
     listeners: list[trio.abc.Listener[Any]] = list(plain)
     if tls is not None:
         listeners = [trio.SSLListener(listener, tls, https_compatible=True) for listener in plain]
-    if grace is None:
-        await trio.serve_listeners(server.serve, listeners, task_status=task_status)
-        return
+    with watch_load(server._look):
+        if grace is None:
+            await trio.serve_listeners(server.serve, listeners, task_status=task_status)
+        else:
+            await _serve_until_signal(server, listeners, grace, task_status)
+
+
+async def _serve_until_signal(
+    server: WebSocketServer,
+    listeners: Sequence[trio.abc.Listener[Any]],
+    grace: float,
+    task_status: trio.TaskStatus[Sequence[trio.abc.Listener[Any]]],
+) -> None:
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
         async with open_background() as nursery:
             task_status.started(await nursery.start(trio.serve_listeners, server.serve, listeners))
