@@ -92,7 +92,7 @@ MODULES = {
         HearoutTurns
     """,
     "hearout.metrics": """
-        SessionMetrics
+        ServerMetrics SessionMetrics
     """,
     "hearout.sources.http": """
         HttpSettings HttpSource http_source

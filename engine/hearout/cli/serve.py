@@ -13,6 +13,7 @@ from functools import partial
 
 import trio
 
+from hearout.cli.counting import Counting
 from hearout.cli.models import add_ear_argument, chosen_ear
 from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
@@ -21,6 +22,8 @@ from hearout.cli.voice import add_vad_argument, chosen_vad
 from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.socket import Connector, open_stream
+from hearout.metrics import SessionMetrics
+from hearout.nursery import open_background
 from hearout.serving import GRACE, Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
 from hearout.session.session import Session, open_session
 from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
@@ -46,6 +49,7 @@ async def converse(
     ear: Ear | None = None,
     connect: Connector = open_stream,
     vad: Callable[[int], SpeechGate] = webrtc_gate,
+    metrics: SessionMetrics | None = None,
 ) -> None:
     """One session: the client's audio in, every event back as a JSON object, first of all ``ready``.
 
@@ -57,8 +61,14 @@ async def converse(
     async with open_session(call, transcriber, policy=policy, vad=vad, ear=ear, connect=connect) as session:
         call.on_control = partial(_obey, session)
         call.on_drain = session.force_end
-        async for event in session:
-            await call.send(as_dict(event))
+        try:
+            async for event in session:
+                if metrics is not None:
+                    metrics.observe(event)
+                await call.send(as_dict(event))
+        finally:
+            if metrics is not None:
+                metrics.finish(session.link_stats)
 
 
 def _obey(session: Session, control: Control) -> None:
@@ -156,13 +166,16 @@ async def _serve(
     """Until SIGINT or SIGTERM."""
     async with AsyncExitStack() as stack:
         transcribers = await stack.enter_async_context(open_transcribers(args))
+        counting = Counting(authorise)
         server = websocket_server(
-            partial(sessions, transcribers=transcribers),
+            partial(sessions, transcribers=transcribers, metrics=counting.sessions),
             authorise=authorise,
             limits=_limits(args),
+            pages={"/metrics": counting.page},
         )
-        async with trio.open_nursery() as nursery:
+        async with open_background() as background, trio.open_nursery() as nursery:
             serve = partial(serve_websockets, host=args.host, grace=args.grace)
             (listener, *_) = await nursery.start(serve, server, args.port)
+            background.start_soon(counting.watch, server)
             say(f"listening on ws://{address_of(listener)}")
     complain("hearout: terminated")

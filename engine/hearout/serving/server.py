@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import signal
 import ssl
+from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import trio
 
@@ -14,6 +15,7 @@ from hearout.errors import HearoutError, UsageError
 from hearout.lag import watch_load
 from hearout.nursery import open_background, sole_error
 from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
+from hearout.serving.health import RETRY_AFTER, Status, health_pages
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
 from hearout.serving.peer import Peer, ProtocolError
@@ -23,9 +25,6 @@ from hearout.serving.reception import Applicant, Reception
 from hearout.writing import printable
 
 __all__ = ["GRACE", "Handler", "WebSocketServer", "serve_websockets"]
-
-#: Seconds after which who was refused with 503 may come again, in its ``Retry-After``.
-RETRY_AFTER = 2
 
 #: Seconds for the last words of a process that is told to end. `docker stop` kills after 10 s, Kubernetes after 30 s
 #: (``terminationGracePeriodSeconds``), systemd after 90 s.
@@ -52,7 +51,13 @@ class WebSocketServer:
         authorise: says who may connect, before anything is accepted (403); None: everybody who reaches it, but no
             pages of other sites: a browser would let any of them connect to this machine.
         name: what it is, for the log.
-        pages: what plain requests on the same port get, by path; ``authorise`` is not asked about those.
+        pages: what plain requests on the same port get, by path, besides ``/healthz`` and ``/livez``; ``authorise`` is
+            not asked about those.
+
+    Attributes:
+        authorised: somebody is asked who may connect.
+        refused: connections with 403, and with 503 by the `status` at that time.
+        pressure: what the event loop has left.
     """
 
     def __init__(
@@ -69,8 +74,9 @@ class WebSocketServer:
         self._authorise = authorise or own_pages_only
         self._limits = limits or Limits()
         self._name = name
-        self._reception = Reception(self._answer, self._limits, name, pages)
-        self._pressure = Pressure(self._limits)
+        self.refused: Counter[Status | Literal["forbidden"]] = Counter()
+        self.pressure = Pressure(self._limits)
+        self._reception = Reception(self._answer, self._limits, name, {**health_pages(self), **(pages or {})})
         self._peers: set[Peer] = set()
         self._drained = trio.Event()  # no peer is left, and none will come
         self._deadline: float | None = None  # of the handlers, once the server drains
@@ -106,18 +112,25 @@ class WebSocketServer:
         """Connections that were let in, and are open."""
         return self._reception.admitted
 
+    @property
+    def status(self) -> Status:
+        """``ready``; ``full``: no place, or no time, for one more call; ``draining``: it is about to end."""
+        if self._deadline is not None:
+            return "draining"
+        return "full" if self.calls >= self._limits.connections or self.pressure.full(self.calls) else "ready"
+
     def _look(self, lag: float, busy: float) -> None:
-        self._pressure.look(lag, busy, self.calls)
+        self.pressure.look(lag, busy, self.calls)
 
     async def _answer(self, arrival: Applicant) -> None:
         if not self._authorise(arrival.upgrade):
-            return await self._refuse(arrival, 403)
+            return await self._refuse(arrival, "forbidden")
         if self._deadline is not None:
-            return await self._refuse(arrival, 503, "the server is shutting down")
-        if not self._pressure.admits(self.calls):
-            return await self._refuse(arrival, 503, "no time left for another call")
+            return await self._refuse(arrival, "draining", "the server is shutting down")
+        if not self.pressure.admits(self.calls):
+            return await self._refuse(arrival, "full", "no time left for another call")
         if not arrival.admit():
-            return await self._refuse(arrival, 503, "no place left for another call")
+            return await self._refuse(arrival, "full", "no place left for another call")
         try:
             await self._serve(arrival)
         finally:
@@ -136,7 +149,9 @@ class WebSocketServer:
         finally:
             self._peers.remove(peer)
 
-    async def _refuse(self, arrival: Applicant, status: int, why: str = "") -> None:
+    async def _refuse(self, arrival: Applicant, reason: Status | Literal["forbidden"], why: str = "") -> None:
+        self.refused[reason] += 1
+        status = 403 if reason == "forbidden" else 503
         self._reception.complain(f"{arrival.upgrade.remote} refused with {status}{why and f': {why}'}")
         body = f"{why}\n".encode() if why else b""
         headers = [(b"Content-Length", str(len(body)).encode())]
