@@ -39,7 +39,7 @@ FACES = {
     """,
     "hearout.serving": """
         Authorise GRACE Limits Pages Peer PlainAnswer ProtocolError Upgrade WebSocketServer address_of bearer_token
-        is_loopback own_pages_only serve_websockets
+        call_id is_loopback own_pages_only serve_websockets
     """,
     "hearout.sources": """
         AudioSource ByteStream FileSource Microphone PushSource RawSource SocketCall TwilioCall audio_file

@@ -14,6 +14,7 @@ from functools import partial
 import trio
 
 from hearout.cli.counting import Counting
+from hearout.cli.logs import add_log_arguments, begin_logging
 from hearout.cli.models import add_ear_argument, chosen_ear
 from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
@@ -24,7 +25,7 @@ from hearout.errors import UsageError
 from hearout.link.socket import Connector, open_stream
 from hearout.metrics import SessionMetrics
 from hearout.nursery import open_background
-from hearout.serving import GRACE, Authorise, Limits, address_of, bearer_token, is_loopback, serve_websockets
+from hearout.serving import GRACE, Authorise, Limits, address_of, bearer_token, call_id, is_loopback, serve_websockets
 from hearout.session.session import Session, open_session
 from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
 from hearout.vad import SpeechGate, webrtc_gate
@@ -32,6 +33,9 @@ from hearout_policies.events import as_dict
 from hearout_policies.policy import Policy
 
 __all__ = ["Transcribers", "converse", "register"]
+
+#: What the environment variables of all options begin with.
+VARIABLES = "HEAROUT_SERVE"
 
 #: The environment variable for what ``--token`` says.
 TOKEN_VARIABLE = "HEAROUT_TOKEN"
@@ -57,7 +61,7 @@ async def converse(
         HearoutError: the client or the transcriber failed.
     """
     transcriber = transcribers(call)
-    await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
+    await call.send({"type": "ready", "version": VERSION, "channels": call.channels, "call": call_id.get()})
     async with open_session(call, transcriber, policy=policy, vad=vad, ear=ear, connect=connect) as session:
         call.on_control = partial(_obey, session)
         call.on_drain = session.force_end
@@ -94,9 +98,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Add the command; its ``run`` takes the arguments and returns the exit status."""
     parser = subparsers.add_parser(
         "serve",
+        variables=VARIABLES,
         help="take audio and give turns over a websocket",
         description="A websocket server, for programs in any language: a JSON header and PCM in, every event out as "
         "one JSON message. A session for each connection.",
+        epilog=f"Every option may come from the environment instead: --port is {VARIABLES}_PORT, and so on.",
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8766, help="0: one that is free (default: %(default)s)")
@@ -132,10 +138,12 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_policy_arguments(parser)
     add_vad_argument(parser)
     add_ear_argument(parser)
+    add_log_arguments(parser)
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
+    begin_logging(args)
     if args.calls is not None and args.calls < 1:
         raise UsageError(f"--calls {args.calls}: there must be at least 1")
     if not 0 < args.busy < float("inf"):
@@ -178,4 +186,4 @@ async def _serve(
             (listener, *_) = await nursery.start(serve, server, args.port)
             background.start_soon(counting.watch, server)
             say(f"listening on ws://{address_of(listener)}")
-    complain("hearout: terminated")
+    complain("hearout: terminated", "info")

@@ -15,6 +15,7 @@ from hearout.errors import HearoutError, UsageError
 from hearout.lag import watch_load
 from hearout.nursery import open_background, sole_error
 from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
+from hearout.serving.calls import call_id, new_call_id
 from hearout.serving.health import RETRY_AFTER, Status, health_pages
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
@@ -140,12 +141,17 @@ class WebSocketServer:
 
     async def _serve(self, arrival: Applicant) -> None:
         peer = Peer(arrival, await arrival.accept(), self._limits)
+        call_id.set(new_call_id())
         arrival.nursery.start_soon(peer._watch)
         self._peers.add(peer)
+        began = trio.current_time()
+        _log.info("%s: a call from %s", self._name, arrival.upgrade.remote)
         if self._deadline is not None:  # since a moment ago
             peer._drain(self._deadline)
         try:
-            await peer._close(*await self._handle(peer))
+            code, reason = await self._handle(peer)
+            await peer._close(code, reason)
+            _log.info("%s: the call ended after %.1f s, closed with %d", self._name, trio.current_time() - began, code)
         finally:
             self._peers.remove(peer)
 

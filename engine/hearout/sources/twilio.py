@@ -19,6 +19,7 @@ from hearout.serving import (
     ProtocolError,
     Upgrade,
     WebSocketServer,
+    call_id,
     serve_websockets,
 )
 from hearout.sources.peer_source import PeerSource
@@ -170,6 +171,7 @@ async def _begin(peer: Peer) -> TwilioCall | None:
             events += stream.receive(message)
             if stream.start is not None:
                 call = TwilioCall(peer, stream, stream.start)
+                call_id.set(call.call_sid)
                 call._items += events  # also a key that came before the start
                 return call
             if stream.ended:
