@@ -58,3 +58,12 @@ class Counting:
         while True:
             metrics.update()
             await trio.sleep(_EVERY)
+
+
+def forget_worker(pid: int, folder: str) -> None:
+    """A worker has ended: what it had open is not there any more; what it counted is."""
+    try:
+        from prometheus_client.multiprocess import mark_process_dead
+    except ImportError:
+        return
+    mark_process_dead(pid, folder)  # type: ignore[no-untyped-call]

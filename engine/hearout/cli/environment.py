@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
 class CommandParser(argparse.ArgumentParser):
     """A command whose options also come from the environment, where the command line does not say them.
+
+    What it parses has ``arguments``, the command line, and ``variables``, those that were used by their options.
 
     ``--port`` is ``PREFIX_PORT``, ``--log-format`` is ``PREFIX_LOG_FORMAT``. A flag is 1 or 0; an option that may be
     repeated has its values with blanks in between; a variable that is empty says nothing.
@@ -33,7 +36,8 @@ class CommandParser(argparse.ArgumentParser):
         """The variables, and the options they stand for."""
         if self._prefix is None:
             return {}
-        options = [a for a in self._actions if a.option_strings and not isinstance(a, argparse._HelpAction)]
+        hidden = (argparse.SUPPRESS, *(a.help for a in self._actions if isinstance(a, argparse._HelpAction)))
+        options = [action for action in self._actions if action.option_strings and action.help not in hidden]
         return {f"{self._prefix}_{action.dest.upper()}": action for action in options}
 
     def parse_known_args(  # type: ignore[override]
@@ -48,6 +52,7 @@ class CommandParser(argparse.ArgumentParser):
         values = {action.dest: _value(name, action, os.environ[name]) for name, action in said.items()}
         self.set_defaults(**values)
         parsed, rest = super().parse_known_args(args, namespace)
+        parsed.arguments = list(sys.argv[1:] if args is None else args)
         parsed.variables = {
             action.option_strings[-1]: name
             for name, action in said.items()

@@ -6,6 +6,7 @@ import argparse
 import gc
 import math
 import os
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -20,12 +21,14 @@ from hearout.cli.output import complain, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.transcribers import Transcribers, add_stt_arguments, open_transcribers
 from hearout.cli.voice import add_vad_argument, chosen_vad
+from hearout.cli.workers import Workers, end_with_supervisor
 from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.socket import Connector, open_stream
 from hearout.metrics import SessionMetrics
 from hearout.nursery import open_background
 from hearout.serving import GRACE, Authorise, Limits, address_of, bearer_token, call_id, is_loopback, serve_websockets
+from hearout.serving.listening import listen
 from hearout.session.session import Session, open_session
 from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
 from hearout.vad import SpeechGate, webrtc_gate
@@ -107,6 +110,19 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=int, default=8766, help="0: one that is free (default: %(default)s)")
     parser.add_argument(
+        "--workers",
+        type=int,
+        default=1,
+        metavar="N",
+        help="processes, one for each core that calls may have (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--fd",
+        type=int,
+        metavar="NUMBER",
+        help="listen on this file descriptor, which --workers or systemd has opened on HOST, and not on a port",
+    )
+    parser.add_argument(
         "--token",
         help=f"what clients must send as Authorization: Bearer TOKEN; required when HOST is not this machine. Better "
         f"put it into {TOKEN_VARIABLE}: a command line is seen by every user of the machine",
@@ -139,6 +155,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_vad_argument(parser)
     add_ear_argument(parser)
     add_log_arguments(parser)
+    parser.add_argument("--until-eof", action="store_true", help=argparse.SUPPRESS)
     parser.set_defaults(run=_run)
 
 
@@ -146,6 +163,8 @@ def _run(args: argparse.Namespace) -> int:
     begin_logging(args)
     if args.calls is not None and args.calls < 1:
         raise UsageError(f"--calls {args.calls}: there must be at least 1")
+    if args.workers < 1:
+        raise UsageError(f"--workers {args.workers}: there must be at least 1")
     if not 0 < args.busy < float("inf"):
         raise UsageError(f"--busy {args.busy:g}: give a share, such as {_USUAL.busy}")
     if not 0 < args.grace < float("inf"):
@@ -155,6 +174,8 @@ def _run(args: argparse.Namespace) -> int:
         raise UsageError(
             f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE}, or give --token"
         )
+    if args.workers > 1:
+        return trio.run(_serve_with_workers, args)
     gc.set_threshold(20_000)  # at Python's 700 it takes an eighth of all time where there are hundreds of calls
     sessions = partial(converse, policy=chosen_policy(args), ear=chosen_ear(args), vad=chosen_vad(args))
     trio.run(_serve, args, sessions, bearer_token(token) if token else None)
@@ -166,6 +187,31 @@ def _limits(args: argparse.Namespace) -> Limits:
     if args.busy > 1:
         return Limits(connections=calls, busy=math.inf, lag=math.inf)
     return Limits(connections=calls, busy=args.busy)
+
+
+async def _serve_with_workers(args: argparse.Namespace) -> int:
+    if os.name == "nt":
+        raise UsageError(f"--workers {args.workers}: Windows hands on no sockets; start {args.workers} servers")
+    if args.fd is not None:
+        raise UsageError(f"--fd {args.fd}: a process that has workers opens the socket itself; leave out one of them")
+    (listener, *_) = await listen(args.port, args.host)
+    async with listener:
+        command = [sys.executable, "-m", "hearout", "serve", *args.arguments, "--workers", "1", "--until-eof"]
+        status = await Workers(command, args.workers, listener.socket.fileno()).run(address_of(listener))
+    if status == 0:
+        complain("hearout: terminated", "info")
+    return status
+
+
+def _inherited(number: int) -> socket.socket:
+    try:
+        inherited = socket.socket(fileno=number)
+        if inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            inherited.setblocking(False)
+            return inherited
+    except OSError:
+        pass
+    raise UsageError(f"--fd {number}: that is no socket that listens")
 
 
 async def _serve(
@@ -183,7 +229,11 @@ async def _serve(
         )
         async with open_background() as background, trio.open_nursery() as nursery:
             serve = partial(serve_websockets, host=args.host, grace=args.grace)
-            (listener, *_) = await nursery.start(serve, server, args.port)
+            port = args.port if args.fd is None else _inherited(args.fd)
+            (listener, *_) = await nursery.start(serve, server, port)
+            if args.until_eof:
+                background.start_soon(end_with_supervisor)
             background.start_soon(counting.watch, server)
             say(f"listening on ws://{address_of(listener)}")
-    complain("hearout: terminated", "info")
+    if not args.until_eof:  # a worker's end is told by who looks after it
+        complain("hearout: terminated", "info")

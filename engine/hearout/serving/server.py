@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import signal
+import socket
 import ssl
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
@@ -183,7 +184,7 @@ class WebSocketServer:
 
 async def serve_websockets(
     server: WebSocketServer,
-    port: int,
+    port: int | socket.socket,
     *,
     host: str = "127.0.0.1",
     tls: ssl.SSLContext | None = None,
@@ -195,7 +196,7 @@ async def serve_websockets(
     ``await nursery.start(serve_websockets, server, 0)`` gives the listeners: `address_of`.
 
     Args:
-        port: 0: one that is free.
+        port: 0: one that is free; or a socket that listens already, on ``host``.
         host: the address to listen on; by default this machine alone.
         tls: a server context; None: plain ``ws://``, for this machine or behind a proxy that does TLS.
         grace: SIGTERM or SIGINT begins a `WebSocketServer.drain` of so many seconds, a second one ends it at once.
