@@ -18,6 +18,7 @@ import statistics
 import struct
 import subprocess
 import sys
+import time
 from collections import Counter
 from typing import Any
 
@@ -31,7 +32,7 @@ _LATE = 1.5  # seconds after the end of a turn
 _EARLY = 0.3  # seconds before it: this side's clock and the server's are not one
 
 
-def _frames(talk: Talk) -> list[bytes]:
+def frames_of(talk: Talk) -> list[bytes]:
     """The recording as frames of a websocket, ready to be written: this side must not be what is overloaded."""
     size = 2 * round(RATE * _MESSAGE)
     head = struct.pack(">BBH", 0x82, 0xFE, size) + bytes(4)  # masked with zeros
@@ -49,6 +50,7 @@ class Call(asyncio.Protocol):
         self._loop = asyncio.get_running_loop()
         self._began = 0.0
         self._sent = 0
+        self.ended = 0.0  # when it was closed, `time.perf_counter`
 
     @property
     def heard(self) -> float:
@@ -79,6 +81,8 @@ class Call(asyncio.Protocol):
                     self._send(event.response())
                 case CloseConnection():
                     self.outcome = f"closed with {event.code}"
+                    self.ended = time.perf_counter()
+                    self._send(event.response())
                     self._transport.close()
 
     def hang_up(self) -> None:
@@ -112,7 +116,7 @@ def _judge(call: Call, talk: Talk, length: float) -> tuple[int, list[float]]:
 
 async def _offer(port: int, calls: int, rate: float, seconds: float) -> None:
     talk = load_talk()
-    frames = _frames(talk)
+    frames = frames_of(talk)
     length = len(frames) * _MESSAGE
     loop = asyncio.get_running_loop()
     began, offered = loop.time(), []
@@ -134,7 +138,7 @@ async def _offer(port: int, calls: int, rate: float, seconds: float) -> None:
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
-def _started(command: list[str], core: int, **environment: str) -> tuple[subprocess.Popen[str], str]:
+def started(command: list[str], core: int, **environment: str) -> tuple[subprocess.Popen[str], str]:
     """A server on a core, and the first line that it prints."""
     process = subprocess.Popen(
         ["taskset", "-c", str(core), sys.executable, "-m", *command],
@@ -154,11 +158,11 @@ def main() -> None:
     parser.add_argument("--talk", type=float, default=30.0, help="seconds after the last one came")
     parser.add_argument("--busy", type=float, default=0.7, help="what the server is told")
     args = parser.parse_args()
-    transcriber, line = _started(["benchmarks.capacity.server"], 1)
+    transcriber, line = started(["benchmarks.capacity.server"], 1)
     try:
         url = f"ws://127.0.0.1:{int(line)}/v1/listen"
         command = ["hearout", "serve", "--port", "0", "--stt", "deepgram", "--url", url, "--busy", str(args.busy)]
-        server, line = _started(command, 0, DEEPGRAM_API_KEY="any")
+        server, line = started(command, 0, DEEPGRAM_API_KEY="any")
         try:
             asyncio.run(_offer(int(line.rpartition(":")[2]), args.calls, args.rate, args.talk))
         finally:

@@ -114,7 +114,7 @@ def test_the_wheel_says_what_it_needs(wheel: zipfile.ZipFile) -> None:
     (name,) = [name for name in wheel.namelist() if name.endswith(".dist-info/METADATA")]
     metadata = wheel.read(name).decode()
     needed = re.findall(r"^Requires-Dist: ([\w-]+)[^;\n]*$", metadata, re.MULTILINE)
-    assert set(needed) == {"trio", "trio-websocket", "wsproto", "webrtcvad-wheels", "numpy"}
+    assert set(needed) == {"trio", "trio-websocket", "wsproto", "h11", "webrtcvad-wheels", "numpy"}
     assert "License-Expression: Apache-2.0" in metadata
     (name,) = [name for name in wheel.namelist() if name.endswith("entry_points.txt")]
     assert "hearout = hearout.cli.main:main" in wheel.read(name).decode()
