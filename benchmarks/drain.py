@@ -19,7 +19,8 @@ import time
 from collections import Counter
 
 from benchmarks.capacity.script import Talk, load_talk
-from benchmarks.overload import Call, frames_of, started
+from benchmarks.overload import Call, frames_of
+from benchmarks.served import served
 
 _UNTOLD = 0.2  # seconds
 
@@ -62,19 +63,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=20)
     args = parser.parse_args()
-    transcriber, line = started(["benchmarks.capacity.server"], 1)
-    try:
-        url = f"ws://127.0.0.1:{int(line)}/v1/listen"
-        command = ["hearout", "serve", "--port", "0", "--stt", "deepgram", "--url", url, "--busy", "2"]
-        server, line = started(command, 0, DEEPGRAM_API_KEY="any")
-        try:
-            asyncio.run(_drain(server, int(line.rpartition(":")[2]), args.calls))
-        finally:
-            server.kill()
-            server.wait()
-    finally:
-        transcriber.terminate()
-        transcriber.wait()
+    with served("--busy", "2") as (server, port):
+        asyncio.run(_drain(server, port, args.calls))
 
 
 if __name__ == "__main__":

@@ -16,8 +16,6 @@ import json
 import os
 import statistics
 import struct
-import subprocess
-import sys
 import time
 from collections import Counter
 from typing import Any
@@ -26,6 +24,7 @@ from wsproto import ConnectionType, WSConnection
 from wsproto.events import AcceptConnection, CloseConnection, Ping, RejectConnection, Request, TextMessage
 
 from benchmarks.capacity.script import RATE, Talk, load_talk
+from benchmarks.served import served
 
 _MESSAGE = 0.1  # seconds
 _LATE = 1.5  # seconds after the end of a turn
@@ -138,19 +137,6 @@ async def _offer(port: int, calls: int, rate: float, seconds: float) -> None:
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 
-def started(command: list[str], core: int, **environment: str) -> tuple[subprocess.Popen[str], str]:
-    """A server on a core, and the first line that it prints."""
-    process = subprocess.Popen(
-        ["taskset", "-c", str(core), sys.executable, "-m", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # who was refused
-        text=True,
-        env=os.environ | environment,
-    )
-    assert process.stdout is not None
-    return process, process.stdout.readline().strip()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--calls", type=int, default=800)
@@ -158,19 +144,8 @@ def main() -> None:
     parser.add_argument("--talk", type=float, default=30.0, help="seconds after the last one came")
     parser.add_argument("--busy", type=float, default=0.7, help="what the server is told")
     args = parser.parse_args()
-    transcriber, line = started(["benchmarks.capacity.server"], 1)
-    try:
-        url = f"ws://127.0.0.1:{int(line)}/v1/listen"
-        command = ["hearout", "serve", "--port", "0", "--stt", "deepgram", "--url", url, "--busy", str(args.busy)]
-        server, line = started(command, 0, DEEPGRAM_API_KEY="any")
-        try:
-            asyncio.run(_offer(int(line.rpartition(":")[2]), args.calls, args.rate, args.talk))
-        finally:
-            server.kill()
-            server.wait()
-    finally:
-        transcriber.terminate()
-        transcriber.wait()
+    with served("--busy", str(args.busy)) as (_, port):
+        asyncio.run(_offer(port, args.calls, args.rate, args.talk))
 
 
 if __name__ == "__main__":

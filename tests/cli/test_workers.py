@@ -131,7 +131,7 @@ def fake(tmp_path: Path, text: str) -> Sequence[str]:
     return [sys.executable, str(program)]
 
 
-def test_pauses_grow_while_workers_fail_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pauses_grow_while_workers_fail_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async def main(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(workers, "_FIRST", 0.01)
         monkeypatch.setattr(workers, "_LONGEST", 0.04)
@@ -148,7 +148,7 @@ def test_pauses_grow_while_workers_fail_at_once(tmp_path: Path, capsys: pytest.C
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         trio.run(main, monkeypatch)
-    pauses = re.findall(r"ended with 3: a new one in (\S+) s", capsys.readouterr().err)
+    pauses = re.findall(r"ended with 3: a new one in (\S+) s", caplog.text)
     assert pauses[:5] == ["0.01", "0.02", "0.04", "0.04", "0.04"][: len(pauses[:5])]
     assert len(pauses) >= 4
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import subprocess
@@ -13,9 +14,11 @@ import trio
 
 from hearout.backoff import Backoff
 from hearout.cli.counting import Counting, forget_worker
-from hearout.cli.output import complain, say
+from hearout.cli.output import say
 
 __all__ = ["Workers", "end_with_supervisor"]
+
+_log = logging.getLogger(__name__)
 
 _FIRST, _LONGEST = 0.5, 30.0  # seconds before a worker that has ended is started anew
 _STABLE = 60.0  # seconds after which its end is no consequence of its start
@@ -87,10 +90,7 @@ class Workers:
             if trio.current_time() - began > _STABLE:
                 backoff.end()
             pause = backoff.pause(trio.current_time(), float("inf")) or 0.0
-            complain(
-                f"hearout: warning: worker {process.pid} ended with {process.returncode}: a new one in {pause:g} s",
-                "warning",
-            )
+            _log.warning("worker %d ended with %d: a new one in %g s", process.pid, process.returncode, pause)
             with trio.move_on_after(pause):
                 await self._ending.wait()
 
