@@ -53,6 +53,9 @@ def main() -> int:
         status = subprocess.call([PYTHON, *arguments, *more], cwd=ROOT)
         if status:
             return status
+    if name == "demo":
+        print("To speak yourself, run this, and open the address that it prints in a browser:")
+        print("$", PYTHON.relative_to(ROOT), "-m hearout serve --page", flush=True)
     return 0
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.recogniser_live samples/order.flac --sessions 1 4 8
 
-Each session sends the recording to one `hearout.local_server` in real time, 20 ms a message, as Deepgram's protocol has
+Each session sends the recording to one `hearout stt-server` in real time, 20 ms a message, as Deepgram's protocol has
 it, with interim results, and asks with Finalize 0.2 s after each turn of the ``.json`` beside it. Sessions begin spread
 over the recording's first five seconds. The processor time is the server's; starting it, with its model, is taken off.
 """
@@ -13,7 +13,10 @@ import argparse
 import json
 import resource
 import statistics
+import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,8 +24,6 @@ import numpy as np
 import soundfile
 import trio
 from trio_websocket import open_websocket_url
-
-from hearout import local_server
 
 _STEP = 0.02  # seconds of audio a message
 _AFTER = 0.2  # seconds from the end of speech to Finalize
@@ -76,13 +77,26 @@ async def talk(url: str, samples: np.ndarray, rate: int, ends: list[float], wait
             nursery.cancel_scope.cancel()
 
 
+@contextmanager
+def serving(connections: int) -> Iterator[str]:
+    """The URL of a server that lets so many in, also where they are more than it serves well."""
+    command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof"]
+    command += ["--protocol", "deepgram", "--connections", str(max(1, connections))]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        yield process.stdout.readline().removeprefix("listening on ").strip()
+        process.stdin.close()
+
+
 async def run(samples: np.ndarray, rate: int, ends: list[float], sessions: int) -> tuple[Seen, float]:
     """What they saw, and the processor time of the server in seconds, its start included."""
     seen = Seen()
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    async with local_server() as url, trio.open_nursery() as nursery:
-        for number in range(sessions):
-            nursery.start_soon(talk, url, samples, rate, ends, number * _SPREAD / sessions, seen)
+    with serving(sessions) as url:
+        async with trio.open_nursery() as nursery:
+            for number in range(sessions):
+                nursery.start_soon(talk, url, samples, rate, ends, number * _SPREAD / sessions, seen)
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     return seen, after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 

@@ -1,9 +1,10 @@
 """A LiveKit agent with hearout's turns: plays a WAV file as the user, and prints what the LLM would be asked.
 
-    python examples/livekit_agent.py samples/phone_number.wav [--url URL]
+    python examples/livekit_agent.py samples/phone_number.wav [--url URL] [--own]
 
-Without ``--url`` the local recogniser hears it. In an agent of yours the audio comes from a room, so there is no
-`Line`: ``await session.start(agent, room=ctx.room)``; and it has an LLM and a TTS, and replies.
+Without ``--url`` the local recogniser hears it. With ``--own`` LiveKit's Deepgram plugin listens, and only the turns
+are hearout's: that needs ``livekit-plugins-deepgram``. In an agent of yours the audio comes from a room, so there is
+no `Line`: ``await session.start(agent, room=ctx.room)``; and it has an LLM and a TTS, and replies.
 """
 
 from __future__ import annotations
@@ -18,10 +19,13 @@ from contextlib import AsyncExitStack
 
 from livekit import rtc
 from livekit.agents import Agent, AgentSession, ErrorEvent, StopResponse, llm
+from livekit.agents.utils import http_context
 from livekit.agents.voice import io
 
 from hearout import Deepgram, HearoutError, SessionError, aio
 from hearout.integrations.livekit import HearoutSTT, session_options
+from hearout.integrations.livekit_events import TurnSTT
+from hearout.integrations.livekit_turns import WithTurns
 
 
 class Line(io.AudioInput):
@@ -55,9 +59,15 @@ class Clerk(Agent):
         raise StopResponse
 
 
-async def talk(path: str, url: str) -> None:
+def own_stt(url: str) -> TurnSTT:
+    from livekit.plugins import deepgram
+
+    return WithTurns(deepgram.STT(api_key="any-key", base_url=url))
+
+
+async def talk(path: str, url: str, own: bool) -> None:
     line = Line(path)
-    stt = HearoutSTT(Deepgram("any-key", url))
+    stt = own_stt(url) if own else HearoutSTT(Deepgram("any-key", url))
     session: AgentSession[None] = AgentSession(stt=stt, **session_options())
     stt.watch(session)
 
@@ -79,20 +89,22 @@ async def talk(path: str, url: str) -> None:
         raise SessionError(fatal[0])
 
 
-async def main(path: str, url: str | None) -> None:
+async def main(path: str, url: str | None, own: bool) -> None:
     async with AsyncExitStack() as stack:
         if url is None:
             url = await stack.enter_async_context(aio.local_server())
-        await talk(path, url)
+        await stack.enter_async_context(http_context.open())  # a job has one
+        await talk(path, url, own)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A WAV file talks to a LiveKit agent.")
     parser.add_argument("path", metavar="FILE.wav")
     parser.add_argument("--url", help="of the transcriber; default: the local recogniser")
+    parser.add_argument("--own", action="store_true", help="LiveKit's Deepgram plugin with hearout's turns")
     options = parser.parse_args()
     logging.getLogger("livekit").setLevel(logging.CRITICAL)
     try:
-        asyncio.run(main(options.path, options.url))
+        asyncio.run(main(options.path, options.url, options.own))
     except (HearoutError, OSError, wave.Error) as error:
         raise SystemExit(f"livekit_agent: {error}") from None

@@ -1,9 +1,10 @@
 """A Pipecat bot with hearout's turns: plays a WAV file as the user, and prints what the LLM would be asked.
 
-    python examples/pipecat_bot.py samples/phone_number.wav [--url URL]
+    python examples/pipecat_bot.py samples/phone_number.wav [--url URL] [--own]
 
-Without ``--url`` the local recogniser hears it. A bot of yours has its transport in place of `Line`, and its LLM,
-TTS and output in place of `Replies`.
+Without ``--url`` the local recogniser hears it. With ``--own`` Pipecat's Deepgram service and Silero listen, and
+only the turns are hearout's: that needs ``pipecat-ai[deepgram,silero]``. A bot of yours has its transport in place of
+`Line`, and its LLM, TTS and output in place of `Replies`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,14 @@ from pipecat.pipeline.worker import PipelineParams, PipelineWorker
 from pipecat.processors.aggregators.llm_context import LLMContext
 from pipecat.processors.aggregators.llm_response_universal import LLMContextAggregatorPair, LLMUserAggregatorParams
 from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.services.stt_service import STTService
 from pipecat.transports.base_input import BaseInputTransport
 from pipecat.transports.base_transport import TransportParams
 from pipecat.workers.runner import WorkerRunner
 
 from hearout import Deepgram, HearoutError, SessionError, aio
 from hearout.integrations.pipecat import HearoutSTTService
+from hearout.integrations.pipecat_turns import HearoutTurns
 
 
 class Line(BaseInputTransport):
@@ -62,17 +65,28 @@ class Replies(FrameProcessor):
         await self.push_frame(frame, direction)
 
 
-async def talk(path: str, url: str) -> None:
-    line = Line(path)
+def our_service(url: str) -> tuple[STTService, LLMUserAggregatorParams]:
     stt = HearoutSTTService(Deepgram("any-key", url))
-    user = LLMContextAggregatorPair(
-        LLMContext(), user_params=LLMUserAggregatorParams(user_turn_strategies=stt.user_turn_strategies())
-    ).user()
+    return stt, LLMUserAggregatorParams(user_turn_strategies=stt.user_turn_strategies())
+
+
+def own_service(url: str) -> tuple[STTService, LLMUserAggregatorParams]:
+    from pipecat.audio.vad.silero import SileroVADAnalyzer
+    from pipecat.services.deepgram.stt import DeepgramSTTService
+
+    stt = DeepgramSTTService(api_key="any-key", base_url=url.removesuffix("/v1/listen"))
+    return stt, LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer(), user_turn_strategies=HearoutTurns())
+
+
+async def talk(path: str, url: str, own: bool) -> None:
+    line = Line(path)
+    stt, user_params = own_service(url) if own else our_service(url)
+    user = LLMContextAggregatorPair(LLMContext(), user_params=user_params).user()
 
     errors: list[str] = []
 
     @stt.event_handler("on_error")
-    async def failed(_: HearoutSTTService, error: ErrorFrame) -> None:
+    async def failed(_: STTService, error: ErrorFrame) -> None:
         errors.append(error.error)
         line.over.set()
 
@@ -89,20 +103,21 @@ async def talk(path: str, url: str) -> None:
         raise SessionError(errors[0])
 
 
-async def main(path: str, url: str | None) -> None:
+async def main(path: str, url: str | None, own: bool) -> None:
     async with AsyncExitStack() as stack:
         if url is None:
             url = await stack.enter_async_context(aio.local_server())
-        await talk(path, url)
+        await talk(path, url, own)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="A WAV file talks to a Pipecat bot.")
     parser.add_argument("path", metavar="FILE.wav")
     parser.add_argument("--url", help="of the transcriber; default: the local recogniser")
+    parser.add_argument("--own", action="store_true", help="Pipecat's Deepgram service with hearout's turns")
     options = parser.parse_args()
     logger.remove()
     try:
-        asyncio.run(main(options.path, options.url))
+        asyncio.run(main(options.path, options.url, options.own))
     except (HearoutError, OSError, wave.Error) as error:
         raise SystemExit(f"pipecat_bot: {error}") from None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Literal
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hearout.integrations.turns import OwnTurns
 from hearout_policies.events import Output, TurnAmended, TurnCompleted
 from hearout_policies.policy import preset
+from hearout_policies.signals import PolicyChanged, Word
 
 Step = tuple[float, Callable[[OwnTurns], object]]
 
@@ -70,6 +73,43 @@ def final(text: str, *, finalized: bool = True) -> Callable[[OwnTurns], object]:
     return lambda own: own.final(text, finalized=finalized)
 
 
+def on(ago: float) -> Callable[[OwnTurns], object]:
+    return lambda own: own.voice_started(ago)
+
+
+def off(ago: float) -> Callable[[OwnTurns], object]:
+    return lambda own: own.voice_stopped(ago)
+
+
+def doubtful(ago: float, *, ends: bool) -> Callable[[OwnTurns], object]:
+    return lambda own: own.voice_doubtful(ago, ends=ends)
+
+
+def provider_turn(kind: Literal["started", "eager_end", "resumed", "ended"]) -> Callable[[OwnTurns], object]:
+    return lambda own: own.provider_turn(kind)
+
+
+def result(words: Sequence[Word], timed: bool, final: bool | None) -> Callable[[OwnTurns], object]:
+    """Words on the session clock; ``final`` None: an interim result, else whether it says that this is all."""
+    text, times = " ".join(word.text for word in words), tuple(words) if timed else ()
+    if final is None:
+        return lambda own: own.interim(text, times)
+    return lambda own: own.final(text, times, finalized=final)
+
+
+def timed_interim(*words: tuple[str, float, float]) -> Callable[[OwnTurns], object]:
+    """Words with times, counted from when the result comes."""
+    return lambda own: result([Word(text, own.now + start, own.now + end) for text, start, end in words], True, None)(
+        own
+    )
+
+
+def timed_final(*words: tuple[str, float, float]) -> Callable[[OwnTurns], object]:
+    return lambda own: result([Word(text, own.now + start, own.now + end) for text, start, end in words], True, True)(
+        own
+    )
+
+
 def test_a_final_covers_two_turns_that_were_over() -> None:
     turns = run((1.0, interim("a")), (6.0, interim("a b c")), (6.0, final("a b c")))
     assert turns == {1: "a", 2: "b c"}
@@ -91,25 +131,107 @@ def test_a_segment_may_stay_open_over_many_turns() -> None:
     assert turns == dict(enumerate("abcdefgh", 1))
 
 
-@given(
-    st.lists(
-        st.tuples(
-            st.sampled_from([0.1, 0.5, 1.0, 3.0, 7.0]),
-            st.integers(0, 3),  # words that are new
-            st.sampled_from(["interim", "interim", "final", "last"]),
-        ),
-        min_size=1,
-        max_size=12,
-    )
-)
-def test_each_final_word_is_in_one_turn(results: list[tuple[float, int, str]]) -> None:
+def test_an_interim_before_the_end_of_speech_is_known() -> None:
+    """It is laid up to now, and the end of speech is dated back: its final ends earlier, and is all of it."""
+    steps = (0.7, on(0.2)), (1.3, interim("i am here")), (0.01, off(0.4)), (0.2, final("i am here"))
+    assert run(*steps) == {1: "i am here"}
+
+
+def test_so_do_interims_that_come_late() -> None:
+    steps = (0.7, on(0.2)), (0.484, interim("w0")), (0.016, off(0.4)), (0.141, interim("w0")), (6.836, final("w0"))
+    assert run(*steps) == {1: "w0"}
+
+
+def test_only_finals_have_times() -> None:
+    """They say that the words were spoken before the place where they were shown."""
+    steps = (1.0, interim("a b")), (3.0, timed_final(("a", -3.9, -3.6), ("b", -3.5, -3.2)))
+    assert run(*steps) == {1: "a b"}
+
+
+def test_finals_in_pieces_of_what_two_turns_have() -> None:
+    steps = (1.0, interim("a b")), (6.0, interim("a b c")), (6.0, final("a")), (1.0, final("b c"))
+    assert run(*steps) == {1: "a b", 2: "c"}
+
+
+def test_a_final_of_a_part() -> None:
+    steps = (1.2, interim("a b c")), (1.2, final("a b", finalized=False)), (1.2, final("c d"))
+    assert run(*steps) == {1: "a b c d"}
+
+
+def test_words_with_times_that_come_seconds_late() -> None:
+    late = ("b", -5.6, -5.3), ("c", -5.2, -5.0)
+    then = ("b", -6.8, -6.5), ("c", -6.4, -6.2)
+    assert run((4.0, timed_final(("a", -3.3, -3.1))), (3.0, timed_interim(*late)), (1.2, timed_final(*then))) == {
+        1: "a",
+        2: "b c",
+    }
+
+
+@pytest.mark.parametrize(("pause", "turns"), [(0.9, 1), (0.95, 2)])
+def test_a_hold_is_longer_by_what_the_voice_detection_needs(pause: float, turns: int) -> None:
+    """Behind "and" balanced waits for 0.9 s, and Pipecat's detection tells 0.2 s late that speech has begun."""
+    steps: list[Step] = [(0.7, on(0.2)), (1.5, interim("large coffee and")), (0.3, off(0.2))]
+    steps += [(0.2, final("large coffee and")), (pause - 0.2, on(0.2)), (0.8, off(0.2)), (0.2, final("water"))]
+    assert len(run(*steps)) == turns
+
+
+def test_voices_are_not_told_apart_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    policy = preset("balanced").replace({"only_speaker": "first"})
+    own = OwnTurns(policy, lambda output: None)
+    own.tell(PolicyChanged(0.0, preset("fast")))
+    own.tell(PolicyChanged(0.0, policy))
+    own.stop()
+    assert [record.message for record in caplog.records] == [
+        "only_speaker has no effect: a framework's transcriber does not tell voices apart"
+    ] * 2
+
+
+def test_nothing_is_told_after_the_end() -> None:
+    assert run((1.0, interim("a")), (0.1, OwnTurns.stop), (9.0, final("a b"))) == {}
+
+
+@st.composite
+def conversations(draw: st.DrawFn) -> tuple[list[Step], int]:
+    """Results of a transcriber, perhaps with a voice and turns of its own; and how many words are final in the end.
+
+    With times, words come when they have been spoken; results say more or less of them, early or late.
+    """
+    timed = draw(st.sampled_from([(False, False), (False, True), (True, True)]))  # interim, final results
+    late = draw(st.sampled_from([0.2, 0.5, 1.0, 3.0])) if timed[1] else 0.0
+    voice, turns, flags = draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
+    kinds = ["interim"] * 3 + ["final", "last", "part"] + ["voice"] * 4 * voice + ["turn"] * turns
     steps: list[Step] = []
-    said = done = 0
-    for pause, new, kind in [*results, (1.0, 1, "last")]:
-        said += new
-        text = " ".join(f"w{number}" for number in range(done, said))
-        if text:
-            steps.append((pause, interim(text) if kind == "interim" else final(text, finalized=kind == "last")))
-            done = done if kind == "interim" else said
+    words: list[Word] = []
+    now, done, speaking = 0.0, 0, False
+    for _ in range(draw(st.integers(1, 13))):
+        pause, kind = draw(st.sampled_from([0.05, 0.1, 0.2, 0.5, 1.2, 3.0, 7.0])), draw(st.sampled_from(kinds))
+        now += pause
+        if kind == "voice":
+            ago, maybe = min(now, draw(st.sampled_from([0.2, 0.4, 0.8]))), draw(st.booleans())
+            steps.append((pause, doubtful(ago, ends=speaking) if maybe else off(ago) if speaking else on(ago)))
+            speaking = speaking is maybe
+            continue
+        if kind == "turn":
+            steps.append((pause, provider_turn(draw(st.sampled_from(["started", "eager_end", "resumed", "ended"])))))
+            continue
+        for _ in range(draw(st.integers(0, 3))):
+            start = words[-1].end if words else 0.0
+            if not timed[1] or start + 0.25 <= now - late:
+                begin = max(start, now - late - 0.3) if timed[1] else start
+                words.append(Word(f"w{len(words)}", begin, begin + 0.25))
+        upto = draw(st.integers(min(done + 1, len(words)), len(words))) if kind == "part" else len(words)
+        if said := words[done:upto]:
+            step = result(said, timed[kind != "interim"], None if kind == "interim" else flags and kind == "last")
+            steps.append((pause, step))
+            done = done if kind == "interim" else upto
+        now = now if said else now - pause
+    if words[done:]:
+        steps.append((1.0, result(words[done:], timed[1], flags)))
+    return steps, len(words)
+
+
+@given(conversations())
+def test_each_final_word_is_in_one_turn(drawn: tuple[list[Step], int]) -> None:
+    steps, count = drawn
     words = " ".join(text for _, text in sorted(run(*steps).items())).split()
-    assert words == [f"w{number}" for number in range(said)]
+    assert words == [f"w{number}" for number in range(count)]

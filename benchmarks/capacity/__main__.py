@@ -7,6 +7,8 @@ and is reached over real loopback websockets. Kinds:
 
     pushed      hearout; frames of 20 ms handed over by callbacks, as media servers do (`PushSource`)
     pushed-200  the same with `LinkSettings(message=0.2)`: half as many messages to the transcriber
+    ear         the same as pushed with Smart Turn, which `hearout models get smart-turn` fetches
+    silero      the same as pushed with Silero's voice detection, which `hearout models get silero-vad` fetches
     iterated    hearout; frames of 20 ms from an iterator: a task wakes up for each
     chunks      hearout; 100 ms at a time from an iterator: voice is noticed up to 80 ms later
     floor       no framework: WebRTC's voice detection, frames on sockets, JSON (benchmarks/capacity/floor.py)
@@ -42,6 +44,7 @@ _KINDS = {
     "pushed": ["benchmarks.capacity.load"],
     "pushed-200": ["benchmarks.capacity.load", "--message", "0.2"],
     "ear": ["benchmarks.capacity.load", "--ear"],
+    "silero": ["benchmarks.capacity.load", "--vad", "silero"],
     "iterated": ["benchmarks.capacity.load", "--chunk", "0.02"],
     "chunks": ["benchmarks.capacity.load", "--chunk", "0.1"],
     "floor": ["benchmarks.capacity.floor"],
@@ -65,7 +68,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="How many calls does a core carry?")
     parser.add_argument("--calls", type=int, nargs="+", help="so many calls, instead of the search")
     parser.add_argument(
-        "--kinds", nargs="+", choices=[*_KINDS, *_PEERS], default=[kind for kind in _KINDS if kind != "ear"]
+        "--kinds",
+        nargs="+",
+        choices=[*_KINDS, *_PEERS],
+        default=[kind for kind in _KINDS if kind not in ("ear", "silero")],
     )
     parser.add_argument("--seconds", type=float, default=15, help="measured in each run (default 15)")
     parser.add_argument("--every", type=float, default=0.2, help="seconds between two results (default 0.2)")

@@ -9,16 +9,22 @@ from __future__ import annotations
 import argparse
 import math
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from functools import partial
 
 import trio
 
 from benchmarks.capacity.meter import Meter
 from benchmarks.capacity.script import FRAME, RATE, Talk, load_talk
-from hearout import Deepgram, Ear, LinkSettings, PushSource, SmartTurn, TurnCompleted, open_session
+from hearout import Deepgram, LinkSettings, PushSource, Session, SmartTurn, TurnCompleted, open_session
+from hearout.cli.voice import VADS
 
 _OFFSETS = 10  # moments of the 20 ms at which frames come
 _WARM_UP = 5.0  # seconds
+
+#: `open_session` with what all calls have in common.
+Opening = Callable[..., AbstractAsyncContextManager[Session]]
 
 
 class Pushed:
@@ -73,18 +79,17 @@ async def tick(lines: list[Pushed], offset: float, meter: Meter) -> None:
         meter.frame(trio.current_time() - due)  # of the last of them
 
 
-async def call(line: Pushed | Iterated, talk: Talk, url: str, message: float, ear: Ear | None, meter: Meter) -> None:
+async def call(line: Pushed | Iterated, talk: Talk, url: str, opening: Opening, meter: Meter) -> None:
     transcriber = Deepgram("key", url, RATE, extra={"first": str(line.first)})
     whole = False  # calls begin anywhere, also within a turn
-    link = LinkSettings(message=message)
-    async with open_session(line.source, transcriber, ear=ear, link=link) as session:
+    async with opening(line.source, transcriber) as session:
         async for event in session:
             if isinstance(event, TurnCompleted) and whole:
                 meter.turn(talk, trio.current_time() - line.began + line.first * FRAME, event.text)
             whole = whole or isinstance(event, TurnCompleted)
 
 
-async def main(url: str, calls: int, chunk: float | None, message: float, ear: Ear | None, seconds: float) -> None:
+async def main(url: str, calls: int, chunk: float | None, opening: Opening, seconds: float) -> None:
     talk, meter = load_talk(), Meter(calls)
     async with trio.open_nursery() as nursery:
         groups: list[list[Pushed]] = [[] for _ in range(_OFFSETS)]
@@ -99,7 +104,7 @@ async def main(url: str, calls: int, chunk: float | None, message: float, ear: E
                 groups[number % _OFFSETS].append(line)
             else:
                 line = Iterated(talk, first, chunk, meter)
-            nursery.start_soon(call, line, talk, url, message, ear, meter)
+            nursery.start_soon(call, line, talk, url, opening, meter)
             await trio.sleep(0.0203)
         meter.settle()
         await trio.sleep(_WARM_UP)
@@ -117,10 +122,15 @@ if __name__ == "__main__":
     parser.add_argument("--chunk", type=float, help="seconds of audio an iterator gives at a time; without: pushed")
     parser.add_argument("--message", type=float, default=0.1, help="seconds of audio in a message")
     parser.add_argument("--ear", action="store_true", help="with Smart Turn")
+    parser.add_argument("--vad", choices=VADS, default="webrtc")
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--core", type=int)
     args = parser.parse_args()
     if args.core is not None:
         os.sched_setaffinity(0, {args.core})
-    ear = SmartTurn() if args.ear else None
-    trio.run(main, args.url, args.calls, args.chunk, args.message, ear, args.seconds)
+    vad = VADS[args.vad]
+    vad(RATE)  # what is loaded once a process
+    opening = partial(
+        open_session, vad=vad, ear=SmartTurn() if args.ear else None, link=LinkSettings(message=args.message)
+    )
+    trio.run(main, args.url, args.calls, args.chunk, opening, args.seconds)

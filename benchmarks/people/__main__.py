@@ -40,7 +40,7 @@ from benchmarks.people.curves import Curve
 from benchmarks.people.doubt import believed
 from benchmarks.people.folders import load
 from benchmarks.people.questions import asked_for, lengthened
-from benchmarks.vad.labelled import NOISES, labelled, mixed
+from benchmarks.vad.labelled import LEAST, NOISES, labelled, mixed
 from hearout.cli.voice import VADS
 from hearout.ear.smart_turn import SmartTurn
 from hearout.errors import UsageError
@@ -156,8 +156,8 @@ def noisy(recordings: Sequence[Recording], noise: str) -> list[Recording]:
         below = math.nan
     if kind not in NOISES or not math.isfinite(below):
         raise UsageError(f"--noise {printable(noise, 60)}: must be {', '.join(NOISES)}, a colon, and decibels: pink:10")
-    if kind == "babble" and len(recordings) < 2:
-        raise UsageError(f"--noise {noise}: babble is made of the other recordings of a folder, and there are none")
+    if kind == "babble" and len(recordings) < LEAST:
+        raise UsageError(f"--noise {noise}: babble is made of a folder's other recordings: there must be {LEAST} in it")
     everybody = [labelled(one) for one in recordings]
     mixes = [np.frombuffer(mixed(one, everybody, kind, below), np.int16) for one in everybody]
     return [replace(one, sound=mix) for one, mix in zip(recordings, mixes, strict=True)]

@@ -1,7 +1,7 @@
 """How well and how fast voice activity is detected, by WebRTC's detector and by Silero's.
 
     python -m benchmarks.vad [--quick]
-    python -m benchmarks.vad DIR [DIR ...] [--vad NAME ...]
+    python -m benchmarks.vad DIR [DIR ...] [--vad NAME ...] [--clean]
 
 Prints Markdown. Without a folder: synthesised speech with known pauses, in noise and on quiet lines
 (`benchmarks.vad.made`). With folders: recordings of people as they are, in noise, and among other voices
@@ -19,15 +19,16 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.vad import made
-from benchmarks.vad.labelled import find, measure
+from benchmarks.vad.labelled import CONDITIONS, find, measure
+from benchmarks.vad.scores import QUANTILES
 from hearout.cli.voice import VADS
 from hearout.errors import UsageError
 
 __all__ = ["main"]
 
 
-def show(folders: Sequence[Path], names: Sequence[str]) -> None:
-    """The tables of recordings."""
+def show(folders: Sequence[Path], names: Sequence[str], clean: bool) -> None:
+    """The tables of recordings; ``clean``: as they are, without noise under them."""
     gates = {name: VADS[name] for name in names}
     for make in gates.values():
         make(16_000)  # loads what is loaded once
@@ -38,12 +39,13 @@ def show(folders: Sequence[Path], names: Sequence[str]) -> None:
         minutes = sum(one.length for one in recordings) / 60
         stretches = sum(len(one.spoken) for one in recordings)
         print(f"### {folder.name}: {len(recordings)} recordings, {minutes:.1f} min, {stretches} stretches of speech\n")
+        quantiles = ", ".join(f"p{percent}" for percent in QUANTILES)
         print(
             "| | | F1 | missed % / false % | false starts a minute | onset: ms (p90) | ends found % "
-            "| end late by, ms: p10, p50, p90 | told after, ms: p10, p50, p90 |"
+            f"| end late by, ms: {quantiles} | told after, ms: {quantiles} |"
         )
         print("|---" * 9 + "|")
-        for condition, name, score, cost in measure(recordings, everybody, gates):
+        for condition, name, score, cost in measure(recordings, everybody, gates, CONDITIONS[: 1 if clean else None]):
             costs[name].append(cost)
             print(f"| {condition} | {name} | {score.row()} |", flush=True)
         print()
@@ -56,11 +58,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.vad", description="Voice detection.")
     parser.add_argument("folders", nargs="*", type=Path, metavar="DIR")
     parser.add_argument("--vad", nargs="+", choices=VADS, default=list(VADS), metavar="NAME", help="default: all")
+    parser.add_argument("--clean", action="store_true", help="of folders: without noise under them")
     parser.add_argument("--quick", action="store_true", help="without a folder: two voices and three sentences")
     options = parser.parse_args(arguments)
     try:
         if options.folders:
-            show(options.folders, options.vad)
+            show(options.folders, options.vad, options.clean)
         else:
             made.show(options.quick)
     except UsageError as error:

@@ -20,10 +20,12 @@ from benchmarks.vad.scores import Score, Span, hear
 from hearout.errors import UsageError
 from hearout.vad import SpeechGate
 
-__all__ = ["CONDITIONS", "NOISES", "Labelled", "find", "labelled", "measure", "mixed"]
+__all__ = ["CONDITIONS", "LEAST", "NOISES", "Labelled", "find", "labelled", "measure", "mixed"]
 
 #: Kinds of noise.
 NOISES = ("white", "pink", "babble")
+#: So many recordings it takes for babble: one voice beside the speaker's is no babble.
+LEAST = 3
 #: What lies under the speech, and how far below it in dB.
 CONDITIONS = (
     ("clean", 0),
@@ -105,16 +107,20 @@ def mixed(one: Labelled, others: Sequence[Labelled], noise: str, snr: float) -> 
 
 
 def measure(
-    recordings: Sequence[Labelled], others: Sequence[Labelled], gates: Mapping[str, Callable[[int], SpeechGate]]
+    recordings: Sequence[Labelled],
+    others: Sequence[Labelled],
+    gates: Mapping[str, Callable[[int], SpeechGate]],
+    conditions: Sequence[tuple[str, float]] = CONDITIONS,
 ) -> Iterator[tuple[str, str, Score, float]]:
     """By condition and by detector: what was heard, and seconds of the processor for a second of audio.
 
     Args:
         others: whose voices are babble; each recording's own are not in its own.
         gates: by name of the detector.
+        conditions: some of `CONDITIONS`.
     """
-    for noise, snr in CONDITIONS:
-        if noise == "babble" and len(others) < 3:
+    for noise, snr in conditions:
+        if noise == "babble" and len(others) < LEAST:
             continue
         pcms = [mixed(one, others, noise, snr) for one in recordings]
         for name, make in gates.items():

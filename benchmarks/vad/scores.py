@@ -16,9 +16,12 @@ import numpy.typing as npt
 
 from hearout.vad import SpeechGate
 
-__all__ = ["Heard", "Score", "Span", "hear", "near"]
+__all__ = ["QUANTILES", "Heard", "Score", "Span", "hear", "near"]
 
 Span = tuple[float, float]  # seconds
+
+#: Per cent, of the errors of ends in the table of `benchmarks.vad.labelled`.
+QUANTILES = (10, 25, 50, 75, 90)
 
 _PAUSE = 0.3  # seconds; a shorter gap in the truth has no end and no onset: the gate bridges it
 _BLOCK = 0.02  # seconds, fed at a time
@@ -102,7 +105,7 @@ class Score:
         ends = f"{100 * len(self.ends) / max(1, self.ends_there):.0f}"
         false_starts = f"{60 * self.false_starts / self.seconds:.1f}"
         cells = [f"{self.f1:.3f}", self.shares(), false_starts, _in_ms(self.onsets), ends]
-        return " | ".join([*cells, _late(self.ends), _late(self.told)])
+        return " | ".join([*cells, _quantiles(self.ends), _quantiles(self.told)])
 
 
 def near(span: Span, others: Iterable[Span], distance: float) -> bool:
@@ -132,6 +135,6 @@ def _in_ms(errors: Sequence[float]) -> str:
     return f"{1000 * np.median(errors):.0f} ({1000 * np.percentile(np.abs(errors), 90):.0f})"
 
 
-def _late(errors: Sequence[float]) -> str:
-    """10th percentile, median and 90th, with their signs."""
-    return ", ".join(f"{1000 * value:.0f}" for value in np.percentile(errors, (10, 50, 90))) if errors else "none"
+def _quantiles(errors: Sequence[float]) -> str:
+    """As `QUANTILES` says, in ms, with their signs."""
+    return ", ".join(f"{1000 * value:.0f}" for value in np.percentile(errors, QUANTILES)) if errors else "none"

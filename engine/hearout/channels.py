@@ -9,6 +9,7 @@ from typing import Generic, TypeVar
 
 from hearout.errors import SessionError
 from hearout.rule_guard import GuardedRule, guarded
+from hearout_policies.decision import Outlook
 from hearout_policies.events import Output
 from hearout_policies.machine import TurnMachine
 from hearout_policies.policy import Policy
@@ -77,6 +78,11 @@ class Channels:
     def failure(self) -> Exception | None:
         """How a rule has failed; the first of them, if several have. It is for the caller to raise."""
         return next((guard.failure for guard in self._guards if guard.failure is not None), None)
+
+    def outlook(self, channel: int) -> Outlook | None:
+        """What becomes of the turn that is open there; None: none is."""
+        decision = self._machines[channel].decision
+        return None if decision is None else decision.outlook(channel)
 
     def tell(self, channel: int | None, signal: Signal) -> None:
         """Something happened on ``channel`` (None: on all). What was due before it goes first."""

@@ -1,5 +1,6 @@
 """The pure half of hearout: signals in, events and commands out. Standard library only."""
 
+from hearout_policies.decision import Outlook
 from hearout_policies.events import (
     Answer,
     Event,
@@ -48,6 +49,7 @@ __all__ = [
     "Odds",
     "OnUtteranceEnd",
     "Opinion",
+    "Outlook",
     "Output",
     "Parameter",
     "Pauses",

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 from hearout_policies.clock import Clock
 from hearout_policies.events import Answer, Opinion, Timings, TurnCompleted
@@ -18,10 +19,34 @@ from hearout_policies.rules import Verdict
 from hearout_policies.turn import Turn
 from hearout_policies.view import TurnView
 
-__all__ = ["Decision", "combine", "completed", "decide", "forced_verdict", "view_of"]
+__all__ = ["Decision", "Outlook", "combine", "completed", "decide", "forced_verdict", "view_of"]
 
 _QUIET = 0.6  # so much audio without a word behind the newest one is silence (seconds)
 _MOST_SUSPICION = 0.3  # seconds by which suspicions may put off one end: a line that chatters must not hold a turn
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What becomes of an open turn if nothing more happens. Session clock.
+
+    Attributes:
+        at: as of then.
+        speaking: its user speaks; then it is the safety net that would end it.
+        when: it is over then.
+        reason: the rule that says so.
+        odds, evidence, opinions, answer: as in `TurnCompleted`.
+    """
+
+    type: ClassVar[str] = "outlook"
+    channel: int
+    at: float
+    speaking: bool
+    when: float
+    reason: str
+    odds: float
+    evidence: tuple[tuple[str, float], ...]
+    opinions: tuple[Opinion, ...]
+    answer: Answer | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +83,21 @@ class Decision:
             said.append(Opinion("suspicion", None, self.when))
         return tuple(said)
 
+    def outlook(self, channel: int) -> Outlook:
+        """It, for an application that shows what its user is waiting for."""
+        view = self.view
+        return Outlook(
+            channel,
+            view.now,
+            view.speaking,
+            self.when,
+            self.reason,
+            view.odds,
+            view.evidence,
+            self.opinions,
+            view.answer,
+        )
+
 
 def view_of(
     turn: Turn,
@@ -88,6 +128,7 @@ def view_of(
         voice_at=voice.noticed if voice else None,
         paused=voice.paused if voice else None,
         vad=turn.voice is not None,
+        late=turn.voice.late if turn.voice else 0.0,
         speech_end=turn.ended_at(clock),
         last_growth=words.grown_at,
         last_words=words.brought_at,

@@ -53,15 +53,18 @@ class Closed:
         """Some of its words are not final yet."""
         return bool(self.words and self.words.pending)
 
-    def owns(self, word: Word) -> bool:
-        """``word`` was spoken before the end of this turn."""
-        return (middle(word) if self.vad else word.start) < self.limit
+    def owns(self, word: Word, before: float | None = None) -> bool:
+        """``word`` was spoken before the end of this turn; ``before``: the end of a word before it that it has."""
+        limit = self.limit if before is None else self._limit_behind(before)
+        return (middle(word) if self.vad else word.start) < limit
 
     def extend(self, end: float) -> None:
         """A word was added that ends at ``end``: what follows it closely belongs here too."""
         self.end = max(self.end, end)
-        if not self.vad:
-            self.limit = min(self.decided, max(self.limit, end + _GAP))
+        self.limit = self._limit_behind(end)
+
+    def _limit_behind(self, end: float) -> float:
+        return self.limit if self.vad else min(self.decided, max(self.limit, end + _GAP))
 
     def amend(self, late: Transcript) -> Words | None:
         """Take in a final result that came late; the words as they are now, if that is news."""
@@ -150,14 +153,17 @@ class Ledger:
         past: list[tuple[Closed, list[Word]]] = []
         present: list[Word] = []
         for word in result.words:
+            before = past[-1] if past else None
             owner = self._owner(word)
+            if owner is None and before and before[0].owns(word, before[1][-1].end):
+                owner = before[0]  # only an interim word comes here: a final one has moved the limit
             if owner is None:
                 present.append(word)
                 continue
             if result.is_final:
                 owner.extend(word.end)
-            if past and past[-1][0] is owner:
-                past[-1][1].append(word)
+            if before and before[0] is owner:
+                before[1].append(word)
             else:
                 past.append((owner, [word]))
         return past, present
@@ -171,8 +177,6 @@ class Ledger:
         """
         words = list(result.words)
         waiting = self._unfinished(result.start)
-        if waiting and len(waiting) == 1 and result.end <= self._border(waiting[0]):
-            waiting = []
         if not waiting:
             owner = self._owner(words[-1])
             return ([], words) if owner is None else ([(owner, words)], [])

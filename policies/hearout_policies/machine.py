@@ -63,7 +63,7 @@ from hearout_policies.signals import (
 from hearout_policies.speakers import Speakers
 from hearout_policies.told import Told
 from hearout_policies.turn import Turn
-from hearout_policies.voice import Voice
+from hearout_policies.voice import Voice, lateness
 from hearout_policies.words import Words, reach
 
 __all__ = ["TurnMachine"]
@@ -77,6 +77,10 @@ class TurnMachine:
     Args:
         policy: the rules and limits.
         channel: number put into the events.
+
+    Attributes:
+        deadline: when to call ``handle(Tick(at))`` if nothing else happens (session clock); None: no need.
+        decision: about the turn that is open, by all signals so far; None: none is.
     """
 
     def __init__(self, policy: Policy | None = None, channel: int = 0) -> None:
@@ -92,16 +96,13 @@ class TurnMachine:
         self._agent = Agent()
         self._speakers = Speakers()
         self._pauses = Pauses()  # of the user, within turns
+        self._suspected = -math.inf  # audio time of the latest sound that might have been speech
         self._held = False
         self._forced: float | None = None  # force_end with no turn open: the answer to its Finalize may open one
         self._ended: float | None = None
-        self._deadline: float | None = None
+        self.deadline: float | None = None
+        self.decision: Decision | None = None
         self._out: list[Output] = []  # of the signal that is being handled
-
-    @property
-    def deadline(self) -> float | None:
-        """When to call ``handle(Tick(at))`` if nothing else happens (session clock); None: no need."""
-        return self._deadline
 
     def handle(self, signal: Signal) -> list[Output]:
         """Take in one signal.
@@ -115,8 +116,8 @@ class TurnMachine:
         self._out, now = [], self._clock.now
         if not signal.at >= now or math.isinf(signal.at):
             raise ValueError(f"{type(signal).__name__} at {signal.at} after a signal at {now}: time runs forward")
-        while self._deadline is not None and self._deadline < signal.at:
-            self._clock.now = self._deadline
+        while self.deadline is not None and self.deadline < signal.at:
+            self._clock.now = self.deadline
             self._decide()
         self._clock.now = signal.at
         self._take_in(signal)
@@ -126,17 +127,23 @@ class TurnMachine:
     # -- what comes in ---------------------------------------------------------------------------------------
 
     def _take_in(self, signal: Signal) -> None:
-        turn, clock = self._turn, self._clock
-        match signal := self._speakers.hear(signal, self.policy.only_speaker):
-            case SpeechStarted() | SpeechSuspected() if self.policy.only_speaker is not None:
+        turn, clock, alone = self._turn, self._clock, self._speakers.others is None
+        signal = self._speakers.hear(signal, self.policy.only_speaker)
+        if alone and self._speakers.others is not None:
+            self._speech_stopped(self._speakers.others)
+            self._voice = None
+        match signal:
+            case SpeechStarted() | SpeechSuspected() if self.policy.only_speaker and self._speakers.others is not None:
                 clock.heard(signal.heard)  # nobody knows whose voice it is: words must do
             case SpeechStarted():
                 self._speech_started(signal)
             case SpeechStopped():
                 clock.heard(signal.heard)
                 self._speech_stopped(min(signal.audio, clock.audio))
-            case SpeechSuspected() if turn and not turn.speaking and self._ended is None:
-                turn.suspected = clock.now + self.policy.suspicion_hold
+            case SpeechSuspected():
+                self._suspected = signal.audio
+                if turn and not turn.speaking and self._ended is None:
+                    turn.suspected = clock.now + self.policy.suspicion_hold
             case SpeechPaused() if self._voice:
                 self._voice.paused = clock.now
             case EarHeard() if self._voice:
@@ -196,7 +203,9 @@ class TurnMachine:
         turn = self._turn
         if turn and turn.voice and turn.voice.stop is not None:
             self._pauses = self._pauses.add(audio - turn.voice.stop)
-        self._voice = Voice(audio, self._clock.now, before=turn.speech(audio) if turn and turn.voice else 0.0)
+        before = turn.speech(audio) if turn and turn.voice else 0.0
+        late = lateness(audio, self._clock.audio, self._suspected)
+        self._voice = Voice(audio, self._clock.now, before=before, late=late)
         if turn:
             turn.voice, turn.suspected = self._voice, -math.inf
             self._out += turn.told.resume(self._clock.now)
@@ -211,7 +220,7 @@ class TurnMachine:
         last = self._ledger.last
         if self._turn is None and last and last.cut and voice.start < last.limit < voice.stop - _RESPEAK:
             # A turn was ended while its user spoke on; what came after that is a turn too.
-            self._open(last.limit).voice = Voice(last.limit, voice.noticed, voice.stop)
+            self._open(last.limit).voice = Voice(last.limit, voice.noticed, voice.stop, late=voice.late)
 
     def _transcript(self, result: Transcript) -> None:
         clock, ledger = self._clock, self._ledger
@@ -293,7 +302,7 @@ class TurnMachine:
         turn = self._turn = Turn(Told(started, agent_ended=agent.stopped_after(began)), Words(now))
         voice = self._voice
         if voice and (voice.stop is None or audio < voice.stop):
-            turn.voice = self._voice = Voice(voice.start, now, voice.stop)
+            turn.voice = self._voice = Voice(voice.start, now, voice.stop, late=voice.late)
         if self._forced is not None and now <= self._forced + self.policy.finalize_timeout:
             turn.forced = self._forced
         self._forced = None
@@ -321,7 +330,7 @@ class TurnMachine:
 
     def _decide(self) -> None:
         """Do what is due now, and find the next deadline."""
-        self._deadline = None
+        self.deadline = self.decision = None
         turn, now = self._turn, self._clock.now
         if turn is None:
             self._wait_for_user(now)
@@ -337,8 +346,9 @@ class TurnMachine:
         evident = max(decision.evident, decision.suspected) <= now and not (decision.view.unfinalised or self._held)
         if evident and turn.words and self.policy.predicts(decision.view.odds) and not self._is_backchannel(turn):
             self._out += turn.told.predict(now, turn.words.text)
+        self.decision = decision
         pending = (decision.when, decision.evident, decision.suspected, decision.ask, self._interrupt(turn))
-        self._deadline = min(at for at in pending if at > now)
+        self.deadline = min(at for at in pending if at > now)
 
     def _wait_for_user(self, now: float) -> None:
         """Tell once that nobody answers the agent; when, if nobody will."""
@@ -347,7 +357,7 @@ class TurnMachine:
         if due <= now:
             self._out.append(UserIdle(self.channel, now, self._agent.told_idle()))
         else:
-            self._deadline = due
+            self.deadline = due
 
     def _judge(self, turn: Turn) -> Decision:
         answer, policy = self._agent.question.answer(turn.words.text, self.policy.words.base), self.policy
@@ -392,7 +402,7 @@ class TurnMachine:
 
     def _speak_on(self, voice: Voice, border: float) -> None:
         """What is heard behind a border is the next turn's, whose voice may have begun before the border was known."""
-        self._voice = Voice(max(voice.start, border), self._clock.now)
+        self._voice = Voice(max(voice.start, border), self._clock.now, late=voice.late)
         if voice.start >= border:
             self._open(voice.start)
             self._decide()

@@ -63,8 +63,9 @@ class Policy:
         odds: what evidence of an end is worth.
         only_speaker: words of other voices neither open nor hold a turn, and are in none: a label of the
             transcriber's, or "first": whoever speaks first (`hearout_policies.speakers`). The local voice detection,
-            which cannot tell voices apart, is not asked then. None: all words count. When it changes in a turn, it
-            acts on results that come then: a turn that had only another voice's interim words is abandoned.
+            which cannot tell voices apart, is not asked any more once another voice was left out. None: all words
+            count. When it changes in a turn, it acts on results that come then: a turn that had only another voice's
+            interim words is abandoned.
     """
 
     name: str = "balanced"

@@ -15,12 +15,16 @@ class Speakers:
     """Leaves one speaker's words in what the transcriber hears, on one channel.
 
     A word without a label counts: a transcriber that is not sure must lose no word.
+
+    Attributes:
+        others: audio time of the first word that was left out; None: there has been nobody else.
     """
 
-    __slots__ = ("_first",)
+    __slots__ = ("_first", "others")
 
     def __init__(self) -> None:
         self._first: str | None = None
+        self.others: float | None = None
 
     def hear(self, signal: Signal, only: str | None) -> Signal:
         """``signal`` with the words of one speaker.
@@ -41,4 +45,8 @@ class Speakers:
         if only == FIRST:
             only = first
         words = tuple(word for word in signal.words if word.speaker in (None, only))
-        return signal if len(words) == len(signal.words) else replace(signal, words=words)
+        if len(words) == len(signal.words):
+            return signal
+        if self.others is None:
+            self.others = min(word.start for word in signal.words if word.speaker not in (None, only))
+        return replace(signal, words=words)

@@ -25,6 +25,7 @@ class TurnView:
         voice_at: while it does: when it noticed that, after the pause before.
         paused: while it does: when it noticed a pause, last, that may be the end; None: there was none.
         vad: the local VAD heard this turn; False means only its words are known.
+        late: seconds by which the VAD tells that speech begins, if it says nothing of it before.
         speech_end: when the user ceased to speak; None while the VAD hears speech. Without a VAD the end of the
             newest word.
         last_growth: when the words last changed; `opened` when there are none yet.
@@ -62,6 +63,7 @@ class TurnView:
     voice_at: float | None = None
     paused: float | None = None
     vad: bool = False
+    late: float = 0.0
     speech_end: float | None = None
     last_growth: float = 0.0
     last_words: float = 0.0

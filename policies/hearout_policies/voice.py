@@ -7,7 +7,12 @@ from dataclasses import dataclass, replace
 from hearout_policies.signals import EarHeard, Transcript
 from hearout_policies.words import respread
 
-__all__ = ["Voice"]
+__all__ = ["Voice", "lateness"]
+
+# Holds reckon with a VAD that tells of speech when there were 0.1 s of it, in four frames of 32 ms at most, and with
+# blocks of audio that come 0.05 s late.
+_PROMPT = 0.18  # seconds
+_SAME_SOUND = 0.1  # seconds by which a VAD may date a sound differently when that has become speech
 
 
 @dataclass(slots=True, eq=False)
@@ -21,6 +26,7 @@ class Voice:
         before: seconds of speech before it, in the same turn.
         paused: session clock: when a pause was noticed that may be its end, last; None: there was none.
         ear: what an ear has made of it, last.
+        late: seconds from its onset until that was told, where no suspicion had told of it before.
     """
 
     start: float
@@ -29,6 +35,7 @@ class Voice:
     before: float = 0.0
     paused: float | None = None
     ear: EarHeard | None = None
+    late: float = 0.0
 
     @property
     def known(self) -> float:
@@ -49,3 +56,15 @@ class Voice:
             return result
         start, end = max(result.start, since), result.end if self.stop is None else min(result.end, self.stop)
         return result if end <= start else replace(result, words=respread(result.words, start, end))
+
+
+def lateness(onset: float, heard: float, suspected: float) -> float:
+    """Seconds from the onset of a voice until it was told; 0 where that was prompt, or a suspicion told of it before.
+
+    Args:
+        onset: audio time.
+        heard: audio heard by now.
+        suspected: audio time of the latest sound that might have been speech.
+    """
+    late = heard - onset
+    return late if late > _PROMPT and suspected < onset - _SAME_SOUND else 0.0

@@ -136,7 +136,9 @@ def test_pauses_grow_while_workers_fail_at_once(tmp_path: Path, caplog: pytest.L
         monkeypatch.setattr(workers, "_FIRST", 0.01)
         monkeypatch.setattr(workers, "_LONGEST", 0.04)
         started = tmp_path / "started"
-        kept = Workers(fake(tmp_path, f"open({str(started)!r}, 'a').write('x'); raise SystemExit(3)"), 1, 0)
+        kept = Workers(
+            fake(tmp_path, f"open({str(started)!r}, 'a').write('x'); raise SystemExit(3)"), 1, 0, lambda: None
+        )
 
         async def end_it() -> None:
             await until(lambda: started.exists() and len(started.read_text()) >= 5)
@@ -144,7 +146,7 @@ def test_pauses_grow_while_workers_fail_at_once(tmp_path: Path, caplog: pytest.L
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(end_it)
-            assert await kept.run("here:1") == 0
+            assert await kept.run() == 0
 
     with pytest.MonkeyPatch.context() as monkeypatch:
         trio.run(main, monkeypatch)

@@ -8,7 +8,7 @@ import pytest
 
 from hearout_policies.ledger import Closed, Ledger
 from hearout_policies.signals import Transcript, Word
-from hearout_policies.words import Words
+from hearout_policies.words import Words, spread
 from tests.kit.turns import final, interim
 
 
@@ -75,6 +75,16 @@ def test_words_that_follow_closely_belong_to_it_too() -> None:
     assert owner(ledger, 2.9, 3.9) == 1, "which moves it to the decision at 4"
     assert owner(ledger, 3.95) == 1
     assert owner(ledger, 4.05) is None
+
+
+def test_an_interim_result_is_torn_apart_where_its_final_will_be() -> None:
+    ledger = Ledger()
+    unheard(ledger)
+    both = (Word("and", 2.4, 2.6), Word("two", 2.8, 3.0))
+    for is_final in (False, True):
+        past, present = ledger.split(Transcript(9.0, both, 2.0, 3.1, is_final))
+        assert present is None
+    assert [word.text for word in past[0][1].words] == ["and", "two"]
 
 
 def test_a_word_that_belongs_to_it_moves_the_border_to_new_speech() -> None:
@@ -152,6 +162,16 @@ def test_words_that_were_cleared_are_dropped() -> None:
     assert (closed.number, closed.amend(late), present) == (2, None, None)
     assert ledger.last is not None
     assert ledger.last.number == 1, "a turn that was cleared is no completed one"
+
+
+def test_what_was_spoken_before_the_decision_is_not_torn_apart() -> None:
+    """Turn 1 waits for "b"; all that its segment brings was spoken by then, wherever it was laid."""
+    ledger = Ledger()
+    waits = words(interim(1.2, "a b", 0.2, 1.2))
+    ledger.close(1, waits, 1.2, 3.6, vad=False)
+    result = Transcript(3.6, spread(["a", "b", "c"], 0.2, 3.6), 0.0, 3.6, True, timed=False)
+    ((closed, late),), present = ledger.split(result)
+    assert (closed.number, [word.text for word in late.words], present) == (1, ["a", "b", "c"], None)
 
 
 def test_one_result_may_be_shared_by_three_turns() -> None:

@@ -17,6 +17,26 @@ def paused(at: float) -> SpeechPaused:
     return SpeechPaused(at, at - 0.1, at)
 
 
+def test_what_the_open_turn_waits_for_can_be_seen() -> None:
+    machine = TurnMachine(Policy())
+    assert machine.decision is None
+    for signal in FALLING:
+        machine.handle(signal)
+    assert machine.decision
+    assert machine.decision.outlook(0).speaking
+    machine.handle(SpeechStopped(1.6, 1.4, 1.6))
+    (asking,) = machine.decision.outlook(7).opinions[-1:]
+    seen = machine.decision.outlook(7)
+    assert (seen.channel, seen.at, seen.speaking) == (7, 1.6, False)
+    assert seen.evidence == (("plain", seen.odds),)
+    assert (asking.rule, seen.when) == ("silence", machine.deadline)
+    (completed,) = of(
+        TurnCompleted, [output for at in (seen.when - 0.001, seen.when) for output in machine.handle(Tick(at))]
+    )
+    assert (completed.at, completed.reason, completed.opinions) == (seen.when, seen.reason, seen.opinions)
+    assert machine.decision is None
+
+
 # Pauses
 
 

@@ -263,6 +263,13 @@ def test_without_a_voice_it_also_counts_from_the_last_new_word() -> None:
     assert silence(replace(PLAIN, last_words=4.8, vad=True)) == (5.6, 4.531, None)
 
 
+def test_a_voice_that_is_told_late_is_waited_for_longer() -> None:
+    _, hold, _ = says(Silence(), replace(SILENT, odds=0.2))
+    _, longer, _ = says(Silence(), replace(SILENT, odds=0.2, late=0.2))
+    assert hold is not None
+    assert longer == round(hold + 0.2, 3)
+
+
 def test_without_a_voice_an_unfinished_text_is_held_until_its_silence_was_heard() -> None:
     """Unfinished is what is followed by the end of the turn less than 4 times in 10."""
     assert silence(UNFINISHED) == (5.904, 5.904, None)

@@ -68,13 +68,48 @@ def test_a_word_without_a_label_counts() -> None:
     assert texts(heard) == ["call me back."]
 
 
-def test_a_voice_alone_opens_no_turn_and_holds_none() -> None:
-    quiet = run(FIRST, SpeechStarted(1.0, 0.9, 1.0), SpeechStopped(2.0, 1.9, 2.0))
-    assert quiet == []
-    words = said(1.0, ("yes.", "0", 0.4))
-    (alone,) = [one.at for one in run(FIRST, words) if isinstance(one, TurnCompleted)]
-    with_voice = run(FIRST, words, SpeechStarted(1.1, 1.0, 1.1))
-    assert [one.at for one in with_voice if isinstance(one, TurnCompleted)] == [alone]
+def ends(outputs: list[Output]) -> list[float]:
+    return [one.at for one in outputs if isinstance(one, TurnCompleted)]
+
+
+def test_as_long_as_nobody_else_was_heard_the_voice_is_theirs() -> None:
+    """So turns end as soon as without the policy."""
+    signals = (SpeechStarted(0.5, 0.4, 0.5), SpeechStopped(1.2, 1.0, 1.2), said(1.5, ("yes.", "0", 0.6)))
+    assert ends(run(FIRST, *signals)) == ends(run(preset("balanced"), *signals)) != []
+
+
+def test_when_another_was_heard_a_voice_opens_no_turn_and_holds_none() -> None:
+    other = said(3.0, ("who", "1", 2.5), start=2.0)
+    before = said(1.0, ("yes.", "0", 0.4)), other
+    quiet = run(FIRST, *before, SpeechStarted(11.0, 10.9, 11.0), SpeechStopped(12.0, 11.9, 12.0))
+    assert [one.at for one in quiet if isinstance(one, TurnStarted)] == [1.0]
+    words = said(11.0, ("well.", "0", 10.4), start=3.0)
+    alone, with_voice = run(FIRST, *before, words), run(FIRST, *before, words, SpeechStarted(11.1, 11.0, 11.1))
+    assert ends(with_voice) == ends(alone) != []
+
+
+def test_the_voice_that_proves_to_be_another_s_holds_no_longer() -> None:
+    """A television that never pauses: the first turn waits until its words are known, and ends."""
+    heard = run(
+        FIRST,
+        SpeechStarted(0.5, 0.4, 0.5),
+        said(1.5, ("yes", "0", 0.4), ("please.", "0", 0.8)),
+        said(3.0, ("and", "1", 1.6), ("now", "1", 2.0), start=1.5),
+    )
+    assert texts(heard) == ["yes please."]
+    assert ends(heard)[0] < 4.0
+
+
+def test_a_turn_that_another_s_voice_opened_is_given_up() -> None:
+    heard = run(
+        FIRST,
+        said(1.0, ("yes.", "0", 0.4)),
+        SpeechStarted(9.1, 9.0, 9.1),
+        said(11.0, ("and", "1", 9.2), start=9.0),
+        said(12.0, ("now", "1", 11.2), start=11.0),
+    )
+    assert texts(heard) == ["yes."]
+    assert [type(one).__name__ for one in heard][-1] == "TurnAbandoned"
 
 
 def test_an_interim_result_does_not_choose_the_first() -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
+import pytest
+
 from hearout_policies.signals import Transcript, Word
-from hearout_policies.voice import Voice
+from hearout_policies.voice import Voice, lateness
 from tests.kit.turns import interim
 
 
@@ -44,3 +47,17 @@ def test_others_stay_where_they_are() -> None:
     assert voice.lay_out(behind, 2.0) is behind, "there was no speech in its span"
     empty = replace(interim(3.0, "", 0.0, 3.0), timed=False)
     assert voice.lay_out(empty, 1.0) is empty
+
+
+@pytest.mark.parametrize(
+    ("heard", "suspected", "late"),
+    [
+        (2.1, -math.inf, 0.0),
+        (2.179, -math.inf, 0.0),
+        (2.181, -math.inf, 0.181),
+        (2.2, 1.95, 0.0),  # the suspicion was of this sound
+        (2.2, 1.85, 0.2),  # of one before
+    ],
+)
+def test_how_late_a_voice_at_two_seconds_was_told(heard: float, suspected: float, late: float) -> None:
+    assert lateness(2.0, heard, suspected) == pytest.approx(late)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +15,7 @@ from benchmarks.vad.__main__ import main
 from benchmarks.vad.labelled import Labelled, find, mixed
 from benchmarks.vad.scores import Heard, Score
 from hearout.errors import UsageError
+from tests.kit.paths import SAMPLES
 
 RATE = 16_000
 
@@ -66,6 +69,24 @@ def test_labels_by_hand(tmp_path: Path) -> None:
     (one,) = find(tmp_path)
     assert (one.name, one.rate, one.length) == ("a", RATE, 2.0)
     assert one.spoken == ((0.403, 1.204), (1.44, 2.0))
+
+
+def test_a_folder_of_such_labels_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    sound, rate = soundfile.read(SAMPLES / "order.flac", dtype="int16")
+    soundfile.write(tmp_path / "order.wav", sound, rate)
+    turns = json.loads((SAMPLES / "order.json").read_text())["turns"]
+    edges = [0.0, *(time for turn in turns for time in (turn["start"], turn["end"])), len(sound) / rate]
+    rows = [f"{start},{end},{number % 2}" for number, (start, end) in enumerate(pairwise(edges))]
+    (tmp_path / "order.scv").write_text(",".join(["order", *rows]))
+    assert main([str(tmp_path), "--vad", "webrtc", "--clean"]) == 0
+    out = capsys.readouterr().out
+    assert f"{tmp_path.name}: 1 recordings, 0.2 min, {len(turns)} stretches of speech" in out
+    (row,) = [line.split(" | ") for line in out.splitlines() if line.startswith("| clean ")]
+    assert row[1] == "webrtc"
+    assert float(row[2]) > 0.9
+    assert row[6] == "100"
+    assert all(-200 < float(error) < 100 for error in row[7].split(", "))  # "address" fades away
+    assert "lines a core" in out
 
 
 @pytest.mark.parametrize("line", ["", "a", "a,0.0,0.5", "a,0.0,x,1", "a,0.0,0.5,0"])

@@ -23,7 +23,7 @@ FACES = {
     "hearout": """
         Answer AssemblyAI AudioFormat AudioLost AudioSource Deepgram Dialect Ear ElevenLabs Ending Endpointing Event
         FileSource Finalize FinalizeOnSilence Flux Header HearoutError Language LinkDown LinkSettings LinkStats LinkUp
-        Notice Odds OnUtteranceEnd OpenAIRealtime Opinion PRESETS Parameter Pauses Policy ProviderEnd PushSource
+        Notice Odds OnUtteranceEnd OpenAIRealtime Opinion Outlook PRESETS Parameter Pauses Policy ProviderEnd PushSource
         RawSource Recorder Replayed Rule Session
         SessionError SessionEvent SessionWarning Silence SileroVad SmartTurn Soniox SpeechEdge SpeechGate Timings Trace
         TurnAbandoned TurnAmended TurnCompleted TurnMachine TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView
@@ -63,7 +63,7 @@ FACES = {
     """,
     "hearout_policies": """
         Answer Ending Endpointing Event Finalize FinalizeOnSilence Language
-        NEVER Odds OnUtteranceEnd Opinion Output PRESETS
+        NEVER Odds OnUtteranceEnd Opinion Outlook Output PRESETS
         Parameter Pauses Policy ProviderEnd Rule Silence Timings TurnAbandoned TurnAmended TurnCompleted TurnMachine
         TurnPredicted TurnResumed TurnStarted TurnUpdated TurnView UserIdle Verdict Word as_dict load_policy preset
     """,

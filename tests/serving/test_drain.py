@@ -17,9 +17,10 @@ from trio.testing import memory_stream_pair
 from trio_websocket import ConnectionClosed
 
 from hearout import Deepgram
-from hearout.cli.serve import converse
+from hearout.cli.conversation import converse
 from hearout.serving import Limits, WebSocketServer, address_of
 from hearout.sources import SocketCall, TwilioCall, serve_twilio, twilio_server, websocket_server
+from hearout_policies.policy import preset
 from tests.kit.callers import Caller, calling, dialling, heard, refused, run_with, transcriber
 from tests.kit.commandline import COMMAND, environment, playing, serving
 from tests.kit.frames import Raw, text
@@ -34,7 +35,7 @@ def sessions(nursery: trio.Nursery, *records: dict[str, Any], policy: str = "bal
     """What ``hearout serve`` runs, with a transcriber that plays these records."""
     connect = transcriber(nursery, *records)
     return websocket_server(
-        partial(converse, transcribers=lambda call: Deepgram("any"), policy=policy, connect=connect)
+        partial(converse, transcribers=lambda call: Deepgram("any"), policy=preset(policy), connect=connect)
     )
 
 

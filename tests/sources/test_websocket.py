@@ -18,7 +18,7 @@ import trio.testing
 from trio_websocket import open_websocket_url
 
 from hearout import Deepgram, SessionError
-from hearout.cli.serve import converse
+from hearout.cli.conversation import converse
 from hearout.serving import Limits, ProtocolError, Upgrade, bearer_token, own_pages_only
 from hearout.sources.websocket import AudioStream, Control, SocketCall, websocket_server
 from hearout_policies.expect import Digits, YesNo
@@ -98,10 +98,12 @@ BAD_HEADERS: list[tuple[str | bytes, int, str]] = [
     ('{"sample_rate": 16000, "encoding": "opus"}', 1003, "unknown encoding 'opus': it must be one of linear16, mulaw"),
     ('{"sample_rate": 16000, "encoding": ["linear16"]}', 1007, '"encoding" must be a string, not ["linear16"]'),
     ('{"sample_rate": 16000, "version": 2}', 1002, "version 2 of the protocol: there is 1"),
+    ('{"sample_rate": 16000, "vad": 5}', 1007, '"vad" must be a string, not 5'),
+    ('{"sample_rate": 16000, "trace": "yes"}', 1007, '"trace" must be true or false, not "yes"'),
     (
         '{"sample_rate": 16000, "chanels": 2}',
         1007,
-        'unknown key "chanels"; the header has version, encoding, sample_rate, channels',
+        'unknown key "chanels"; the header has version, encoding, sample_rate, channels, vad, trace',
     ),
 ]
 
@@ -153,7 +155,9 @@ def serve(nursery: trio.Nursery, *records: dict[str, Any], channels: int = 1, **
     def transcribers(call: Any) -> Deepgram:
         return Deepgram("any", sample_rate=call.sample_rate, channels=call.channels)
 
-    return websocket_server(partial(converse, transcribers=transcribers, policy="balanced", connect=connect), **options)
+    return websocket_server(
+        partial(converse, transcribers=transcribers, policy=preset("balanced"), connect=connect), **options
+    )
 
 
 def blocks(begin: float, end: float, size: int = 640) -> list[tuple[float, bytes]]:

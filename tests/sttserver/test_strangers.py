@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import weakref
+from argparse import ArgumentParser
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, cast
@@ -297,12 +298,20 @@ def test_who_does_not_read_is_gone(run_virtual: Callable[..., Any]) -> None:
     run_virtual(main)
 
 
-def test_none_at_all_is_no_limit(capsys: pytest.CaptureFixture[str]) -> None:
-    from argparse import ArgumentParser
-
+@pytest.mark.parametrize(("cores", "limit"), [(1, 6), (2, 12), (16, 96), (None, 6)])
+def test_as_many_as_the_cores_serve_well_unless_told(
+    cores: int | None, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: cores)
     parser = ArgumentParser()
     add_arguments(parser)
-    assert parser.parse_args([]).connections == 20
+    assert parser.parse_args([]).connections == limit
+    assert f"here {limit})" in " ".join(parser.format_help().split())
+
+
+def test_none_at_all_is_no_limit(capsys: pytest.CaptureFixture[str]) -> None:
+    parser = ArgumentParser()
+    add_arguments(parser)
     assert run(parser.parse_args(["--connections", "0"])) == 2
     assert "--connections 0: there must be at least 1" in capsys.readouterr().err
     assert set(PATHS) == set(PROTOCOLS)

@@ -1,4 +1,4 @@
-"""``hearout models``: the files that the recogniser and ears need; and ``--ear`` of other commands."""
+"""``hearout models``: the files that the recogniser, ears and voice detection need; and ``--ear`` of other commands."""
 
 from __future__ import annotations
 

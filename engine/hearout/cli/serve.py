@@ -6,6 +6,7 @@ import argparse
 import gc
 import math
 import os
+import re
 import socket
 import sys
 from collections.abc import Awaitable, Callable
@@ -14,28 +15,33 @@ from functools import partial
 
 import trio
 
+from hearout.cli.conversation import converse
 from hearout.cli.counting import Counting
 from hearout.cli.logs import add_log_arguments, begin_logging
 from hearout.cli.models import add_ear_argument, chosen_ear
 from hearout.cli.output import complain, say
+from hearout.cli.page import page_settings
 from hearout.cli.policies import add_policy_arguments, chosen_policy
-from hearout.cli.transcribers import Transcribers, add_stt_arguments, open_transcribers
+from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.cli.voice import add_vad_argument, chosen_vad
 from hearout.cli.workers import Workers, end_with_supervisor
-from hearout.ear.base import Ear
 from hearout.errors import UsageError
-from hearout.link.socket import Connector, open_stream
-from hearout.metrics import SessionMetrics
 from hearout.nursery import open_background
-from hearout.serving import GRACE, Authorise, Limits, address_of, bearer_token, call_id, is_loopback, serve_websockets
+from hearout.page.files import pages
+from hearout.serving import (
+    GRACE,
+    Authorise,
+    Limits,
+    Pages,
+    address_of,
+    bearer_token,
+    is_loopback,
+    serve_websockets,
+)
 from hearout.serving.listening import listen
-from hearout.session.session import Session, open_session
-from hearout.sources.websocket import VERSION, Control, SocketCall, websocket_server
-from hearout.vad import SpeechGate, webrtc_gate
-from hearout_policies.events import as_dict
-from hearout_policies.policy import Policy
+from hearout.sources.websocket import websocket_server
 
-__all__ = ["Transcribers", "converse", "register"]
+__all__ = ["register"]
 
 #: What the environment variables of all options begin with.
 VARIABLES = "HEAROUT_SERVE"
@@ -47,54 +53,6 @@ TOKEN_VARIABLE = "HEAROUT_TOKEN"
 LOCAL_CALLS = 12
 
 _USUAL = Limits()
-
-
-async def converse(
-    call: SocketCall,
-    transcribers: Transcribers,
-    policy: Policy | str,
-    ear: Ear | None = None,
-    connect: Connector = open_stream,
-    vad: Callable[[int], SpeechGate] = webrtc_gate,
-    metrics: SessionMetrics | None = None,
-) -> None:
-    """One session: the client's audio in, every event back as a JSON object, first of all ``ready``.
-
-    Raises:
-        HearoutError: the client or the transcriber failed.
-    """
-    transcriber = transcribers(call)
-    await call.send({"type": "ready", "version": VERSION, "channels": call.channels, "call": call_id.get()})
-    async with open_session(call, transcriber, policy=policy, vad=vad, ear=ear, connect=connect) as session:
-        call.on_control = partial(_obey, session)
-        call.on_drain = session.force_end
-        try:
-            async for event in session:
-                if metrics is not None:
-                    metrics.observe(event)
-                await call.send(as_dict(event))
-        finally:
-            if metrics is not None:
-                metrics.finish(session.link_stats)
-
-
-def _obey(session: Session, control: Control) -> None:
-    match control.command:
-        case "agent_started":
-            session.agent_started()
-        case "agent_stopped":
-            session.agent_stopped()
-        case "agent_said":
-            session.agent_said(control.said)
-        case "expect":
-            session.expect(*control.expected, keep=control.keep, channel=control.channel)
-        case "use":
-            assert control.policy is not None
-            session.use(control.policy, control.channel)
-        case "key":
-            session.key(control.key, control.channel)
-        case command:
-            getattr(session, command)(control.channel)
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -150,6 +108,9 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="seconds for the last words of open sessions after SIGTERM or SIGINT; a second one ends at once (default: "
         "%(default)g)",
     )
+    parser.add_argument(
+        "--page", action="store_true", help="serve a page to speak into, too; open the address that is printed"
+    )
     add_stt_arguments(parser)
     add_policy_arguments(parser)
     add_vad_argument(parser)
@@ -175,10 +136,12 @@ def _run(args: argparse.Namespace) -> int:
             f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE}, or give --token"
         )
     if args.workers > 1:
-        return trio.run(_serve_with_workers, args)
+        return trio.run(_serve_with_workers, args, bool(token))
+    policy = chosen_policy(args)
+    files = pages(page_settings(args.stt, policy, args.vad, token=bool(token))) if args.page else {}
     gc.set_threshold(20_000)  # at Python's 700 it takes an eighth of all time where there are hundreds of calls
-    sessions = partial(converse, policy=chosen_policy(args), ear=chosen_ear(args), vad=chosen_vad(args))
-    trio.run(_serve, args, sessions, bearer_token(token) if token else None)
+    sessions = partial(converse, policy=policy, ear=chosen_ear(args), vad=chosen_vad(args))
+    trio.run(_serve, args, sessions, bearer_token(token) if token else None, files)
     return 0
 
 
@@ -189,7 +152,7 @@ def _limits(args: argparse.Namespace) -> Limits:
     return Limits(connections=calls, busy=args.busy)
 
 
-async def _serve_with_workers(args: argparse.Namespace) -> int:
+async def _serve_with_workers(args: argparse.Namespace, token: bool) -> int:
     if os.name == "nt":
         raise UsageError(f"--workers {args.workers}: Windows hands on no sockets; start {args.workers} servers")
     if args.fd is not None:
@@ -197,7 +160,8 @@ async def _serve_with_workers(args: argparse.Namespace) -> int:
     (listener, *_) = await listen(args.port, args.host)
     async with listener:
         command = [sys.executable, "-m", "hearout", "serve", *args.arguments, "--workers", "1", "--until-eof"]
-        status = await Workers(command, args.workers, listener.socket.fileno()).run(address_of(listener))
+        announce = partial(_announce, args, address_of(listener), token=token)
+        status = await Workers(command, args.workers, listener.socket.fileno(), announce).run()
     if status == 0:
         complain("hearout: terminated", "info")
     return status
@@ -215,7 +179,10 @@ def _inherited(number: int) -> socket.socket:
 
 
 async def _serve(
-    args: argparse.Namespace, sessions: Callable[..., Awaitable[None]], authorise: Authorise | None
+    args: argparse.Namespace,
+    sessions: Callable[..., Awaitable[None]],
+    authorise: Authorise | None,
+    files: Pages,
 ) -> None:
     """Until SIGINT or SIGTERM."""
     async with AsyncExitStack() as stack:
@@ -225,7 +192,7 @@ async def _serve(
             partial(sessions, transcribers=transcribers, metrics=counting.sessions),
             authorise=authorise,
             limits=_limits(args),
-            pages={"/metrics": counting.page},
+            pages={"/metrics": counting.page, **files},
         )
         async with open_background() as background, trio.open_nursery() as nursery:
             serve = partial(serve_websockets, host=args.host, grace=args.grace)
@@ -234,6 +201,13 @@ async def _serve(
             if args.until_eof:
                 background.start_soon(end_with_supervisor)
             background.start_soon(counting.watch, server)
-            say(f"listening on ws://{address_of(listener)}")
+            _announce(args, address_of(listener), token=authorise is not None)
     if not args.until_eof:  # a worker's end is told by who looks after it
         complain("hearout: terminated", "info")
+
+
+def _announce(args: argparse.Namespace, address: str, *, token: bool) -> None:
+    say(f"listening on ws://{address}" + (f" with {args.workers} workers" if args.workers > 1 else ""))
+    if args.page:
+        here = re.sub(r"^(0\.0\.0\.0|\[::\])", "localhost", address)  # a microphone is given to no other name
+        say(f"open http://{here}/ in a browser{', and give it the token' if token else ''}")

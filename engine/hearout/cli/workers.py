@@ -8,13 +8,12 @@ import signal
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
 from hearout.backoff import Backoff
 from hearout.cli.counting import Counting, forget_worker
-from hearout.cli.output import say
 
 __all__ = ["Workers", "end_with_supervisor"]
 
@@ -35,18 +34,20 @@ class Workers:
         command: of a worker. It is told the socket as ``--fd NUMBER``, and prints a line when it takes calls.
         count: how many.
         listening: the file descriptor of the socket.
+        announce: called once, when all of them take calls.
     """
 
-    def __init__(self, command: Sequence[str], count: int, listening: int) -> None:
+    def __init__(self, command: Sequence[str], count: int, listening: int, announce: Callable[[], object]) -> None:
         self._command = [*command, "--fd", str(listening)]
         self._count = count
+        self._announce = announce
         self._listening = listening
         self._processes: set[trio.Process] = set()
         self._ready = 0
         self._ending = trio.Event()
         self._status = 0
 
-    async def run(self, address: str) -> int:
+    async def run(self) -> int:
         """Until SIGTERM or SIGINT, which drain all workers; a second one ends them at once. Gives the exit status.
 
         What is wrong with the options is told by the first worker, and ends the others, too.
@@ -58,7 +59,7 @@ class Workers:
             async with trio.open_nursery() as nursery:
                 async with trio.open_nursery() as workers:
                     for _ in range(self._count):
-                        workers.start_soon(self._keep, counts, address)
+                        workers.start_soon(self._keep, counts)
 
                     async def obey() -> None:
                         async for _ in signals:
@@ -73,13 +74,13 @@ class Workers:
         for process in self._processes:
             process.send_signal(signal.SIGTERM)
 
-    async def _keep(self, counts: str, address: str) -> None:
+    async def _keep(self, counts: str) -> None:
         """One worker, and the next one in its place."""
         backoff = Backoff(_FIRST, _LONGEST)
         while not self._ending.is_set():
             began = trio.current_time()
             process = await self._start(counts)
-            await self._watch(process, address)
+            await self._watch(process)
             forget_worker(process.pid, counts)
             if self._ending.is_set():
                 return
@@ -106,7 +107,7 @@ class Workers:
         self._processes.add(process)
         return process
 
-    async def _watch(self, process: trio.Process, address: str) -> None:
+    async def _watch(self, process: trio.Process) -> None:
         """Until it has ended."""
         assert process.stdout is not None
         assert process.stdin is not None
@@ -120,7 +121,7 @@ class Workers:
                         ready = True
                         self._ready += 1
                         if self._ready == self._count:
-                            say(f"listening on ws://{address} with {self._count} workers")
+                            self._announce()
                 await process.wait()
         finally:
             self._processes.discard(process)

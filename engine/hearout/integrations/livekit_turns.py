@@ -11,6 +11,7 @@ from hearout.extras import needs_extra
 from hearout.integrations.turns import OwnTurns
 from hearout.session.controls import chosen_policy
 from hearout.vad import SpeechGate, webrtc_gate
+from hearout.writing import shown
 from hearout_policies.events import Finalize, Output
 from hearout_policies.policy import Policy
 from hearout_policies.signals import ProviderSpeechStarted, Word
@@ -42,7 +43,7 @@ class WithTurns(TurnSTT):
             (``capabilities.manual_flush``, and Deepgram).
 
     Raises:
-        UsageError: the transcriber does not stream, or the policy cannot be used.
+        UsageError: it is no STT, or does not stream; or the policy cannot be used.
     """
 
     def __init__(
@@ -53,6 +54,8 @@ class WithTurns(TurnSTT):
         vad: Callable[[int], SpeechGate] | None = webrtc_gate,
         flush: bool | None = None,
     ) -> None:
+        if not isinstance(transcriber, stt.STT):
+            raise UsageError(f"WithTurns takes an STT of LiveKit's, as deepgram.STT(), not {shown(transcriber)}")
         if not transcriber.capabilities.streaming:
             raise UsageError(
                 f"{transcriber.label} does not stream; wrap it: stt.StreamAdapter(stt=..., vad=silero.VAD.load())"
@@ -176,7 +179,8 @@ class _Stream(TurnStream):
                 turns.interim(data.text, self._words(data))
             case kinds.PREFLIGHT_TRANSCRIPT if data is not None:
                 turns.interim(data.text, self._words(data))
-                turns.provider_turn("eager_end")
+                if not turns.speaking:  # AssemblyAI's plugin says so in mid-sentence, of words that will not change
+                    turns.provider_turn("eager_end")
             case kinds.FINAL_TRANSCRIPT if data is not None:
                 turns.final(data.text, self._words(data), finalized=False)
             case kinds.END_OF_SPEECH:

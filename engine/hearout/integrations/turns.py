@@ -8,6 +8,7 @@ that they are laid over.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Literal
@@ -19,6 +20,7 @@ from hearout_policies.language import Language
 from hearout_policies.marks import spoken
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
+    PolicyChanged,
     ProviderTurn,
     Signal,
     SpeechPaused,
@@ -31,6 +33,8 @@ from hearout_policies.signals import (
 from hearout_policies.words import spread
 
 __all__ = ["OwnTurns", "laid"]
+
+_log = logging.getLogger(__name__)
 
 _PACE = 0.35  # seconds a word takes where no voice was heard: some 170 words a minute
 
@@ -51,17 +55,22 @@ class OwnTurns(TurnControls):
         self.speaking = False
         self.patience: float | None = None
         self._policy = policy
+        _warn(policy)
         self._channels = Channels(policy, 1, self._decided)
         self._take = take
         self._loop: asyncio.AbstractEventLoop | None = None
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._over = False
         self._wanted: list[Callable[[float], Signal]] = []  # before the start
         self._voice: list[tuple[float, float | None]] = []  # stretches of speech that no final word lies on yet
         self._final = 0.0  # so far are results final
+        self._reach = 0.0  # so far words were laid: behind the end of speech, perhaps, while that was not known
         self._wordless = False  # the last of these had no words when its turn was given up
         self._shown = 0.0  # when it last showed words that are not final
         self._open: tuple[Word, ...] = ()  # words that are not final
+        self._settled: tuple[Word, ...] = ()  # those of them that are final, but not told as that
+        self._guessed = 0.0  # so far words lie where they may have been spoken
         self._handed: tuple[Word, ...] = ()  # those of them that a turn has which is over
         self._last: asyncio.TimerHandle | None = None  # no further words are expected then
         self._flags = False  # this transcriber says which of its results is the last of a flush
@@ -80,7 +89,8 @@ class OwnTurns(TurnControls):
             self._wanted.clear()
 
     def stop(self) -> None:
-        """Nothing is decided any more."""
+        """Nothing is heard and decided any more."""
+        self._over = True
         for timer in (self._timer, self._last):
             if timer is not None:
                 timer.cancel()
@@ -97,13 +107,13 @@ class OwnTurns(TurnControls):
         return self.now
 
     def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:
-        if self._loop is None:
+        if self._loop is None and not self._over:
             self._wanted.append(signal)
         else:
             self.tell(signal(self.now))
 
     def _decided(self, output: Output) -> None:
-        if isinstance(output, TurnCompleted) and not output.confirmed:
+        if isinstance(output, TurnCompleted) and not output.confirmed and len(self._open) > len(self._handed):
             self._handed = self._open
         elif isinstance(output, TurnAbandoned):
             self._wordless = True
@@ -115,8 +125,11 @@ class OwnTurns(TurnControls):
         Raises:
             Exception: a rule of the application has failed.
         """
-        self._channels.tell(0, signal)
-        self._look_ahead()
+        if isinstance(signal, PolicyChanged):
+            _warn(signal.policy)
+        if not self._over:
+            self._channels.tell(0, signal)
+            self._look_ahead()
 
     def _look_ahead(self) -> None:
         if self._timer is not None:
@@ -171,10 +184,14 @@ class OwnTurns(TurnControls):
 
     def interim(self, text: str, words: Sequence[Word] = ()) -> None:
         """The words since the last final result, which may change; ``words`` where they have times."""
-        self._open, _ = (tuple(words), "") if words else self._place(text, self._voice)
+        self._show([word.text for word in self._settled] + text.split(), (*self._settled, *words) if words else ())
+
+    def _show(self, texts: Sequence[str], words: Sequence[Word]) -> None:
+        words = self._trusted(words)
+        self._open = self._place(texts, words, self._voice)
         self._shown = self.now if self._open else self._shown
-        end = max(self._final, self._open[-1].end) if self._open else self._final
-        self.tell(Transcript(self.now, self._open, self._final, end, is_final=False, timed=bool(words)))
+        self._reach = _end_of(self._open, self._reach)
+        self.tell(Transcript(self.now, self._open, self._final, self._reach, is_final=False, timed=bool(words)))
 
     def final(self, text: str, words: Sequence[Word] = (), *, finalized: bool) -> str:
         """Words that will not change.
@@ -188,17 +205,29 @@ class OwnTurns(TurnControls):
             what of ``text`` no turn has had yet, which is over.
         """
         self._flags = self._flags or finalized
+        answers = finalized or (not self._flags and not self.speaking)
+        settled, texts = self._settled, text.split()
+        words = (*settled, *words) if words else ()
+        texts = [word.text for word in settled] + texts
+        handed = len(self._handed) if _same(texts, self._handed) else 0
+        fresh = " ".join(texts[max(handed, len(settled)) :])
+        if (rest := _behind(texts, self._open)) and (handed > len(texts) or not answers):
+            # A part of what is open, which stays together: without times nobody could tell the parts apart.
+            self._show([*texts, *(word.text for word in rest)], (*words, *rest) if words else ())
+            self._settled = self._open[: len(texts)]
+            return fresh
         over = [stretch for stretch in self._voice if stretch[1] is not None]
         if self.speaking and self._shown > self._voice[-1][0]:
             over = []  # it is about what is being said now, too, as were the words that it makes final
-        placed, rest = (tuple(words), text) if words else self._place(text, over or self._voice)
-        self._open = self._handed = ()
+        words = self._trusted(words)
+        placed = self._place(texts, words, over or self._voice)
+        ends = [stop for _, stop in over if stop is not None]
+        start, self._final = self._final, max(_end_of(placed, self._reach), *ends, 0.0)
+        self._reach = self._final
+        self._open = self._handed = self._settled = ()
         self._voice = self._voice[-1:] if self.speaking else []
-        end = max([self._final, *(stop for _, stop in over if stop is not None), *(word.end for word in placed)])
-        answers = finalized or (not self._flags and not self.speaking)
-        start, self._final = self._final, end
-        self.tell(Transcript(self.now, placed, start, end, is_final=True, finalized=answers, timed=bool(words)))
-        return rest
+        self.tell(Transcript(self.now, placed, start, self._final, is_final=True, finalized=answers, timed=bool(words)))
+        return fresh
 
     def endpoint(self) -> None:
         """The transcriber hears an end of speech behind its final words."""
@@ -210,27 +239,55 @@ class OwnTurns(TurnControls):
             self.endpoint()
         self.tell(ProviderTurn(self.now, kind, self.now))
 
-    def _place(self, text: str, voice: Sequence[tuple[float, float | None]]) -> tuple[tuple[Word, ...], str]:
-        """Its words where they were spoken, as far as that is known, and the text behind what was handed over."""
-        texts, handed = text.split(), self._handed
-        if not _same(texts, handed):
-            handed = ()
-        before = tuple(replace(word, text=new) for word, new in zip(handed, texts, strict=False))
-        rest = texts[len(handed) :]
-        after = max(self._final, handed[-1].end) if handed else self._final
+    def _place(
+        self, texts: Sequence[str], timed: Sequence[Word], voice: Sequence[tuple[float, float | None]]
+    ) -> tuple[Word, ...]:
+        """Its words where they were spoken, as far as that is known; those of turns that are over where they were."""
+        handed = self._handed if _same(texts, self._handed) else ()
+        before = _renamed(handed, texts)
+        if timed:
+            return before + tuple(timed[len(before) :])
+        rest = texts[len(before) :]
+        after = _end_of(handed, self._final)
         stretches = [(max(start, after), self.now if stop is None else stop) for start, stop in voice]
         stretches = [(start, stop) for start, stop in stretches if stop > start]
         if not stretches:
             begin = max(after, self.now - _PACE * len(rest))
             stretches = [(begin, max(self.now, begin))]
-        return before + laid(rest, stretches), " ".join(rest)
+        placed = before + laid(rest, stretches)
+        self._guessed = _end_of(placed, self._guessed)
+        return placed
+
+    def _trusted(self, words: Sequence[Word]) -> Sequence[Word]:
+        """Words with their times, unless some before them, or they themselves, were laid where they are not."""
+        return () if words and words[0].start < self._guessed else words
 
 
-def _same(texts: Sequence[str], handed: Sequence[Word]) -> bool:
-    """They begin with the words that were handed over: most of them are the same but for marks and capitals."""
-    pairs = list(zip(texts, handed, strict=False))
+def _warn(policy: Policy) -> None:
+    if policy.only_speaker is not None:
+        _log.warning("only_speaker has no effect: a framework's transcriber does not tell voices apart")
+
+
+def _end_of(words: Sequence[Word], otherwise: float) -> float:
+    return max(otherwise, words[-1].end) if words else otherwise
+
+
+def _renamed(words: Sequence[Word], texts: Sequence[str]) -> tuple[Word, ...]:
+    """The first ``words``, as they are written now."""
+    return tuple(replace(word, text=new) for word, new in zip(words, texts, strict=False))
+
+
+def _same(texts: Sequence[str], words: Sequence[Word]) -> bool:
+    """One begins with the other: most of the words that both have are the same but for marks and capitals."""
+    pairs = list(zip(texts, words, strict=False))
     equal = sum(spoken(text) == spoken(word.text) for text, word in pairs)
-    return len(pairs) == len(handed) and 2 * equal >= len(handed)
+    return 2 * equal >= len(pairs) > 0
+
+
+def _behind(texts: Sequence[str], words: Sequence[Word]) -> tuple[Word, ...]:
+    """What is left of ``words`` behind ``texts``, if they begin with them, each the same."""
+    head = " ".join(word.text for word in words[: len(texts)])
+    return tuple(words[len(texts) :]) if texts and spoken(" ".join(texts)) == spoken(head) else ()
 
 
 def laid(texts: Sequence[str], stretches: Sequence[tuple[float, float]]) -> tuple[Word, ...]:

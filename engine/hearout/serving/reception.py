@@ -11,7 +11,7 @@ from trio_websocket import ConnectionClosed, WebSocketConnection, WebSocketReque
 
 from hearout.nursery import sole_error
 from hearout.serving.admission import Admission, Visitor
-from hearout.serving.authorise import Upgrade
+from hearout.serving.authorise import SUBPROTOCOL, Upgrade
 from hearout.serving.limits import Limits
 from hearout.serving.line import READ, Line
 from hearout.serving.plain import Pages, PlainRequests, first_of_each
@@ -43,7 +43,8 @@ class Applicant:
 
     async def accept(self, headers: Headers = ()) -> WebSocketConnection:
         """Make it a websocket."""
-        return await self._request.accept(extra_headers=list(headers))
+        offered = SUBPROTOCOL in self._request.proposed_subprotocols
+        return await self._request.accept(subprotocol=SUBPROTOCOL if offered else None, extra_headers=list(headers))
 
     async def reject(self, status: int, headers: Headers = (), body: bytes = b"") -> None:
         """Answer with an error of HTTP."""
@@ -130,7 +131,10 @@ class Reception:
 
 
 def _upgrade(request: WebSocketRequest, remote: str) -> Upgrade:
-    return Upgrade(request.path, first_of_each(request.headers), remote)
+    headers = first_of_each(request.headers)
+    if request.proposed_subprotocols:  # wsproto has taken them out
+        headers["sec-websocket-protocol"] = ", ".join(request.proposed_subprotocols)
+    return Upgrade(request.path, headers, remote)
 
 
 def _address(transport: trio.abc.Stream) -> tuple[str, str]:

@@ -15,7 +15,7 @@ import trio
 from hearout.errors import HearoutError, UsageError
 from hearout.lag import watch_load
 from hearout.nursery import open_background, sole_error
-from hearout.serving.authorise import Authorise, is_loopback, own_pages_only
+from hearout.serving.authorise import Authorise, foreign_page, is_loopback, own_pages_only
 from hearout.serving.calls import call_id, new_call_id
 from hearout.serving.health import RETRY_AFTER, Status, health_pages
 from hearout.serving.limits import Limits
@@ -126,13 +126,14 @@ class WebSocketServer:
 
     async def _answer(self, arrival: Applicant) -> None:
         if not self._authorise(arrival.upgrade):
-            return await self._refuse(arrival, "forbidden")
+            why = None if self.authorised else foreign_page(arrival.upgrade)
+            return await self._refuse(arrival, "forbidden", why or "not authorised: no token, or not the right one")
         if self._deadline is not None:
             return await self._refuse(arrival, "draining", "the server is shutting down")
         if not self.pressure.admits(self.calls):
             return await self._refuse(arrival, "full", "no time left for another call")
         if not arrival.admit():
-            return await self._refuse(arrival, "full", "no place left for another call")
+            return await self._refuse(arrival, "full", "there are as many connections as may be")
         try:
             await self._serve(arrival)
         finally:
@@ -156,14 +157,14 @@ class WebSocketServer:
         finally:
             self._peers.remove(peer)
 
-    async def _refuse(self, arrival: Applicant, reason: Status | Literal["forbidden"], why: str = "") -> None:
+    async def _refuse(self, arrival: Applicant, reason: Status | Literal["forbidden"], why: str) -> None:
         self.refused[reason] += 1
         status = 403 if reason == "forbidden" else 503
-        self._reception.complain(f"{arrival.upgrade.remote} refused with {status}{why and f': {why}'}")
-        body = f"{why}\n".encode() if why else b""
-        headers = [(b"Content-Length", str(len(body)).encode())]
+        self._reception.complain(f"{arrival.upgrade.remote} refused with {status}: {why}")
+        body = f"{why}\n".encode()
+        headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"content-length", str(len(body)).encode())]
         if status == 503:
-            headers.append((b"Retry-After", str(RETRY_AFTER).encode()))
+            headers.append((b"retry-after", str(RETRY_AFTER).encode()))
         await arrival.reject(status, headers, body)
 
     async def _handle(self, peer: Peer) -> tuple[int, str]:

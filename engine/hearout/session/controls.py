@@ -12,6 +12,7 @@ from hearout.session.core import SessionCore
 from hearout.session.language import in_language
 from hearout.vad import SpeechGate
 from hearout.writing import printable, shown
+from hearout_policies.decision import Outlook
 from hearout_policies.expect import Expectation, expectation
 from hearout_policies.language import Language
 from hearout_policies.policy import Policy, load_policy
@@ -185,6 +186,10 @@ class SessionControls(TurnControls):
     def gates(self) -> list[SpeechGate]:
         """The voice detection of each channel, for meters; empty without."""
         return self._core.voice.gates
+
+    def outlook(self, channel: int = 0) -> Outlook | None:
+        """What becomes of the turn that is open, if nothing more happens: for displays. None: none is open."""
+        return self._core.outlook(channel)
 
     @property
     def heard(self) -> float:

@@ -70,6 +70,7 @@ class SessionCore:
         language: that its first policy names; None: none.
         voice: the voice detection.
         link: the connection to the transcriber.
+        outlook: what becomes of the turn that is open on a channel; None: none is.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class SessionCore:
         after = least_silence(transcriber)
         passed = self._clock.pass_by
         self._channels = Channels(policy, source.channels, self._decided, passed, finalize_after=after)
+        self.outlook = self._channels.outlook
         self._frame_bytes = 2 * source.channels
         self._block_bytes = round(_BLOCK * source.sample_rate) * self._frame_bytes
         self._stalled = False

@@ -60,13 +60,16 @@ class AudioStream:
     Args:
         header: the first message.
 
+    Attributes:
+        vad, trace: as in `SocketCall`.
+
     Raises:
         ProtocolError: it is no header, or of audio that nobody can use.
     """
 
     def __init__(self, header: str | bytes) -> None:
         self.ended = False
-        self.format = _format(header)
+        self.format, self.vad, self.trace = _read(header)
         self.sample_rate = working_rate(self.format.sample_rate)
         self._decoder = Decoder(self.format)
         try:
@@ -134,7 +137,7 @@ def _more(fields: Fields, command: Command) -> dict[str, Any]:
     return {}
 
 
-def _format(header: str | bytes) -> AudioFormat:
+def _read(header: str | bytes) -> tuple[AudioFormat, str | None, bool]:
     if isinstance(header, bytes):
         raise ProtocolError('audio before the header: send {"encoding": ..., "sample_rate": ...} as text first', 1002)
     fields = Fields({name: value for name, value in _parsed(header).items() if name != "type"})
@@ -142,13 +145,14 @@ def _format(header: str | bytes) -> AudioFormat:
         version = fields.whole("version", VERSION)
         encoding = fields.string("encoding", "linear16")
         rate, channels = fields.whole("sample_rate"), fields.whole("channels", 1)
+        vad, trace = fields.string("vad", None), fields.boolean("trace", False)
         fields.done("the header")
     except ValueError as error:
         raise ProtocolError(str(error)) from None
     if version != VERSION:
         raise ProtocolError(f"version {shown(version)} of the protocol: there is {VERSION}", 1002)
     try:
-        return AudioFormat(cast(Encoding, encoding), rate, channels)
+        return AudioFormat(cast(Encoding, encoding), rate, channels), vad, trace
     except UsageError as error:
         raise ProtocolError(printable(str(error), 300), 1003) from None
 
@@ -168,12 +172,15 @@ class SocketCall(PeerSource[Control]):
 
     Attributes:
         format: what the client sends; the source itself is linear16 at 8 or 16 kHz.
+        vad: name of the voice detection that it asks for; None: whichever.
+        trace: it asks for the trace, record by record. Both are for the handler to heed.
         on_control: called with each `Control`, in step with the audio. It must not block.
     """
 
     def __init__(self, peer: Peer, stream: AudioStream) -> None:
         super().__init__(peer, stream, stream.sample_rate, stream.format.channels)
         self.format = stream.format
+        self.vad, self.trace = stream.vad, stream.trace
         self.on_control: Callable[[Control], object] | None = None
 
     async def send(self, message: dict[str, Any]) -> bool:

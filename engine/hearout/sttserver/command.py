@@ -16,7 +16,7 @@ from hearout.serving import address_of, is_loopback
 from hearout.serving.listening import listen
 from hearout.sttserver.local import TOKEN_VARIABLE
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS
-from hearout.sttserver.recogniser.pool import RecogniserPool
+from hearout.sttserver.recogniser.pool import RecogniserPool, well_served
 from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.traces.reader import read_trace
@@ -36,9 +36,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--connections",
         type=int,
-        default=20,
+        default=well_served(),
         metavar="N",
-        help="at the same time, the rest is refused; each channel of its own counts (default: %(default)s)",
+        help="at the same time, the rest is refused; each channel of its own counts (default: 6 for each core of the "
+        "machine, here %(default)s)",
     )
     parser.add_argument(
         "--model",

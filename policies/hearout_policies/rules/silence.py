@@ -19,7 +19,8 @@ class Silence:
     """Holds a turn for as long as it pays, if one cutoff is worth ``price`` seconds of waiting.
 
     The hold follows from the odds that the turn is over, `TurnView.odds`, and from how long pauses last
-    (`hearout_policies.odds`). It counts from the end of speech. ``patience`` lies behind the time by which a Finalize
+    (`hearout_policies.odds`). It counts from the end of speech, and is longer by the time that the VAD takes to tell
+    that speech goes on (`TurnView.late`). ``patience`` lies behind the time by which a Finalize
     is answered or given up (1.4 s), so it decides only where nobody can be asked.
     """
 
@@ -60,7 +61,7 @@ class Silence:
             return NEVER
         if turn.ended is not None:  # nobody can go on any more: only outstanding words are worth a wait
             return Verdict(deadline=turn.ended + self.link_patience)
-        hold = self.hold(turn)
+        hold = self.hold(turn) + turn.late
         deadline = turn.speech_end + self.patience
         if not (turn.vad or turn.keyed):
             deadline = max(deadline, turn.last_words + self.unheard)

@@ -240,6 +240,8 @@ def test_what_a_step_asks() -> None:
 
 def test_one_that_does_not_stream_says_how_it_can() -> None:
     async def main() -> None:
+        with pytest.raises(UsageError, match=r"takes an STT of LiveKit.s, as deepgram.STT\(\), not .deepgram/nova-3."):
+            WithTurns("deepgram/nova-3")
         with pytest.raises(UsageError, match=r"does not stream; wrap it: stt.StreamAdapter"):
             WithTurns(Scripted([], streaming=False))
         await asyncio.sleep(0)

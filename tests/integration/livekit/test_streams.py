@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from livekit import rtc
 from livekit.agents import APIConnectionError, APIStatusError, stt
 from livekit.agents.types import APIConnectOptions
 
-from hearout import Deepgram, LinkSettings, Recorder, Soniox, UsageError, read_trace
+from hearout import Deepgram, LinkSettings, Recorder, Soniox, UsageError, read_trace, silero_gate
 from hearout.integrations.livekit import HearoutSTT, session_options
 from hearout.traces.records import Header, Trace
 from tests.integration.livekit.kit import (
@@ -167,6 +168,21 @@ def test_audio_is_brought_to_the_rate_of_the_transcriber(rate: int, ours: int) -
     call = run(main)
     assert call.texts == ["yes please"]
     assert call.of("turn_completed")[0].audio_end == pytest.approx(1.1, abs=0.05)
+
+
+def test_a_voice_detection_that_cannot_be_used_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEAROUT_MODELS", str(tmp_path))
+
+    async def main() -> Call:
+        async with playing(one_turn()) as url:
+            async with calling(HearoutSTT(Deepgram("any", url), vad=silero_gate), 1.0) as call:
+                await call.until(lambda: bool(call.of("error")))
+            return call
+
+    (error, *_) = run(main).of("error")
+    # Which of the two is missing here depends on what else is installed.
+    assert re.search(r"hearout models get silero-vad|hearout\[silero\]", str(error.error))
+    assert not error.recoverable
 
 
 def test_stereo_is_refused_in_a_line() -> None:

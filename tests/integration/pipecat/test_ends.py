@@ -24,6 +24,7 @@ from hearout import (
     UsageError,
     WebRtcDetector,
     preset,
+    silero_gate,
 )
 from hearout.integrations import pipecat as service_module
 from hearout.integrations.pipecat import HearoutSTTService
@@ -95,6 +96,19 @@ def test_a_transcriber_that_goes_away_for_good_leaves_no_turn_open() -> None:
         assert call.texts("turn") == ["call me back"]
         assert call.count("stopped") == 1
         assert len(call.errors) == 1
+
+    run(main)
+
+
+def test_a_voice_detection_that_cannot_be_used_is_one_error(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HEAROUT_MODELS", str(tmp_path))
+
+    async def main() -> None:
+        async with against(Script(), vad=silero_gate) as call:
+            await call.quiet(0.5)
+        (error,) = call.errors
+        assert "hearout models get silero-vad" in error
+        assert "\n" not in error
 
     run(main)
 
@@ -294,7 +308,10 @@ def test_what_cannot_work_is_told_before_there_is_a_pipeline() -> None:
         HearoutSTTService(Deepgram("any-key"), policy="hasty")
 
 
-def test_the_example_runs(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("own", [[], ["--own"]])
+def test_the_example_runs(
+    own: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     path = tmp_path / "user.wav"
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, RATE, 0, "NONE", ""))
@@ -302,9 +319,11 @@ def test_the_example_runs(capfd: pytest.CaptureFixture[str], monkeypatch: pytest
     script = Script()
     one_turn(script, LEAD)
     with playing(*script.lines) as server:
-        monkeypatch.setattr(sys, "argv", ["pipecat_bot.py", str(path), "--url", f"ws://{server}/v1/listen"])
+        monkeypatch.setattr(sys, "argv", ["pipecat_bot.py", str(path), "--url", f"ws://{server}/v1/listen", *own])
         runpy.run_path(str(ROOT / "examples" / "pipecat_bot.py"), run_name="__main__")
     assert capfd.readouterr().out == "user: call me back\n"
+    if own:
+        return
     with playing(refuse=401) as server:
         monkeypatch.setattr(sys, "argv", ["pipecat_bot.py", str(path), "--url", f"ws://{server}/v1/listen"])
         with pytest.raises(SystemExit, match=r"^pipecat_bot: .*check the key in DEEPGRAM_API_KEY"):

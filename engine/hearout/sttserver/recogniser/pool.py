@@ -22,10 +22,23 @@ from hearout.sttserver.recogniser.pcm import RATE
 from hearout.sttserver.recogniser.whisper import FRAME, LONGEST, Whisper, sounding
 from hearout.sttserver.steps import HeardWord
 
-__all__ = ["Recogniser", "RecogniserFailed", "RecogniserPool"]
+__all__ = ["Recogniser", "RecogniserFailed", "RecogniserPool", "well_served"]
 
 _EVERY = 0.8  # seconds of audio between two decodings; Deepgram's interim results come once a second
 _SURE = 5.0  # seconds: words so far before the end of a stretch that is too long do not change any more
+
+#: Live sessions. With eight on a core an answer to Finalize took 1.1 s in the median, with six 0.4 s
+#: (``python -m benchmarks.recogniser_live``, Whisper tiny.en, 2.5 GHz; docs/stt-server.md).
+_SERVED_BY_A_CORE = 6
+
+
+def well_served() -> int:
+    """How many live sessions this machine answers in time."""
+    return _SERVED_BY_A_CORE * _cores()
+
+
+def _cores() -> int:
+    return os.cpu_count() or 1
 
 
 class RecogniserFailed(Exception):
@@ -55,7 +68,7 @@ class RecogniserPool:
     @classmethod
     def of_whisper(cls, path: Path | None = None, *, language: str = "en") -> RecogniserPool:
         """All cores of this machine for a `Whisper`."""
-        cores = os.cpu_count() or 1
+        cores = _cores()
         return cls(partial(Whisper, path, language=language, threads=cores), cores)
 
     async def warm_up(self) -> None:

@@ -1,0 +1,1 @@
+"""A page to speak into, for browsers: plain files, and what serves them."""

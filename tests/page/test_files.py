@@ -1,0 +1,77 @@
+"""What the page's server gives, without a browser."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hearout.cli.main import main
+from hearout.cli.page import page_settings
+from hearout.cli.voice import VADS
+from hearout.errors import UsageError
+from hearout.page.files import pages
+from hearout.serving import PlainAnswer, Upgrade
+from hearout_policies.policy import PRESETS, Policy, preset
+from tests.kit.paths import ROOT
+
+FOLDER = ROOT / "engine" / "hearout" / "page"
+
+
+def settings(policy: Policy, **more: Any) -> dict[str, Any]:
+    return page_settings("local", policy, "webrtc", **{"token": False} | more)
+
+
+def got(path: str, policy: Policy | None = None) -> PlainAnswer:
+    return pages(settings(policy or Policy()))[path](Upgrade(path, {}, "somebody"))
+
+
+def test_all_that_the_page_loads_is_there_and_guarded() -> None:
+    index = got("/").body.decode()
+    loaded = re.findall(r'(?:src|href)="([^"]+)"', index)
+    scripts = "".join(path.read_text() for path in FOLDER.glob("*.js"))
+    loaded += re.findall(r'(?:addModule|fetch)\("([^"]+)"\)', scripts)
+    served = pages({})
+    assert {f"/{name}" for name in loaded} | {"/"} == set(served)
+    for path in served:
+        headers = dict(got(path).headers)
+        assert headers["content-security-policy"].startswith("default-src 'self';")
+        assert headers["x-content-type-options"] == "nosniff"
+    assert got("/").kind == "text/html; charset=utf-8"
+    assert got("/worklet.js").kind == "text/javascript; charset=utf-8"
+
+
+@pytest.mark.parametrize("path", sorted(FOLDER.glob("*.*")), ids=lambda path: path.name)
+def test_no_file_names_another_host_or_makes_markup(path: Path) -> None:
+    text = path.read_text().replace('xmlns="http://www.w3.org/2000/svg"', "")
+    assert not re.search(r"https?://(?!localhost)|innerHTML|insertAdjacentHTML|document\.write|\beval\b", text)
+    assert len(text.splitlines()) <= 400
+
+
+def test_the_settings_are_what_the_server_has(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(rate: int) -> Any:
+        raise UsageError("it is not installed")
+
+    monkeypatch.setitem(VADS, "silero", missing)
+    told = json.loads(got("/settings.json", preset("fast")).body)
+    assert [one["name"] for one in told["presets"]] == list(PRESETS)
+    assert {one["name"]: one["price"] for one in told["presets"]}["provider"] is None
+    assert told["policy"] == {"preset": "fast", "price": 0.4, "settings": {"base": "fast"}}
+    assert told["vads"] == [{"name": "webrtc", "why": None}, {"name": "silero", "why": "it is not installed"}]
+    own = preset("patient").replace({"silence.price": 2.5, "language": "es"})
+    assert settings(own)["policy"]["preset"] is None
+    assert Policy.from_dict(settings(own)["policy"]["settings"]) == own
+
+
+def test_a_voice_detection_that_is_not_there_is_told_at_once(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(rate: int) -> Any:
+        raise UsageError("it is not installed")
+
+    monkeypatch.setitem(VADS, "silero", missing)
+    assert main(["serve", "--page", "--vad", "silero"]) == 2
+    assert capsys.readouterr().err == "hearout: it is not installed\n"
