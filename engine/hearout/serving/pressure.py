@@ -15,10 +15,11 @@ _MEMORY = 1.0  # seconds over which the looks are averaged: a burst of handshake
 _LOOKS = 5  # of which the median is the lag: one long standstill, such as a collection of garbage, is no overload
 _PRIOR = 0.0025  # s of work for each second of a call, until it is measured (docs/benchmarks-load.md)
 _WEIGHT = 4  # calls that this guess is worth
-_CALM = 0.1  # a closed door opens again when the load would be less than the most by so much; the lag, half
+_CALM = 0.1  # a closed door opens again when the load would be less than the most by so much; the lag, half,
+_CALM_LOOKS = 20  # and that in most of so many looks, 5 s
 _FREELY = 0.5  # of the most: so far calls come in as they like
 _PACE = 0.05  # beyond, so many of those that are there in a second: what they take shows only when they have begun
-_LEAST = 0.5  # calls a second, where there are few
+_LEAST = 0.25  # calls a second, where there are few
 
 
 class Pressure:
@@ -32,14 +33,14 @@ class Pressure:
         self.busy = 0.0
         self._limits = limits
         self._calls = 0.0  # averaged as `busy` is
-        self._lags: deque[float] = deque([0.0] * _LOOKS, _LOOKS)
+        self._lags: deque[float] = deque([0.0] * _CALM_LOOKS, _CALM_LOOKS)
         self._closed = False
         self._tickets = 1.0  # for those who come when it is busy
 
     @property
     def lag(self) -> float:
         """Seconds by which the loop is late, the median of the last looks."""
-        return statistics.median(self._lags)
+        return statistics.median(list(self._lags)[-_LOOKS:])
 
     def look(self, lag: float, busy: float, calls: int) -> None:
         """What `hearout.lag.watch_load` tells, and how many calls there are."""
@@ -52,10 +53,11 @@ class Pressure:
 
     def full(self, calls: int) -> bool:
         """Is there no time for one more than ``calls``? Then some must have gone before there is again."""
-        busy, lag = self._limits.busy, self._limits.lag
+        expected, busy, lag = self._expected(calls + 1), self._limits.busy, self._limits.lag
         if self._closed:
-            busy, lag = busy - _CALM, lag / 2
-        self._closed = self._expected(calls + 1) > busy or self.lag > lag
+            self._closed = expected > busy - _CALM or max(self.lag, statistics.median(self._lags)) > lag / 2
+        else:
+            self._closed = expected > busy or self.lag > lag
         return self._closed
 
     def admits(self, calls: int) -> bool:
