@@ -46,7 +46,7 @@ def test_every_line_is_json_with_time_level_and_call() -> None:
             address = process.stdout.readline().split("//")[1].strip()
             (name,) = trio.run(call, address)
             process.send_signal(signal.SIGTERM)
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=60)
     lines = [json.loads(line) for line in err.splitlines()]
     for line in lines:
         at = datetime.fromisoformat(line["time"])

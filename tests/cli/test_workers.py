@@ -113,7 +113,7 @@ def test_they_take_calls_are_replaced_count_together_and_drain() -> None:
     pytest.importorskip("prometheus_client")
     with serving(playing(say_yes)) as options, served(*options) as server:
         trio.run(main, server)
-        out, err = server.process.communicate(timeout=20)
+        out, err = server.process.communicate(timeout=60)
     assert (server.process.returncode, out) == (0, "")
     assert re.fullmatch(r"hearout: warning: worker \d+ ended with -9: a new one in 0.5 s\nhearout: terminated\n", err)
 

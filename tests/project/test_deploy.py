@@ -120,7 +120,7 @@ def test_the_command_of_the_image_without_docker() -> None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=20) as answer:
             assert json.load(answer) == {"status": "ready", "calls": 0}
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=20)
+        _, err = process.communicate(timeout=60)
     assert process.returncode == 0
     assert "s3cret" not in err
 

@@ -276,7 +276,7 @@ def test_the_command_gives_last_words() -> None:
             assert process.stdout is not None
             address = process.stdout.readline().split("//")[1].strip()
             got, end = trio.run(call, address, partial(process.send_signal, signal.SIGTERM))
-            _, err = process.communicate(timeout=20)
+            _, err = process.communicate(timeout=60)
     assert [event["text"] for event in got if event["type"] == "turn_completed"] == ["yes please"]
     assert end == GOING_AWAY
     assert (process.returncode, err) == (0, "hearout: terminated\n")
