@@ -23,10 +23,12 @@ EXTRAS = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["option
 
 
 def named_extras(path: Path) -> Iterator[str]:
-    """What calls of `needs_extra` and `MissingExtra` in a module say."""
+    """What calls of `needs_extra`, `MissingExtra` and `pool` in a module say."""
     for node in ast.walk(ast.parse(path.read_text())):
         match node:
             case ast.Call(func=ast.Name(id="needs_extra" | "MissingExtra"), args=[ast.Constant(value=str(extra)), *_]):
+                yield extra
+            case ast.Call(func=ast.Name(id="pool"), args=[_, ast.Constant(value=str(extra)), *_]):
                 yield extra
 
 

@@ -210,7 +210,7 @@ def own_registry(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 
 def test_the_example_in_the_documentation(own_registry: Any, run_virtual: Callable[..., Any]) -> None:
-    snippet, *_ = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (snippet,) = re.findall(r"<!-- tests/test_metrics.py .*? -->\n```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
     namespace: dict[str, Any] = {}
     exec(snippet, namespace)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import selectors
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -15,29 +14,9 @@ from hearout.integrations.turns import OwnTurns
 from hearout_policies.events import Output, TurnAmended, TurnCompleted
 from hearout_policies.policy import preset
 from hearout_policies.signals import PolicyChanged, Word
+from tests.kit.virtual import run_virtually
 
 Step = tuple[float, Callable[[OwnTurns], object]]
-
-
-class Jumping(selectors.DefaultSelector):
-    """Does not wait: time passes at once."""
-
-    now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        self.now += timeout or 0.0
-        return super().select(0)
-
-
-class Loop(asyncio.SelectorEventLoop):
-    """An event loop on a virtual clock."""
-
-    def __init__(self) -> None:
-        self._jumping = Jumping()
-        super().__init__(self._jumping)
-
-    def time(self) -> float:
-        return self._jumping.now
 
 
 def run(*steps: Step) -> dict[int, str]:
@@ -57,11 +36,7 @@ def run(*steps: Step) -> dict[int, str]:
         await asyncio.sleep(30.0)
         own.stop()
 
-    loop = Loop()
-    try:
-        loop.run_until_complete(conversation())
-    finally:
-        loop.close()
+    run_virtually(conversation())
     return turns
 
 
@@ -83,6 +58,10 @@ def off(ago: float) -> Callable[[OwnTurns], object]:
 
 def doubtful(ago: float, *, ends: bool) -> Callable[[OwnTurns], object]:
     return lambda own: own.voice_doubtful(ago, ends=ends)
+
+
+def patience(seconds: float | None) -> Callable[[OwnTurns], object]:
+    return lambda own: setattr(own, "patience", seconds)
 
 
 def provider_turn(kind: Literal["started", "eager_end", "resumed", "ended"]) -> Callable[[OwnTurns], object]:
@@ -167,6 +146,14 @@ def test_words_with_times_that_come_seconds_late() -> None:
     }
 
 
+def test_words_that_come_later_than_they_ever_did_go_on_with_the_turn() -> None:
+    """Nobody expected them any more, so the turn may have been over; they are lost in neither case."""
+    steps: list[Step] = [(0.0, patience(0.35)), (1.0, on(0.2)), (0.8, final("please", finalized=False))]
+    steps += [(0.9, off(0.2)), (0.2, interim("send")), (0.7, final("send it home"))]
+    assert run(*steps) == {1: "please send it home"}
+    assert run(*steps[:4], (1.5, final("send it home"))) == {1: "please", 2: "send it home"}
+
+
 @pytest.mark.parametrize(("pause", "turns"), [(0.9, 1), (0.95, 2)])
 def test_a_hold_is_longer_by_what_the_voice_detection_needs(pause: float, turns: int) -> None:
     """Behind "and" balanced waits for 0.9 s, and Pipecat's detection tells 0.2 s late that speech has begun."""
@@ -200,7 +187,7 @@ def conversations(draw: st.DrawFn) -> tuple[list[Step], int]:
     late = draw(st.sampled_from([0.2, 0.5, 1.0, 3.0])) if timed[1] else 0.0
     voice, turns, flags = draw(st.tuples(st.booleans(), st.booleans(), st.booleans()))
     kinds = ["interim"] * 3 + ["final", "last", "part"] + ["voice"] * 4 * voice + ["turn"] * turns
-    steps: list[Step] = []
+    steps: list[Step] = [(0.0, patience(draw(st.sampled_from([None, 0.35, 1.0]))))]
     words: list[Word] = []
     now, done, speaking = 0.0, 0, False
     for _ in range(draw(st.integers(1, 13))):

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearout.fields import finite
-from hearout.writing import printable, shown
+from hearout.writing import counted, printable, shown
 
 #: What a terminal obeys, or cannot encode.
 HOSTILE = [
@@ -64,3 +64,7 @@ def test_numbers_that_json_does_not_have_become_null() -> None:
     assert json.dumps(finite(value), allow_nan=False) == (
         '{"a": [null, 1.5, [null, null]], "b": {"c": "nan", "d": true, "e": null}}'
     )
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "more end") for number in (0, 1, 2)] == ["0 more ends", "1 more end", "2 more ends"]

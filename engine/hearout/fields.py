@@ -1,8 +1,9 @@
 """Reading JSON that people or programs wrote: what is wrong is a ValueError.
 
 Its message is one short line that names the field, says what it must be, and shows what it is. `Fields` is strict: for
-what is written for hearout. The functions `object_in`, `field_of`, `number_of`, `speaker_of` and `time_of` are for the
-messages of a provider, which may have more fields than are known, and null for those that say nothing.
+what is written for hearout. The functions `object_in`, `field_of`, `objects_of`, `number_of`, `time_of`, `span_of` and
+`speaker_of` are for the messages of a provider, which may have more fields than are known, and null for those that say
+nothing.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ __all__ = [
     "number_of",
     "object_in",
     "object_of",
+    "objects_of",
     "refuse",
     "shown",
+    "span_of",
     "speaker_of",
     "time_of",
 ]
@@ -117,6 +120,14 @@ def field_of(data: Mapping[str, Any], key: str, kind: type, default: Any) -> Any
     return value
 
 
+def objects_of(data: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
+    """``data[key]``, a list of objects; none when it is absent or null."""
+    items: list[Any] = field_of(data, key, list, [])
+    if not all(isinstance(item, dict) for item in items):
+        refuse(f'"{key}" must hold objects, not {shown(items)}')
+    return items
+
+
 def number_of(data: Mapping[str, Any], key: str) -> float | None:
     """``data[key]``, a time or length in whatever unit: 0 or more, and finite; None when it is absent or null."""
     value = data.get(key)
@@ -133,6 +144,14 @@ def time_of(data: Mapping[str, Any], key: str) -> float:
     if value is None:
         refuse(f'"{key}" is missing')
     return value
+
+
+def span_of(word: Mapping[str, Any]) -> tuple[float, float]:
+    """``start`` and ``end`` of a word, in whatever unit; both must be there, and in order."""
+    start, end = time_of(word, "start"), time_of(word, "end")
+    if end < start:
+        refuse(f"a word ends at {end:g}, before it starts at {start:g}")
+    return start, end
 
 
 def speaker_of(word: Mapping[str, Any]) -> str | None:

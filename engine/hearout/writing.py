@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-__all__ = ["printable", "shown"]
+__all__ = ["counted", "printable", "shown"]
 
 # Not printable to Python, but part of words in Persian, Hindi, Japanese, French, and of emoji: the two joiners, the
 # ideographic space, no-break spaces.
@@ -36,3 +36,8 @@ def shown(value: object, most: int = 40) -> str:
         return "[[[..."
     except ValueError:  # an integer of more digits than Python likes to print
         return "a very large number"
+
+
+def counted(number: int, noun: str) -> str:
+    """``number`` and ``noun``, with an s unless there is one."""
+    return f"{number} {noun}{'s' * (number != 1)}"

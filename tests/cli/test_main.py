@@ -191,7 +191,17 @@ def test_a_recording_that_is_cut_off_gives_what_it_has(
 
 def test_version_and_help(hearout: Run) -> None:
     assert hearout("--version").out == f"hearout {version('hearout')}\n"
-    for command in ((), ("listen",), ("replay",), ("plot",), ("tune",), ("policies",), ("stt-server",), ("doctor",)):
+    for command in (
+        (),
+        ("listen",),
+        ("replay",),
+        ("plot",),
+        ("report",),
+        ("tune",),
+        ("policies",),
+        ("stt-server",),
+        ("doctor",),
+    ):
         done = hearout(*command, "--help")
         assert (done.status, done.err) == (0, "")
         assert done.out.startswith("usage: hearout")
@@ -201,7 +211,18 @@ def test_every_preset_is_listed_and_can_be_looked_at(hearout: Run) -> None:
     names = [line.split()[0] for line in hearout("policies").out.splitlines()]
     assert names == list(PRESETS)
     for name in names:
-        assert hearout("policies", name).status == 0
+        done = hearout("policies", name)
+        assert done.status == 0
+        assert {"language", "backchannels", "only_speaker"} < {line.split(" = ")[0] for line in done.out.splitlines()}
+
+
+def test_settings_of_a_policy_that_are_no_numbers(hearout: Run) -> None:
+    lines = hearout(
+        "policies", "balanced", "--set", "only_speaker=first", "--set", "backchannels=ja,genau"
+    ).out.splitlines()
+    assert any(line.startswith("only_speaker = first  (a label") for line in lines)
+    assert any(line.startswith("backchannels = genau, ja  (") for line in lines)
+    assert any(line.startswith("language = the transcriber's  (") for line in lines)
 
 
 def test_python_m_hearout() -> None:

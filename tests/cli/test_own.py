@@ -10,7 +10,8 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,8 @@ from typing import Any
 import pytest
 import trio
 
-from hearout import UsageError, open_session, parse_trace, read_trace, replay
+from hearout import Deepgram, UsageError, open_session, parse_trace, read_trace, replay
+from hearout.cli import doctor
 from hearout.cli.main import main
 from hearout.serving import address_of
 from hearout.sources import TwilioCall, serve_twilio
@@ -152,12 +154,26 @@ def test_doctor_examines_it(hearout: Run, url: str) -> None:
 
 
 def test_without_its_key_doctor_examines_the_local_one(hearout: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    examined: list[Any] = []
+
+    @asynccontextmanager
+    async def pretended() -> AsyncIterator[str]:
+        await trio.lowlevel.checkpoint()
+        yield "ws://127.0.0.1:1/v1/listen"
+
+    async def examine(dialect: Any, *_: Any, **__: Any) -> None:
+        await trio.lowlevel.checkpoint()
+        examined.append(type(dialect))
+
+    monkeypatch.setattr(doctor, "local_server", pretended)
+    monkeypatch.setattr(doctor, "examine", examine)
     monkeypatch.delenv("PARROT_API_KEY")
     status, out, _ = hearout("doctor", "--stt", "parrots:Parrot", "--sample", CLIP)
-    assert status == 0
-    headline, *lines = out.splitlines()
-    assert headline.startswith("no key for Parrot in PARROT_API_KEY: this is the built-in recogniser")
-    assert any(line.startswith("has      Finalize") for line in lines)
+    assert (status, examined) == (0, [Deepgram])
+    assert out.startswith(
+        "no key for Parrot in PARROT_API_KEY: this is the built-in recogniser on this machine: parrots:"
+    )
+    assert "--url ws://127.0.0.1:PORT/PATH, it needs no key" in out
 
 
 async def say_yes(stage: Any) -> None:
@@ -225,6 +241,8 @@ BROKEN = {
     "unfinished.py": "class Parrot(:\n",
     "needy.py": "x = 1\n\nimport nothing_of_that_name\n",
     "leaving.py": "raise SystemExit(3)\n",
+    "crashing.py": "class Crash(BaseException): ...\n\nraise Crash('down')\n",
+    "moody.py": "def __getattr__(name):\n    raise ValueError(name)\n",
     "odd.py": """
 from parrots import Parrot
 
@@ -263,6 +281,9 @@ class Falls(Parrot):
         return 1 / 0
 class Numbered(Parrot):
     key_variable = 7
+class Leaves(Parrot):
+    def __init__(self, key):
+        raise SystemExit(3)
 class Late(Parrot):
     @property
     def silence_after(self):
@@ -302,7 +323,10 @@ class Late(Parrot):
         ("odd:Silent", "the class does not conform: keepalive_after must be above 0"),
         ("odd:Leaks", "the class does not conform: a secret of the headers stands in its address too"),
         ("odd:Falls", "the class does not conform: ZeroDivisionError: division by zero (odd.py:36)"),
-        ("odd:Late", "it cannot be made: KeyError: 'late' (odd.py:42)"),
+        ("odd:Late", "it cannot be made: KeyError: 'late' (odd.py:45)"),
+        ("odd:Leaves", "it cannot be made: SystemExit: 3 (odd.py:41)"),
+        ("crashing:Parrot", "its import failed: Crash: down (crashing.py:3)"),
+        ("moody:Parrot", "its import failed: ValueError: Parrot (moody.py:2)"),
         ("parakeet", "there are local, deepgram, "),
     ],
 )
@@ -314,6 +338,67 @@ def test_what_is_no_transcriber_is_told_in_a_line(hearout: Run, here: Path, stt:
         assert (status, out) == (2, "")
         assert line in told
         assert told.startswith("hearout: ")
+
+
+@pytest.mark.parametrize("stt", ["broken_off:Parrot", "waiting:Waiting"])
+def test_an_interrupt_remains_one(hearout: Run, here: Path, stt: str) -> None:
+    (here / "broken_off.py").write_text("raise KeyboardInterrupt\n")
+    (here / "waiting.py").write_text("""
+from parrots import Parrot
+
+class Waiting(Parrot):
+    def __init__(self, key):
+        raise KeyboardInterrupt
+""")
+    assert hearout("listen", CLIP, "--stt", stt) == (130, "", ["hearout: interrupted"])
+
+
+@pytest.mark.parametrize("leaves", ["RuntimeError('no way')", "SystemExit(3)", "Down()"])
+def test_options_of_a_trace_that_its_class_does_not_take(hearout: Run, here: Path, leaves: str) -> None:
+    (here / "choosy.py").write_text(f"""
+from dataclasses import dataclass, field
+from parrots import Parrot
+
+class Down(BaseException): ...
+
+@dataclass
+class Choosy(Parrot):
+    key: str = field(repr=False)
+    url: str = "wss://parrot.example/v1/listen"
+    sample_rate: int = 16000
+    channels: int = 1
+    style: str = "plain"
+    name = "choosy"
+    decoding = ("style",)
+    def __post_init__(self):
+        super().__init__(self.key, self.url, self.sample_rate, self.channels)
+        if self.style != "plain":
+            raise {leaves}
+""")
+    header = '{"hearout_trace": 1, "stt": "choosy", "vad": false}'
+    options = '{"t": 0.0, "sent": {"type": "Options", "style": "rich"}}'
+    (here / "call.jsonl").write_text("\n".join([header, options, '{"t": 2.0, "end": true}']))
+    status, out, (told,) = hearout("replay", "call.jsonl", "--stt", "choosy:Choosy")
+    assert (status, out) == (2, "")
+    assert told.startswith("hearout: call.jsonl:2: choosy: it does not take the options of the trace: ")
+    assert f"trace: {leaves.partition('(')[0]}" in told
+    assert told.endswith(" (choosy.py:19)")
+
+
+def test_a_class_that_does_not_take_the_channels_of_a_trace(hearout: Run, here: Path) -> None:
+    (here / "mono.py").write_text("""
+from parrots import Parrot
+
+class Mono(Parrot):
+    name = "mono"
+    def __init__(self, key, channels=1):
+        if channels > 1:
+            raise RuntimeError("one only")
+        super().__init__(key, channels=channels)
+""")
+    (here / "call.jsonl").write_text('{"hearout_trace": 1, "stt": "mono", "channels": 2}\n{"t": 2.0, "end": true}')
+    told = ["hearout: call.jsonl:1: Mono: it cannot be made: RuntimeError: one only (mono.py:8)"]
+    assert hearout("replay", "call.jsonl", "--stt", "mono:Mono") == (2, "", told)
 
 
 def test_its_key_and_its_url(hearout: Run, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

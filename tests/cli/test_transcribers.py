@@ -80,6 +80,32 @@ def test_the_key_does_not_go_to_the_local_recogniser(monkeypatch: pytest.MonkeyP
     assert (made.sample_rate, made.channels) == (8000, 2)
 
 
+@pytest.mark.parametrize(
+    ("stt", "asks"),
+    [
+        ("deepgram", "diarize=true"),
+        ("assemblyai", "speaker_labels=true"),
+        ("soniox", '"enable_speaker_diarization": true'),
+    ],
+)
+def test_voices_are_told_apart_where_that_is_asked_for(stt: str, asks: str) -> None:
+    options = ["--stt", stt, "--url", "ws://127.0.0.1/"]
+    usual, made = (
+        opened([*options, *more], lambda transcribers: transcribers(audio(16000))) for more in ([], ["--diarize"])
+    )
+    assert asks not in f"{usual.address()}{usual.opening()}"
+    assert asks in f"{made.address()}{made.opening()}"
+
+
+@pytest.mark.parametrize("stt", ["flux", "openai", "elevenlabs", "local"])
+def test_who_cannot_tell_voices_apart_says_so(stt: str) -> None:
+    options = ["--stt", stt, *(["--url", "ws://127.0.0.1/"] if stt != "local" else [])]
+    with pytest.raises(
+        UsageError, match=r"^--diarize: .* does not tell voices apart; deepgram, soniox, assemblyai do$"
+    ):
+        opened([*options, "--diarize"], lambda transcribers: pytest.fail("opened"))
+
+
 @pytest.mark.parametrize("stt", VARIABLES)
 @pytest.mark.parametrize(("url", "rate"), [(None, 7), ("http://127.0.0.1/", 16000)])
 def test_what_is_wrong_with_the_rest_shows_no_key(

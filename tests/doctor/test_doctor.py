@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +26,7 @@ from hearout.sttserver.local import local_server
 from hearout.sttserver.protocols import PROTOCOLS, Handshake
 from hearout.sttserver.steps import Ask, Close, Refused, Send, Step
 from hearout.transcribers.deepgram import Deepgram
+from hearout.transcribers.registry import PROVIDERS
 from tests.doctor.patients import CLIP, KEY, differing, examined, lacking
 
 Check = Callable[..., dict[str, Finding]]
@@ -295,12 +297,18 @@ def command(*arguments: str) -> int:
 
 
 class Pretended:
-    """Instead of an examination: who is to be examined, and two findings."""
+    """Instead of the local server and an examination: who is to be examined, and two findings."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.dialect: Any = None
         self.stranger: Any = None
         monkeypatch.setattr(doctor, "examine", self)
+        monkeypatch.setattr(doctor, "local_server", self.local_server)
+
+    @asynccontextmanager
+    async def local_server(self) -> AsyncIterator[str]:
+        await trio.lowlevel.checkpoint()
+        yield "ws://127.0.0.1:1/v1/listen"
 
     async def __call__(
         self, dialect: Any, recording: Any, report: Callable[[Finding], None], *, stranger: Any, slow: bool
@@ -341,7 +349,7 @@ def test_without_a_key_it_says_whom_it_examines_instead(
     headline, *lines = capsys.readouterr().out.splitlines()
     assert headline == (
         f"no key for {owner} in {variable}: this is the built-in recogniser on this machine: {stt} and its account "
-        "were not tried"
+        "were not tried; against a server of this machine, --url ws://127.0.0.1:PORT/PATH, it needs no key"
     )
     assert len(lines) == 2
     assert type(pretended.dialect) is Deepgram
@@ -350,6 +358,16 @@ def test_without_a_key_it_says_whom_it_examines_instead(
     told, *found = map(json.loads, capsys.readouterr().out.splitlines())
     assert told == {"server": "local", "instead": f"no key for {owner} in {variable}"}
     assert [finding["server"] for finding in found] == ["local", "local"]
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_with_a_url_of_this_machine_no_key_is_needed(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    pretended = Pretended(monkeypatch)
+    monkeypatch.delenv(PROVIDERS[name].variable or "", raising=False)
+    url = f"ws://127.0.0.1:1{PROTOCOLS[name].path}"
+    assert command("--sample", str(CLIP), "--stt", name, "--url", url) == 0
+    assert type(pretended.dialect) is PROVIDERS[name].dialect
+    assert pretended.dialect.address().startswith(url)
 
 
 def test_the_local_server_by_its_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from hearout.doctor.checks import Arrival, Conversation, Finding, segments
+from hearout.doctor.checks import Arrival, Conversation, Finding, cadence, segments, speakers
 from hearout.doctor.examine import WRONG_KEY
 from hearout.sttserver.flux.stream import FluxStream
 from hearout.sttserver.protocols import PROTOCOLS, Handshake
@@ -18,9 +19,11 @@ from hearout.sttserver.steps import Close, Send, Step
 from hearout.transcribers.base import Heard
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.flux import Flux
+from hearout.transcribers.registry import PROVIDERS
 from hearout.transcribers.soniox import Soniox
 from hearout_policies.signals import Transcript, Word
 from tests.doctor.patients import KEY, differing, examined, lacking
+from tests.kit.paths import DOCS
 
 Consult = Callable[..., dict[str, Finding]]
 FLUX, SONIOX = "wss://api.example.com/v2/listen", "wss://api.example.com/transcribe-websocket"
@@ -86,6 +89,79 @@ def test_soniox_as_hearout_assumes_it(run_virtual: Callable[..., Any]) -> None:
     assert findings["<end>"].verdict == findings["finalize"].verdict == "has"
     assert findings["KeepAlive"].verdict == "ok"
     assert findings["wrong key"].detail == "HTTP 401"
+
+
+@pytest.mark.parametrize("name", PROVIDERS)
+def test_every_provider_on_its_own_protocol_is_as_hearout_assumes_it(
+    run_virtual: Callable[..., Any], name: str
+) -> None:
+    """Whatever its protocol has not."""
+    url = "wss://api.example.com" + PROTOCOLS[name].path
+    known = PROVIDERS[name]
+    findings = run_virtual(partial(examined, known.make(KEY, url), known.make(WRONG_KEY, url), slow=True))
+    assert differing(findings) == set()
+    assert findings["messages"].verdict == findings["segments"].verdict == findings["interims"].verdict == "ok"
+    assert "without a type" not in findings["messages"].detail
+    assert findings["KeepAlive"].verdict == ("skipped" if known.make(KEY).keepalive_after is None else "ok")
+
+
+def test_the_class_of_the_documents_on_its_own_protocol(run_virtual: Callable[..., Any]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```", (DOCS / "own-transcriber.md").read_text("utf-8"), re.DOTALL)
+    module: dict[str, Any] = {"__name__": "mine"}
+    exec(blocks[0], module)
+    url = "wss://api.example.com" + PROTOCOLS["assemblyai"].path
+    findings = run_virtual(partial(examined, module["Assembly"](KEY, url), module["Assembly"](WRONG_KEY, url)))
+    assert differing(findings) == set()
+    assert findings["ForceEndpoint"].verdict == "has"
+    assert findings["KeepAlive"].detail.startswith("the dialect sends none")
+
+
+@pytest.mark.parametrize("name", ["openai", "elevenlabs"])
+def test_words_that_are_never_final_where_results_have_no_place(run_virtual: Callable[..., Any], name: str) -> None:
+    def is_final(news: Any) -> bool:
+        return isinstance(news, Heard) and isinstance(news.signal, Transcript) and news.signal.is_final
+
+    class Silenced(PROVIDERS[name].dialect):  # type: ignore[misc]
+        def decode(self, message: Any, at: float, offset: float) -> Any:
+            return [news for news in super().decode(message, at, offset) if not is_final(news)]
+
+    url = "wss://api.example.com" + PROTOCOLS[name].path
+    findings = run_virtual(partial(examined, Silenced(KEY, url), None))
+    assert "segments" in differing(findings)
+    assert "words of the last interim never became final" in findings["segments"].detail
+
+
+def test_how_often_results_without_a_place_come_is_no_matter() -> None:
+    """Between two of them nobody may have spoken."""
+    untimed = Heard(0, Transcript(0.0, (Word("yes", 0.0, 0.0),), 0.0, 0.0, is_final=False, timed=False))
+    arrivals = [Arrival(1.0 + 2.0 * number, {}, [untimed]) for number in range(4)]
+    for several in (arrivals, arrivals[:1]):
+        assert cadence(Conversation(tells_progress=False, audio=9.0, arrivals=several)).verdict == "ok"
+    assert cadence(Conversation(audio=9.0, arrivals=arrivals)).verdict == "differs"
+
+
+@pytest.mark.parametrize(("name", "why"), [("flux", "the dialect sends none"), ("soniox", "takes 15 s: add --slow")])
+def test_why_the_keep_alive_is_not_tried(run_virtual: Callable[..., Any], name: str, why: str) -> None:
+    url = "wss://api.example.com" + PROTOCOLS[name].path
+    findings = run_virtual(partial(examined, PROVIDERS[name].make(KEY, url), None))
+    assert findings["KeepAlive"].detail.startswith(why)
+
+
+@pytest.mark.parametrize(
+    ("labels", "verdict", "says"),
+    [([None, None], "lacks", "2 words without a label, though"), (["1", None], "has", "1 of 2 words have one: 1")],
+)
+def test_labels_that_were_asked_for(labels: list[str | None], verdict: str, says: str) -> None:
+    words = [Word("yes", 0.1 + n, 0.5 + n, speaker=label) for n, label in enumerate(labels)]
+    finding = speakers(Conversation(audio=2.0, arrivals=[heard(0.0, 2.0, *words, final=True)]))
+    assert finding.verdict == verdict
+    assert finding.detail.startswith(says)
+
+
+def test_labels_are_looked_for_where_they_were_asked_for(run_virtual: Callable[..., Any]) -> None:
+    findings = run_virtual(partial(examined, Soniox(KEY, SONIOX, enable_speaker_diarization=True), None))
+    assert findings["speakers"].verdict == "lacks"
+    assert differing(findings) == set()
 
 
 def heard(start: float, end: float, *words: Word, final: bool) -> Arrival:

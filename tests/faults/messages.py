@@ -92,7 +92,7 @@ WRONG: Mapping[str, Sequence[dict[str, Any]]] = {
         {"delta": ["hello"]},
         {"type": "conversation.item.input_audio_transcription.completed", "transcript": 7},
         {"type": "input_audio_buffer.committed", "item_id": []},
-        {"type": "error", "error": "no"},
+        {"type": "conversation.item.input_audio_transcription.completed", "transcript": ["no"]},
         {"type": 7},
     ],
     "elevenlabs": [

@@ -55,10 +55,8 @@ def say(text: str, start: float, pace: float = 0.32) -> list[tuple[str, float, f
 
 def pcm(first: int, last: int, channels: int = 1) -> bytes:
     """Frames ``first`` to ``last``: a pair of samples holds its own number, the lower half first."""
-    index = np.arange(first, last)
-    pair = index // 2
-    samples = np.where(index % 2, pair >> 16, pair & 0xFFFF).astype("<u2")
-    return np.repeat(samples, channels).tobytes()
+    samples = np.arange(first // 2, last // 2 + 1, dtype="<u4").view("<u2")[first % 2 :][: last - first]
+    return (samples if channels == 1 else np.repeat(samples, channels)).tobytes()
 
 
 def position(data: bytes, channels: int) -> int:

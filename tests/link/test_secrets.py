@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
-from hearout import Deepgram, Dialect, Flux, Soniox
+from hearout import AssemblyAI, Deepgram, Dialect, ElevenLabs, Flux, OpenAIRealtime, Soniox, UsageError
 from hearout.link.secrets import masked, masked_message, redact
 from tests.kit.secret import KEY, told
 
@@ -85,6 +86,44 @@ def test_at_any_depth(dialect: Dialect, key: str, depth: int) -> None:
     for text in ('a \\"b\\"', next(escaped(key))):
         clean = masked_message("[" * depth + f'"{text}"' + "]" * depth, dialect)
         assert told(str(clean), key) is None
+
+
+SECRETS = [
+    (Deepgram, {"extra": {"x_token": KEY}}),
+    (Deepgram, {"url": f"wss://proxy.example/v1?api-key={KEY}"}),
+    (Soniox, {"extra": {"more": {"signature": [KEY]}}}),
+    (OpenAIRealtime, {"extra": {"client_secret": {"value": KEY}}}),
+    (AssemblyAI, {"extra": {"token": KEY}}),
+    (ElevenLabs, {"url": f"wss://proxy.example/v1?password={KEY}"}),
+    (Flux, {"extra": {"credentials": KEY}}),
+]
+
+
+@pytest.mark.parametrize(("kind", "options"), SECRETS)
+def test_secrets_that_are_options(kind: type[Dialect], options: dict[str, Any]) -> None:
+    dialect = kind("a-key-that-is-no-key", **options)  # type: ignore[call-arg]
+    assert told(repr(dialect)) is None
+    assert redact(f"{KEY} is wrong", dialect) == "*** is wrong"
+    assert told(str(masked_message(json.dumps({"a": [KEY]}), dialect))) is None
+
+
+def test_what_is_said_is_no_secret() -> None:
+    url = "wss://api.example.com/v1?keyterm=a+long+sentence&token=b%2Blong%2Btoken"
+    dialect = Deepgram("a-key-that-is-no-key", url, extra={"phrases": ["another long one"], "token": "short"})
+    for said in ("a long sentence", "another long one"):
+        assert redact(said, dialect) == said
+    assert redact("b%2Blong%2Btoken b+long+token", dialect) == "*** ***"
+
+
+@pytest.mark.parametrize("kind", [AssemblyAI, Deepgram, ElevenLabs, Flux, OpenAIRealtime, Soniox])
+@pytest.mark.parametrize(
+    "options",
+    [{"url": f"https://proxy.example/?token={KEY}"}, {"extra": KEY}, {"extra": {"token": {KEY}}}, {"extra": [KEY]}],
+)
+def test_a_refused_option_is_not_repeated(kind: type[Dialect], options: dict[str, Any]) -> None:
+    with pytest.raises(UsageError) as caught:
+        kind("a-key-that-is-no-key", **options)  # type: ignore[call-arg]
+    assert told(f"{caught.value!r}") is None
 
 
 def test_a_short_key_is_a_word() -> None:

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache, partial
 from itertools import groupby
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -28,6 +28,8 @@ from tests.kit.serving import playing
 
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
+# What imports a framework, which is not there in these tests.
+FRAMEWORKS = ("hearout.integrations.", "hearout.shadow.")
 # Pages whose Python runs here. The code of the others is run by tests of their own.
 RUN = sorted(page for folder in ("concepts", "migrating") for page in (DOCS / folder).glob("*.md"))
 
@@ -76,6 +78,29 @@ def test_every_page_is_in_the_navigation_once() -> None:
     assert sorted(listed) == sorted(page.relative_to(DOCS).as_posix() for page in PAGES)
 
 
+def test_the_changelog_is_on_the_site_with_its_links() -> None:
+    log, page = (
+        (folder / name).read_text(encoding="utf-8") for folder, name in ((ROOT, "CHANGELOG.md"), (DOCS, "changelog.md"))
+    )
+    assert not re.findall(r"\]\((?!https?:).*?\)", log), "[text][page], with [page]: docs/page.md below"
+    links = re.findall(r"^\[(.*)\]: docs/(.*)$", log, re.MULTILINE)
+    assert {name for name, _ in links} == set(re.findall(r"\]\[(.*?)\]", log))
+    assert re.findall(r"^\[(.*)\]: (.*)$", page, re.MULTILINE) == links
+    assert all((DOCS / path).is_file() for _, path in links)
+    assert page.startswith('--8<-- "CHANGELOG.md"\n')  # the last of two definitions holds
+
+
+def test_the_home_page_has_the_first_program_of_the_readme() -> None:
+    """Which tests/project/test_readme.py runs."""
+    programs = [code for language, _, code in parts(ROOT / "README.md")[1] if language == "python"]
+    assert [code for language, _, code in parts(DOCS / "index.md")[1] if language == "python"] == programs[:1]
+
+
+@pytest.mark.parametrize(("word", "page"), [("spanish", "languages.md"), ("whisper", "stt-server.md")])
+def test_what_people_search_for_is_there(word: str, page: str) -> None:
+    assert re.search(rf"\b{word}\b", (DOCS / page).read_text(encoding="utf-8"), re.IGNORECASE)
+
+
 # -- reference ------------------------------------------------------------------------------------------
 
 
@@ -85,8 +110,8 @@ def documented(page: Path) -> list[str]:
 
 
 def docstring(path: str) -> str:
-    """Of what has that name. The frameworks that the integrations import are not there in these tests."""
-    if not path.startswith("hearout.integrations."):
+    """Of what has that name."""
+    if not path.startswith(FRAMEWORKS):
         return getattr(named(path), "__doc__", None) or ""
     module, _, name = path.rpartition(".")
     tree = ast.parse((ROOT / "engine" / (module.replace(".", "/") + ".py")).read_text(encoding="utf-8"))
@@ -117,10 +142,26 @@ def test_what_the_reference_documents_exists(page: Path) -> None:
         assert (ROOT / included).is_file(), included
 
 
+def summaries(page: Path) -> list[str]:
+    """A row for each name whose docstring the site shows: what GitHub shows of it. Constants and unions have none."""
+    rows = []
+    for name in documented(page):
+        if name.startswith(FRAMEWORKS) or callable(thing := named(name)) or isinstance(thing, ModuleType):
+            summary = " ".join(docstring(name).partition("\n\n")[0].split()).removesuffix("::").replace("``", "`")
+            rows.append(f"| `{name}` | {summary} |")
+    return rows
+
+
+@each("page", [page for page in sorted((DOCS / "reference").glob("*.md")) if documented(page)])
+def test_the_reference_says_what_each_name_is_on_github_too(page: Path) -> None:
+    rows = re.findall(r"^\| `hearout.*\|$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert rows == summaries(page), "as in the docstrings:\n" + "\n".join(summaries(page))
+
+
 def test_the_reference_has_the_whole_package() -> None:
     shown = [name for page in PAGES for name in documented(page)]
     assert len(shown) == len(set(shown))
-    objects = [named(name) for name in shown if not name.startswith("hearout.integrations.")]
+    objects = [named(name) for name in shown if not name.startswith(FRAMEWORKS)]
     for name in hearout.__all__:
         if name not in ("Event", "__version__"):  # a union, named on the page of its members; a text
             assert any(getattr(hearout, name) is thing for thing in objects), f"hearout.{name} is on no page"

@@ -15,11 +15,12 @@ from tests.kit.paths import ROOT
 PAGE = (ROOT / "docs/livekit.md").read_text()
 
 
-def test_without_livekit_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", ["hearout.integrations.livekit", "hearout.shadow.livekit"])
+def test_without_livekit_one_line_says_what_to_install(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "livekit", None)
-    monkeypatch.delitem(sys.modules, "hearout.integrations.livekit", raising=False)
-    with pytest.raises(ImportError, match=r"^hearout\.integrations\.livekit needs LiveKit .*'hearout\[livekit\]'$"):
-        importlib.import_module("hearout.integrations.livekit")
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(ImportError, match=rf"^{re.escape(module)} needs LiveKit .*'hearout\[livekit\]'$"):
+        importlib.import_module(module)
 
 
 def test_the_page_shows_the_example_as_it_is() -> None:

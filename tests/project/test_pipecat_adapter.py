@@ -15,12 +15,13 @@ from tests.kit.paths import ROOT
 PAGE = (ROOT / "docs/pipecat.md").read_text()
 
 
-def test_without_pipecat_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("module", ["hearout.integrations.pipecat", "hearout.shadow.pipecat"])
+def test_without_pipecat_one_line_says_what_to_install(module: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pipecat", None)
     monkeypatch.setitem(sys.modules, "loguru", None)
-    monkeypatch.delitem(sys.modules, "hearout.integrations.pipecat", raising=False)
-    with pytest.raises(ImportError, match=r"^hearout\.integrations\.pipecat needs Pipecat .*'hearout\[pipecat\]'$"):
-        importlib.import_module("hearout.integrations.pipecat")
+    monkeypatch.delitem(sys.modules, module, raising=False)
+    with pytest.raises(ImportError, match=rf"^{re.escape(module)} needs Pipecat .*'hearout\[pipecat\]'$"):
+        importlib.import_module(module)
 
 
 def test_the_page_shows_the_example_as_it_is() -> None:

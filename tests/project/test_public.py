@@ -94,6 +94,15 @@ MODULES = {
     "hearout.metrics": """
         ServerMetrics SessionMetrics
     """,
+    "hearout.otel": """
+        TurnSpans
+    """,
+    "hearout.shadow.livekit": """
+        LiveKitShadow
+    """,
+    "hearout.shadow.pipecat": """
+        Shadow
+    """,
     "hearout.sources.http": """
         HttpSettings HttpSource http_source
     """,
@@ -245,5 +254,5 @@ def test_an_import_takes_nothing_that_an_extra_has() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     heavy = {"asyncio", "av", "httpx", "hypothesis", "joblib", "matplotlib", "ctranslate2", "prometheus_client"}
-    heavy |= {"rich", "sounddevice", "soundfile", "soxr"}
+    heavy |= {"opentelemetry", "rich", "sounddevice", "soundfile", "soxr"}
     assert heavy & set(done.stdout.split()) == set()

@@ -73,7 +73,6 @@ def test_commands_and_their_options_exist() -> None:
         elif line.startswith("$"):
             options = []
         options += re.findall(r"(?<![\w-])--[a-z-]+", line)
-    assert set(commands) == {"listen", "replay", "plot", "tune", "policies", "models", "serve", "stt-server", "doctor"}
     (subparsers,) = [action for action in _parser()._actions if action.choices]
     assert set(subparsers.choices or ()) == set(commands)
     for command, options in commands.items():

@@ -61,6 +61,13 @@ class Buggy(Deepgram):
         raise RuntimeError("a bug of a dialect")
 
 
+class Elsewhere(Deepgram):
+    """With secrets where its user puts them."""
+
+    def __init__(self, secret: str) -> None:
+        super().__init__("any", f"wss://proxy.example/?access_token={secret}", extra={"x_api_key": secret, "b": "b"})
+
+
 async def nowhere(host: str, port: int, tls: bool) -> trio.abc.Stream:
     await trio.lowlevel.checkpoint()
     raise socket.gaierror(-2, "Name or service not known")
@@ -82,11 +89,15 @@ def refusing(number: int, nursery: trio.Nursery) -> Connector:
     return Provider(nursery, (SPEECH,), (echoing(**REFUSALS[number]),)).connect
 
 
-SCENES: dict[str, tuple[type[Deepgram], Callable[[trio.Nursery], Connector]]] = {
+SCENES: dict[str, tuple[Callable[[str], Deepgram], Callable[[trio.Nursery], Connector]]] = {
     "undisturbed": (Deepgram, lambda nursery: Provider(nursery, (SPEECH,), (echoing(),)).connect),
     "a bug": (Buggy, lambda nursery: Provider(nursery, (SPEECH,)).connect),
     "no such host": (Deepgram, lambda nursery: nowhere),
-} | {str(i): (Deepgram, partial(refusing, i)) for i in range(len(REFUSALS))}
+    "elsewhere undisturbed": (Elsewhere, lambda nursery: Provider(nursery, (SPEECH,), (echoing(),)).connect),
+    "nowhere else": (Elsewhere, lambda nursery: nowhere),
+}
+SCENES |= {str(i): (Deepgram, partial(refusing, i)) for i in range(len(REFUSALS))}
+SCENES |= {f"elsewhere {i}": (Elsewhere, partial(refusing, i)) for i in range(len(REFUSALS))}
 
 
 def everything_an_error_says(error: BaseException | None) -> str:
@@ -109,7 +120,7 @@ def test_the_key_is_nowhere(run_virtual: Callable[..., Any], caplog: pytest.LogC
         dialect, connect = SCENES[scene]
         limits = LinkSettings(budget=3.0, first_budget=3.0)
         async with trio.open_nursery() as nursery:
-            transcriber = dialect(KEY)
+            transcriber: Deepgram = dialect(KEY)
             try:
                 async with open_session(
                     Source(4.0),
@@ -130,15 +141,21 @@ def test_the_key_is_nowhere(run_virtual: Callable[..., Any], caplog: pytest.LogC
         return None
 
     error = run_virtual(main)
-    assert (error is None) == (scene == "undisturbed")
+    assert (error is None) == scene.endswith("undisturbed")
     assert told(everything_an_error_says(error)) is None
     assert told(seen.getvalue()) is None
     assert told(trace.getvalue()) is None
     assert "hearout.session.session" in seen.getvalue()
 
 
+@pytest.mark.parametrize("dialect", [Deepgram, Elsewhere])
 @pytest.mark.parametrize("plan", [Plan(), Plan(drop_at=2.0), Plan(status=401), Plan(status=503)])
-def test_the_key_is_in_no_log(run_virtual: Callable[..., Any], caplog: pytest.LogCaptureFixture, plan: Plan) -> None:
+def test_the_key_is_in_no_log(
+    run_virtual: Callable[..., Any],
+    caplog: pytest.LogCaptureFixture,
+    plan: Plan,
+    dialect: Callable[[str], Deepgram],
+) -> None:
     """All loggers there are, at DEBUG. (What a server says when it closes, trio-websocket logs as it came.)"""
     caplog.set_level(logging.DEBUG)
 
@@ -146,10 +163,10 @@ def test_the_key_is_in_no_log(run_virtual: Callable[..., Any], caplog: pytest.Lo
         async with trio.open_nursery() as nursery:
             provider = Provider(nursery, (SPEECH,), (plan,))
             with suppress(SessionError):
-                async with open_session(Source(4.0), Deepgram(KEY), vad=None, connect=provider.connect) as session:
+                async with open_session(Source(4.0), dialect(KEY), vad=None, connect=provider.connect) as session:
                     async for _ in session:
                         pass
-            assert provider.requests[0][1][b"authorization"] == f"Token {KEY}".encode()
+            assert KEY in str(provider.requests[0])
             nursery.cancel_scope.cancel()
 
     run_virtual(main)
@@ -345,7 +362,7 @@ def _is_true(value: ast.expr) -> bool:
 
 
 # `hearout tune` gives its worker processes, through joblib, what it has read itself: never the bytes of a file.
-PICKLES = {"tune/search.py", "cli/tune.py"}
+PICKLES = {"tune/pool.py", "tune/search.py", "cli/work.py", "report/survey.py"}
 
 
 def test_data_never_becomes_code() -> None:

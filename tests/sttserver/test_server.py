@@ -33,10 +33,14 @@ from trio_websocket import (
 
 from hearout.errors import UsageError
 from hearout.models.known import MODELS
+from hearout.session.session import open_session
+from hearout.sources import FileSource
 from hearout.sttserver.local import local_server
 from hearout.sttserver.recogniser.pool import Recogniser, RecogniserFailed, RecogniserPool
 from hearout.sttserver.server import SttServer
 from hearout.sttserver.steps import HeardWord
+from hearout.transcribers.elevenlabs import ElevenLabs
+from hearout_policies.events import TurnCompleted
 from tests.kit.paths import DATA
 
 RATE = 16_000
@@ -430,6 +434,36 @@ def test_local_server_lasts_as_long_as_its_block(tmp_path: Path, monkeypatch: py
                 raise KeyError
 
     trio.run(main)
+
+
+def test_the_local_server_speaks_the_protocol_that_is_named() -> None:
+    async def main() -> None:
+        async with local_server("elevenlabs") as url:
+            assert re.fullmatch(r"ws://127\.0\.0\.1:\d+/v1/speech-to-text/realtime", url)
+            heard = []
+            file = FileSource(DATA / "two_sentences.flac")
+            async with open_session(file, ElevenLabs("any", url), realtime=False) as session:
+                async for event in session:
+                    heard += [event.text] if isinstance(event, TurnCompleted) else []
+            assert "cancel my appointment" in " ".join(heard).lower()
+
+    trio.run(main)
+
+
+def test_the_local_server_of_no_protocol() -> None:
+    async def main() -> None:
+        async with local_server("parrot"):
+            pytest.fail("there is nothing to serve")
+
+    with pytest.raises(UsageError, match=r"^argument --protocol: invalid choice: 'parrot' \(choose from '?deepgram"):
+        trio.run(main)
+
+
+def test_a_query_that_is_wrong_here_is_told_where_it_may_be_right(url: str) -> None:
+    said = json.loads(rejection(f"{url}?model_id=scribe").body or b"")["err_msg"]
+    assert said.startswith("encoding is missing")
+    assert "; this is /v1/listen, others: /v2/listen (flux), " in said
+    assert "/v1/speech-to-text/realtime (elevenlabs)" in said
 
 
 def descendants(pid: int) -> list[int]:

@@ -21,6 +21,8 @@ from hearout.traces.records import (
     AppCall,
     AudioEnd,
     AudioStall,
+    BotInterrupted,
+    BotTurn,
     Bounds,
     Expected,
     Expecting,
@@ -54,6 +56,8 @@ def test_every_kind_of_record() -> None:
             '{"t": 6.1, "link": "restored", "audio": 4.2}',
             '{"t": 6.2, "audio": "stalled", "heard": 6.0}',
             '{"t": 7.0, "agent": "started"}',
+            '{"t": 7.1, "bot": "interrupted"}',
+            '{"t": 7.2, "bot": "committed", "text": "yes", "channel": 1}',
             '{"t": 8.0, "app": "force_end", "channel": 1}',
             '{"t": 12.0, "end": true}',
             '{"expect": [{"text": "yes", "after": 1, "before": 2, "confirmed": true},'
@@ -73,10 +77,12 @@ def test_every_kind_of_record() -> None:
         LinkChange(6.1, "restored", 4.2),
         AudioStall(6.2, 6.0),
         AgentChange(7.0, "started"),
+        BotInterrupted(7.1),
+        BotTurn(7.2, "yes", channel=1),
         AppCall(8.0, "force_end", channel=1),
         AudioEnd(12.0),
     )
-    assert [record.line for record in trace.records] == [2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14]
+    assert [record.line for record in trace.records] == [2, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15, 16]
     assert trace.answers == (Reply(0.25, {"a": 1}),)
     assert trace.expect == (
         Expected("turn_completed", 1.0, 2.0, {"text": "yes", "confirmed": True}),
@@ -102,6 +108,9 @@ def test_every_kind_of_record() -> None:
         ('{"t": 1}', 'unknown kind of record; a record has "t" and one of "vad", "ear", "stt"'),
         ('{"t": 1, "wad": "start"}', "unknown kind of record"),
         ('{"t": 0.1, "agent": "started"}', "t goes backwards: 0.1 after 0.5"),
+        ('{"t": 1, "bot": "committed"}', '"text" is missing'),
+        ('{"t": 1, "bot": "interrupted", "text": "a"}', 'unknown key "text"'),
+        ('{"t": 1, "bot": "replied"}', '"bot" must be "committed" or "interrupted", not "replied"'),
         ('{"t": 1, "vad": "begin"}', '"vad" must be "start" or "stop" or "maybe" or "pause", not "begin"'),
         ('{"t": 1, "vad": "stop", "channel": 2}', '"channel" 2 does not exist; the header says "channels": 2'),
         ('{"t": 1, "vad": "stop", "channel": 1.0}', '"channel" must be a whole number'),
@@ -168,7 +177,7 @@ json_values = st.recursive(
     ),
     max_leaves=6,
 )
-keys = ["t", "vad", "stt", "sent", "on", "after", "link", "audio", "agent", "app", "end", "expect", "forbid"]
+keys = ["t", "vad", "stt", "sent", "on", "after", "link", "audio", "agent", "bot", "app", "end", "expect", "forbid"]
 
 
 @given(st.dictionaries(st.sampled_from([*keys, "expect_commands", "channel", "heard"]), json_values, max_size=4))
@@ -373,13 +382,15 @@ def test_redaction_hides_what_was_asked_for_said_and_pressed_and_is_a_trace_stil
     recorder = Recorder(file, Header("deepgram"), redact=True)
     options = {"type": "one_of", "options": ["Smith", "Jones"]}
     recorder.write({"t": 1.0, "agent": "said", "text": "Is it Smith, or Jones?"})
+    recorder.write({"t": 1.5, "bot": "committed", "text": "Jones, 5"})
     recorder.write({"t": 2.0, "expected": [options, {"type": "digits", "least": 4, "most": 4}], "keep": True})
     for at, key in ((3.0, "7"), (3.1, "A"), (3.2, "#")):
         recorder.write({"t": at, "key": key, "channel": 0})
     written = file.getvalue()
     assert "Smith" not in written
     assert "Jones" not in written
-    said, asked, *keys = parse_trace(written.splitlines()).records
+    said, committed, asked, *keys = parse_trace(written.splitlines()).records
     assert said == AgentText(1.0, "Xx xx Xxxxx, xx Xxxxx?")
+    assert committed == BotTurn(1.5, "Xxxxx, 0")
     assert asked == Expecting(2.0, (Open(), Digits(4)), True)
     assert [press.key for press in keys if isinstance(press, KeyPress)] == ["0", "0", "#"]

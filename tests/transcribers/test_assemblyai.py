@@ -324,6 +324,12 @@ def test_a_heartbeat_keeps_open_words() -> None:
         ({"type": "Error", "error_code": 3008, "error": "Session Expired"}, False, "error 3008"),
         ({"type": "Error", "error_code": 3009, "error": "Too many concurrent sessions"}, False, "error 3009"),
         ({"type": "Error"}, False, "error: no details"),
+        ({"type": "Error", "error_code": "3006", "error": "Invalid"}, True, "error 3006: Invalid"),
+        ({"type": "Error", "error_code": 3006.0, "error": "Invalid"}, True, "error 3006: Invalid"),
+        ({"type": "Error", "error_code": "gone", "error": "Away"}, False, "error gone: Away"),
+        ({"type": "Error", "error_code": -1, "error": "Away"}, False, "error -1: Away"),
+        ({"type": "Error", "error_code": [1], "error": {"a": 1}}, False, "error [1]: {'a': 1}"),
+        ({"type": "Error", "error_code": True, "error": None}, False, "error True: no details"),
         ({"type": "Warning", "warning_code": 1, "warning": "slow"}, False, "warning: slow"),
     ],
 )

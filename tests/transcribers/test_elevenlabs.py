@@ -219,6 +219,23 @@ def test_without_times_the_text_stands_once_the_next_has_them() -> None:
     assert (two.timed, two.end) == (True, 2.4)
 
 
+def test_times_that_come_before_their_text_count_once() -> None:
+    heard = signals(timed("Yes."), committed("Yes."), partial("Yes."), partial("and"), *both("No.", 3.0))
+    assert [(join(one.words), one.is_final) for one in heard] == [
+        ("Yes.", True),
+        ("and", False),
+        ("No.", False),
+        ("No.", True),
+    ]
+    assert finals(signals(committed("one"), timed("two", 2.0), committed("two"))) == ["one", "two"]
+    assert finals(signals(*both("yes", 1.0), *both("yes", 3.0))) == ["yes", "yes"], "said twice, not told twice"
+
+
+def test_times_that_are_told_twice_count_once() -> None:
+    heard = signals(*both("one"), timed("one"), *both("two", 3.0), timed("two", 3.0))
+    assert finals(heard) == ["one", "two"]
+
+
 @pytest.mark.parametrize("words", [None, []])
 def test_times_that_are_missing(words: Any) -> None:
     for messages in ([committed("yes"), timed("yes") | {"words": words}], [timed("yes") | {"words": words}]):
@@ -301,6 +318,13 @@ def test_errors(kind: str, permanent: bool) -> None:
     assert failed == ProviderFailed(f"{kind}: what it is", permanent)
 
 
+def test_errors_without_a_text() -> None:
+    (failed,) = decode({"message_type": "auth_error"})
+    assert failed == ProviderFailed("auth_error: no details", permanent=True)
+    (failed,) = decode({"message_type": "transcriber_error", "error": None})
+    assert failed == ProviderFailed("transcriber_error: no details", permanent=False)
+
+
 def test_a_warning_is_told() -> None:
     (warned,) = decode({"message_type": "warning", "warning": "zero retention was not applied"})
     assert warned == ProviderFailed("warning: zero retention was not applied", permanent=False)
@@ -342,11 +366,12 @@ def test_a_result_that_cannot_be_read_takes_no_words_along() -> None:
     assert finals([one.signal for one in decode(*both("two", 3.0), dialect=dialect)]) == ["one", "two"]
 
 
-@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans(), st.booleans()), max_size=12))
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.booleans(), st.booleans()), max_size=12), st.booleans())
 def test_every_word_is_final_once_and_every_commit_answered(
     commits: list[tuple[int, bool, bool, bool]],
+    early: bool,
 ) -> None:
-    """Whether or not there are partial results, echoes and times, or these come late."""
+    """Whether or not there are partial results, echoes and times, or these come late or first."""
     messages: list[dict[str, Any]] = []
     late: list[dict[str, Any]] = []
     said: list[str] = []
@@ -356,10 +381,12 @@ def test_every_word_is_final_once_and_every_commit_answered(
         text = " ".join(words)
         if interim and text:
             messages.append(partial(words[0]))
+        if early and has_times and text:
+            messages.append(timed(text, 2.0 * number))
         messages.append(committed(text))
         if interim and text:
             messages.append(partial(text))
-        if has_times and text:
+        if has_times and text and not early:
             late.append(timed(text, 2.0 * number))
         if in_time:
             messages += late

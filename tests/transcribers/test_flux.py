@@ -226,6 +226,12 @@ def test_an_end_that_was_forced_answers_the_finalize() -> None:
     assert (result.is_final, result.finalized, result.start, result.end) == (True, True, 4.2, 6.8)
 
 
+def test_an_end_that_is_told_twice_is_said_once() -> None:
+    end = info("EndOfTurn", "Tea.", 2.0)
+    assert len(signals(end, end)) == 2, "the result and the end of the turn"
+    assert len(signals(end, end | {"turn_index": end["turn_index"] + 1})) == 4
+
+
 def test_nothing_left_to_end_answers_it_too() -> None:
     warning = {"type": "Warning", "code": "FORCE_END_TURN_NO_ACTIVE_TURN", "description": "None.", "sequence_id": 9}
     *_, answer = signals(info("Update", "", 6.2), warning, offset=10.0)

@@ -187,6 +187,26 @@ def test_a_text_that_is_later_than_the_next_commit() -> None:
     assert heard(*messages) == [("please", False), ("Two", True), ("please.", True)]
 
 
+def test_an_item_that_is_told_twice_is_said_once() -> None:
+    again = [committed("a"), delta("a", "Two"), completed("a", "Two."), failed("a")]
+    assert heard(committed("a"), completed("a", "Two."), *again) == [("Two.", True)]
+    news = decode(committed("a"), completed("a", "Two."), committed("b"), *again)
+    assert not any(isinstance(item, StreamFinished) for item in news[2:]), "b is open"
+    waiting = [
+        committed("a"),
+        committed("b"),
+        completed("b", "please."),
+        completed("b", "please."),
+        completed("a", "Two"),
+    ]
+    assert heard(*waiting) == [("Two", True), ("please.", True)]
+
+
+def test_items_without_a_name_are_not_taken_for_one() -> None:
+    messages = [m | {"item_id": None} for m in (completed("a", "one"), completed("b", "two"))]
+    assert heard(*messages) == [("one", True), ("two", True)]
+
+
 def test_an_item_whose_text_never_comes_holds_up_no_more_than_sixteen() -> None:
     messages = [committed("lost"), delta("lost", "as far as"), *(committed(f"i{n}") for n in range(15))]
     messages += [completed(f"i{n}", f"w{n}") for n in range(15)]
@@ -212,6 +232,14 @@ def test_an_empty_commit_is_an_answer() -> None:
     assert finished == StreamFinished()
     (answer,) = decode(committed("a"), error("input_audio_buffer_commit_empty"))
     assert isinstance(answer, Heard), "an item is open: that is not the end"
+
+
+@pytest.mark.parametrize("details", ["The server is gone.", ["gone"], 7, {"code": ["gone"]}])
+def test_an_error_in_another_shape_is_one(details: Any) -> None:
+    (failure,) = decode({"type": "error", "error": details})
+    assert isinstance(failure, ProviderFailed)
+    assert not failure.permanent
+    assert str(details) in failure.detail or "gone" in failure.detail
 
 
 @pytest.mark.parametrize(
@@ -247,7 +275,6 @@ def test_unknown_messages_are_counted() -> None:
         '{"type": 1}',
         f'{{"type": "{SOUND}.delta", "item_id": 3}}',
         f'{{"type": "{SOUND}.completed", "transcript": 3}}',
-        '{"type": "error", "error": []}',
     ],
 )
 def test_messages_that_are_none(message: str) -> None:

@@ -87,6 +87,11 @@ def test_without_a_hold_nothing_is_said_of_cutoffs_and_the_usual_pauses_decide()
     assert "no hold to cut off" in policy_toml(slow)
 
 
+def test_one_is_no_plural() -> None:
+    with pytest.raises(UsageError, match=r"^too little to learn from: 1 end of turns, and 10 are the least"):
+        tune([call_of(1)])
+
+
 def test_recordings_move_the_price_the_more_the_more_there_are() -> None:
     """Pauses of 1 s are longer than most: 48 of them ask for more patience than twelve. Short ones ask for less."""
     usual, some, many = (price(tune([call_of(12, n)], target=0.1)) for n in (0, 1, 4))

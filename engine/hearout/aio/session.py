@@ -154,12 +154,15 @@ async def feed(source: PushSource, chunks: AsyncIterable[bytes]) -> None:
 
 
 @asynccontextmanager
-async def local_server() -> AsyncIterator[str]:
+async def local_server(protocol: str = "deepgram") -> AsyncIterator[str]:
     """`hearout.local_server` in asyncio: start the local server on a free port and give its URL.
 
+    Args:
+        protocol: what it speaks: deepgram, flux, soniox, openai, assemblyai or elevenlabs.
+
     Raises:
-        UsageError: the recogniser is not installed, or its model is not on this machine.
+        UsageError: the recogniser is not installed, or its model is not on this machine; there is no such protocol.
         SessionError: the server did not start for another reason.
     """
-    async with in_trio(local.local_server()) as url:
+    async with in_trio(local.local_server(protocol)) as url:
         yield url

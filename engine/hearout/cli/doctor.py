@@ -12,7 +12,7 @@ from pathlib import Path
 import trio
 
 from hearout.cli.output import say
-from hearout.cli.transcribers import chosen, has_key, made, provider
+from hearout.cli.transcribers import add_diarize_argument, chosen, has_key, made, provider
 from hearout.doctor.checks import Finding
 from hearout.doctor.examine import WRONG_KEY, examine
 from hearout.doctor.sample import Sample, read_sample
@@ -43,6 +43,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="whom to examine: as for listen (default: deepgram, key in DEEPGRAM_API_KEY)",
     )
     parser.add_argument("--url", help="the endpoint, if not the usual one (ws://127.0.0.1:8765/v1/listen)")
+    add_diarize_argument(parser)
     parser.add_argument("--sample", metavar="FILE", help="speech, a sentence or more; the first 30 s are played")
     parser.add_argument("--slow", action="store_true", help="also wait 15 s for KeepAlive to keep a connection open")
     parser.add_argument("--json", action="store_true", help="print every finding as one line of JSON")
@@ -74,7 +75,7 @@ async def _examine_all(args: argparse.Namespace) -> int:
         elif patient.instead:
             say(
                 f"{patient.instead}: this is the built-in recogniser on this machine: {args.stt} and its account were "
-                "not tried"
+                "not tried; against a server of this machine, --url ws://127.0.0.1:PORT/PATH, it needs no key"
             )
         await examine(patient.dialect, patient.sample, report, stranger=patient.stranger, slow=args.slow)
     return 1 if different else 0
@@ -103,6 +104,8 @@ async def _opened(args: argparse.Namespace) -> AsyncIterator[_Patient]:
     local = args.stt == "local"
     if local and args.url is not None:
         raise UsageError("--url names a provider's endpoint: add --stt deepgram")
+    if local and args.diarize:
+        raise UsageError("--diarize: the built-in recogniser does not tell voices apart: add --stt deepgram")
     if not local:
         known = chosen(args.stt)
         if args.url is None and not has_key(known):
@@ -115,6 +118,6 @@ async def _opened(args: argparse.Namespace) -> AsyncIterator[_Patient]:
             dialect, stranger = (known.make(key, url, rate, channels) for key in ("local", WRONG_KEY))
             yield _Patient("local", dialect, stranger, sample, instead)
     else:
-        dialect = provider(known, args.url, rate, channels)
+        dialect = provider(known, args.url, rate, channels, diarize=args.diarize)
         wrong = None if known.variable is None else made(known, WRONG_KEY, args.url, rate, channels)
         yield _Patient(known.name, dialect, wrong, sample)

@@ -1,5 +1,5 @@
-"""The command line: ``hearout listen``, ``replay``, ``plot``, ``tune``, ``policies``,
-``models``, ``serve``, ``stt-server``, ``doctor``.
+"""The command line: ``hearout listen``, ``replay``, ``plot``, ``import``, ``report``, ``tune``,
+``policies``, ``models``, ``serve``, ``stt-server``, ``doctor``.
 
 Exit status: 0 done, 1 a session failed or a check did not hold, 2 bad usage, 130 interrupted (Ctrl-C), 141
 nobody reads standard output any more, 143 terminated. What goes wrong is one line on standard error.
@@ -15,7 +15,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hearout.cli import doctor, listen, models, policies, replay, serve, tune
+from hearout.cli import doctor, importing, listen, models, policies, replay, report_calls, serve, tune
 from hearout.cli.environment import CommandParser, by_variable
 from hearout.cli.logs import LogHandler
 from hearout.cli.output import complain, print_complaints
@@ -57,6 +57,8 @@ def _parser() -> argparse.ArgumentParser:
     subparsers: Any = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
     listen.register(subparsers)
     replay.register(subparsers)
+    importing.register(subparsers)
+    report_calls.register(subparsers)
     tune.register(subparsers)
     serve.register(subparsers)
     policies.register(subparsers)
@@ -65,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
     stt_server = subparsers.add_parser(
         "stt-server",
         help="run the local recogniser as a server",
-        description="A speech recogniser on this machine that speaks the live protocols of Deepgram and Soniox.",
+        description=command.DESCRIPTION,
     )
     command.add_arguments(stt_server)
     stt_server.set_defaults(run=command.run)

@@ -16,6 +16,14 @@ _RULES = {
 }
 
 
+# Settings that are no numbers: what holds while they are not given, and what they take.
+_NO_NUMBERS = {
+    "language": ("the transcriber's", "a code such as en, or none; whose words the rules know"),
+    "backchannels": ("the language's", "words with commas between them; what is said to show that one listens"),
+    "only_speaker": ("everybody", "a label of the transcriber's, or first; whose words count, with labels: --diarize"),
+}
+
+
 def add_policy_arguments(parser: argparse.ArgumentParser, *, default: str | None = "balanced") -> None:
     """Add ``--policy`` and ``--set``."""
     parser.add_argument(
@@ -69,6 +77,12 @@ def _run(args: argparse.Namespace) -> int:
             rules = _RULES.get(name, "")
             say(f"{name:13} {rules}{', '.join(changed) or 'the default'}")
         return 0
-    for p in chosen_policy(args).parameters():
+    policy = chosen_policy(args)
+    given = policy.to_dict()
+    for key, (unless, takes) in _NO_NUMBERS.items():
+        value = given.get(key, unless)
+        told = ", ".join(value) if isinstance(value, list) else value if isinstance(value, str) else "words of a file"
+        say(f"{key} = {told}  ({takes})")
+    for p in policy.parameters():
         say(f"{p.key} = {p.value:g} {p.unit}".rstrip() + f"  ({p.low:g} to {p.high:g})  {p.why}")
     return 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Protocol
 from hearout.cli.output import complain, say
 from hearout.session.core import SessionEvent
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, Notice, SessionWarning
-from hearout.writing import printable
+from hearout.writing import counted, printable
 from hearout_policies.events import TurnAbandoned, TurnAmended, TurnCompleted, TurnUpdated, as_dict
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ class TextReport:
                 pass
 
     def finish(self) -> None:
-        turns = f"{self._turns} turn{'s' * (self._turns != 1)}"
+        turns = counted(self._turns, "turn")
         if self._latencies:
             turns += f", median {statistics.median(self._latencies):.2f} s after the end of speech"
         elif not self._turns:

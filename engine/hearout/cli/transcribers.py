@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from urllib.parse import urlsplit
 
 from hearout.cli.output import complain
@@ -15,15 +15,17 @@ from hearout.serving import is_loopback
 from hearout.sources.base import AudioSource
 from hearout.sttserver.local import local_server
 from hearout.testing import check_sent
-from hearout.transcribers.base import Dialect
+from hearout.transcribers.base import Dialect, diarization_of
 from hearout.transcribers.deepgram import Deepgram
-from hearout.transcribers.own import brought, imported, named, origin_of
+from hearout.transcribers.foreign import code_of_others
+from hearout.transcribers.own import brought, imported, named
 from hearout.transcribers.provider import NO_KEY, Provider
 from hearout.transcribers.registry import PROVIDERS
 from hearout.writing import printable
 
 __all__ = [
     "Transcribers",
+    "add_diarize_argument",
     "add_own_argument",
     "add_stt_arguments",
     "chosen",
@@ -41,7 +43,7 @@ Transcribers = Callable[[AudioSource], Dialect]
 
 
 def add_stt_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add ``--stt`` and ``--url``."""
+    """Add ``--stt``, ``--url`` and ``--diarize``."""
     parser.add_argument(
         "--stt",
         default="local",
@@ -52,6 +54,17 @@ def add_stt_arguments(parser: argparse.ArgumentParser) -> None:
         "own, package.module:Class",
     )
     parser.add_argument("--url", help="the provider's endpoint, if not its usual one (ws://127.0.0.1:8765/v1/listen)")
+    add_diarize_argument(parser)
+
+
+def add_diarize_argument(parser: argparse.ArgumentParser) -> None:
+    """Add ``--diarize``."""
+    parser.add_argument(
+        "--diarize",
+        action="store_true",
+        help="have the transcriber tell voices apart: words have a speaker, and --set only_speaker=first leaves one of "
+        "them in the turns (deepgram, soniox, assemblyai)",
+    )
 
 
 def add_own_argument(parser: argparse.ArgumentParser) -> None:
@@ -103,8 +116,11 @@ async def open_transcribers(args: argparse.Namespace) -> AsyncIterator[Transcrib
     """
     if args.stt != "local":
         known = chosen(args.stt)
-        provider(known, args.url)  # a wrong key or url shows at once, not with the first audio
-        yield lambda source: provider(known, args.url, source.sample_rate, source.channels)
+        diarize = args.diarize
+        provider(known, args.url, diarize=diarize)  # a wrong key or url shows at once, not with the first audio
+        yield lambda source: provider(known, args.url, source.sample_rate, source.channels, diarize=diarize)
+    elif args.diarize:
+        raise UsageError(f"--diarize: the built-in recogniser does not tell voices apart; {_diarizing()} do")
     elif args.url is not None:
         raise UsageError("--url names a provider's endpoint: add --stt deepgram")
     else:
@@ -112,20 +128,31 @@ async def open_transcribers(args: argparse.Namespace) -> AsyncIterator[Transcrib
             yield lambda source: Deepgram(_LOCAL_KEY, url, source.sample_rate, source.channels)
 
 
-def provider(known: Provider, url: str | None, sample_rate: int = 16000, channels: int = 1) -> Dialect:
+def provider(
+    known: Provider, url: str | None, sample_rate: int = 16000, channels: int = 1, *, diarize: bool = False
+) -> Dialect:
     """A provider at its usual endpoint or at ``url``, with the key from the environment.
 
     Raises:
-        UsageError: no key, though ``url`` is not on this machine; a key, url or audio format that cannot work.
+        UsageError: no key, though ``url`` is not on this machine; a key, url or audio format that cannot work; it is to
+            tell voices apart, and cannot.
     """
     transcriber = made(known, _LOCAL_KEY, url, sample_rate, channels)
-    if known.variable is None:
+    if has_key(known) and known.variable is not None:  # last, so that no error of the rest has it in its frames
+        transcriber = made(known, os.environ[known.variable], url, sample_rate, channels)
+    if diarize:
+        if (switch := diarization_of(transcriber)) is None:
+            raise UsageError(f"--diarize: {known.name} does not tell voices apart; {_diarizing()} do")
+        setattr(transcriber, switch, True)
+    if has_key(known):
         return transcriber
-    if has_key(known):  # last, so that no error of the rest has it in its frames
-        return made(known, os.environ[known.variable], url, sample_rate, channels)
     if not is_loopback(urlsplit(transcriber.address()).hostname or ""):
         raise UsageError(f"no key for {known.owner}: put it into the environment variable {known.variable}")
     return transcriber
+
+
+def _diarizing() -> str:
+    return ", ".join(name for name, known in PROVIDERS.items() if diarization_of(known.dialect))
 
 
 def has_key(known: Provider) -> bool:
@@ -135,25 +162,21 @@ def has_key(known: Provider) -> bool:
 
 def made(known: Provider, key: str, url: str | None, sample_rate: int, channels: int) -> Dialect:
     """As `Provider.make`; whatever goes wrong in a class of others is a `UsageError`, and the key is not in it."""
+    ours = known in PROVIDERS.values()
     try:
-        return known.make(key, url, sample_rate, channels)
+        with nullcontext() if ours else code_of_others(f"{known.owner}: it cannot be made"):
+            return known.make(key, url, sample_rate, channels)
     except UsageError as error:
         said = str(error)
-    except Exception as error:
-        if known in PROVIDERS.values():
-            raise
-        said = f"{known.owner}: it cannot be made: {origin_of(error)}"
     raise UsageError(said if key == _LOCAL_KEY else without(said, [key]))
 
 
 def _checked(own: Provider, stt: str) -> Provider:
     """``own``, if what it sends can be sent; what it makes of messages is for `hearout.testing.check_dialect`."""
-    try:
-        check_sent(own.make(NO_KEY))
-    except AssertionError as error:
-        said = printable(str(error).split("\n")[0], 300)
-    except Exception as error:
-        said = origin_of(error)
-    else:
-        return own
-    raise UsageError(f"--stt {stt}: the class does not conform: {said}")
+    said = f"--stt {stt}: the class does not conform"
+    with code_of_others(said):
+        try:
+            check_sent(own.make(NO_KEY))
+        except AssertionError as error:
+            raise UsageError(f"{said}: {printable(str(error).split(chr(10))[0], 300)}") from None
+    return own

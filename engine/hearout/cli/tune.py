@@ -3,24 +3,20 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
-import os
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from hearout.cli.output import complain, print_table, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.transcribers import add_own_argument, chosen_own
+from hearout.cli.work import add_work_arguments, check_work, check_writable, cluster, progress_bar, write_whole
 from hearout.errors import UsageError
 from hearout.fields import finite
 from hearout.plot.picture import check_picture
 from hearout.traces.reader import read_trace
 from hearout.tune.fit import Compared, Tuned, policy_toml, tune
+from hearout.writing import counted
 
 __all__ = ["register"]
 
@@ -45,8 +41,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         "--parameters", default="", metavar="KEYS", help="what to vary: keys with commas between, * for any"
     )
     parser.add_argument("--trials", type=int, default=240, metavar="N", help="policies to try (default 240)")
-    parser.add_argument("--jobs", type=int, default=-1, metavar="N", help="processes (default: one a core)")
-    parser.add_argument("--dask", metavar="ADDRESS", help="work on a Dask cluster, such as tcp://10.0.0.1:8786")
+    add_work_arguments(parser)
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="another seed, another search (default 0)")
     parser.add_argument("--plot", metavar="PNG", help="draw what was tried, and the front")
     parser.add_argument("-o", "--output", metavar="FILE.toml", help="write the policy found, for --policy")
@@ -59,7 +54,7 @@ def _run(args: argparse.Namespace) -> int:
     _check_options(args)
     own = chosen_own(args)
     traces = [read_trace(name, own) for name in args.traces]
-    with _cluster(args.dask), _progress() as progress:
+    with cluster(args.dask), progress_bar("searching", "policies") as progress:
         tuned = tune(
             traces,
             policy,
@@ -75,11 +70,11 @@ def _run(args: argparse.Namespace) -> int:
     else:
         _report(tuned)
     if args.output:
-        _write(args.output, policy_toml(tuned).encode())
+        write_whole(args.output, policy_toml(tuned).encode())
     if args.plot:
         from hearout.tune.picture import picture
 
-        _write(args.plot, picture(tuned, Path(args.plot).suffix[1:]))
+        write_whole(args.plot, picture(tuned, Path(args.plot).suffix[1:]))
     return 0
 
 
@@ -87,86 +82,13 @@ def _check_options(args: argparse.Namespace) -> None:
     """What would be a pity to find out in the end."""
     if args.seed < 0:
         raise UsageError(f"--seed {args.seed}: a seed is 0 or more")
-    if args.jobs == 0 or args.jobs < -1:
-        raise UsageError(f"--jobs {args.jobs}: a number of processes, or -1 for one a core")
+    check_work(args)
     if args.output and not args.output.endswith(".toml"):
         raise UsageError(f"{args.output}: the name of a policy file must end in .toml")
     if args.plot:
         check_picture(args.plot)
     for name in filter(None, (args.output, args.plot)):
-        _write(name, None)
-
-
-def _write(name: str, data: bytes | None) -> None:
-    """Write a file whole or not at all; without ``data`` only see whether that would be possible.
-
-    Raises:
-        UsageError: it is not.
-    """
-    path = Path(name)
-    try:
-        if path.is_dir():
-            raise IsADirectoryError(21, "Is a directory")
-        if path.exists() and not os.access(path, os.W_OK):
-            raise PermissionError(13, "Permission denied")
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-        try:
-            with os.fdopen(handle, "wb") as file:
-                file.write(data or b"")
-            if data is not None:
-                os.chmod(temporary, 0o666 & ~_umask())
-                os.replace(temporary, path)
-        finally:
-            if os.path.exists(temporary):
-                os.unlink(temporary)
-    except OSError as error:
-        raise UsageError(f"{name}: cannot write: {error.strerror or error}") from None
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-@contextmanager
-def _progress() -> Iterator[Any]:
-    """A bar on a terminal, if rich is there; nothing elsewhere."""
-    if not sys.stderr.isatty() or importlib.util.find_spec("rich") is None:
-        yield lambda done, total: None
-        return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-    columns = (
-        TextColumn("searching"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("policies"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task("searching", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
-
-
-@contextmanager
-def _cluster(address: str | None) -> Iterator[None]:
-    """Let joblib work on a Dask cluster."""
-    if address is None:
-        yield
-        return
-    try:
-        import joblib
-        from distributed import Client
-    except ImportError:
-        raise UsageError("--dask needs Dask: pip install distributed joblib") from None
-    try:
-        client = Client(address, timeout=10)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--dask {address}: no scheduler answers there: {str(error).splitlines()[0]}") from None
-    with client, joblib.parallel_config(backend="dask"):
-        yield
+        check_writable(name)
 
 
 def _report(tuned: Tuned) -> None:
@@ -175,8 +97,8 @@ def _report(tuned: Tuned) -> None:
     searched, held = tuned.base.searched, tuned.base.held_out
     out = f", {held.holds} and {held.ends} in {tuned.held_out} held out" if held.ends else ""
     say(
-        f"{tuned.traces} traces: {searched.holds} holds and {searched.ends} ends to search on{out}; {tuned.unclear} "
-        "pauses show nothing"
+        f"{counted(tuned.traces, 'trace')}: {counted(searched.holds, 'hold')} and {counted(searched.ends, 'end')} to "
+        f"search on{out}; {counted(tuned.unclear, 'pause')} show{'s' * (tuned.unclear == 1)} nothing"
     )
     say("", "front, where it was searched | held out")
     names = _short_names(tuned.searched)

@@ -18,6 +18,7 @@ from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Transc
 
 __all__ = [
     "COVERED",
+    "SPEAKER_CHECKS",
     "SPEECH_CHECKS",
     "TURN_CHECKS",
     "Arrival",
@@ -34,6 +35,9 @@ __all__ = [
 Verdict = Literal["ok", "differs", "has", "lacks", "skipped"]
 
 _T = TypeVar("_T")
+
+_KINDS = ("type", "message_type")  # where providers say of what kind a message is
+_ONE_KIND = "that name no kind"  # Soniox's: there is only one
 
 #: Seconds that the last final may leave over (the link would believe that words are missing).
 COVERED = 0.05
@@ -103,6 +107,7 @@ class Conversation:
         endpoint: what the provider calls its own end of speech.
         closer: what it calls the request for a clean end.
         strict: it is known to the last message; another one may do as it likes where hearout does not mind.
+        tells_progress: it says how far it has listened, and when its words were said, before they are final.
         request_id: from the handshake.
         utterance_end: the word gap that was asked for; None: it was not.
         speech_started: its own starts of speech were asked for.
@@ -114,6 +119,7 @@ class Conversation:
     endpoint: str = "endpoint"
     closer: str = "close"
     strict: bool = False
+    tells_progress: bool = True
     request_id: str = ""
     channels: int = 1
     utterance_end: float | None = None
@@ -156,9 +162,10 @@ def understood(c: Conversation) -> Finding:
         return differs("messages", f"{len(trouble)} kinds not understood: {'; '.join(trouble[:3])}")
     counts: dict[str, int] = {}
     for arrival in c.arrivals:
-        kind = str(arrival.data.get("type", "without a type"))[:40]
+        kind = str(next((arrival.data[key] for key in _KINDS if key in arrival.data), _ONE_KIND))[:60]
         counts[kind] = counts.get(kind, 0) + 1
-    return ok("messages", ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items())), messages=len(c.arrivals))
+    detail = ", ".join(f"{n} {kind}" for kind, n in sorted(counts.items()))
+    return ok("messages", detail or "none came", messages=len(c.arrivals))
 
 
 def cadence(c: Conversation) -> Finding:
@@ -166,6 +173,8 @@ def cadence(c: Conversation) -> Finding:
     interims = [(a, t) for channel in range(c.channels) for a, t in c.transcripts(channel) if not t.is_final]
     if not interims:
         return lacks("interims", "none came; hearout shows text and predicts turns by them")
+    if not c.tells_progress:
+        return _unplaced_cadence([a.at for a, _ in interims])
     ends = [t.end for _, t in c.transcripts(0)]
     steps = [b - a for a, b in itertools.pairwise(ends) if b > a]
     quiet = max([*steps, ends[0] if ends else c.audio])
@@ -179,8 +188,19 @@ def cadence(c: Conversation) -> Finding:
     return verdict("interims", detail, every=step, longest_quiet=quiet, lag=lag, first=interims[0][0].at)
 
 
+def _unplaced_cadence(times: Sequence[float]) -> Finding:
+    """Interims that do not say of what audio they are: whether one was late or nobody spoke cannot be told."""
+    step = statistics.median(b - a for a, b in itertools.pairwise(times)) if len(times) > 1 else 0.0
+    detail = (
+        f"{len(times)}, one every {step:.2f} s (median), the first at {times[0]:.2f} s; of what audio they do not say"
+    )
+    return ok("interims", detail, every=step, first=times[0])
+
+
 def segments(c: Conversation) -> Finding:
     """Final windows follow each other without a gap, interims begin where they end, the last covers all audio."""
+    if not c.tells_progress:
+        return _unplaced_segments(c)
     gap = stray = 0.0
     count, covered, missing = 0, c.audio, 0
     for channel in range(c.channels):
@@ -205,6 +225,21 @@ def segments(c: Conversation) -> Finding:
     exact = max(gap, stray) <= _ROUNDING and abs(c.audio - covered) <= COVERED
     good = count > 0 and not missing and (exact or not c.strict)
     return (ok if good else differs)("segments", detail, gap=gap, covered=covered, audio=c.audio)
+
+
+def _unplaced_segments(c: Conversation) -> Finding:
+    """Where results do not say of what audio they are: after the last interim one a final one came."""
+    count = missing = 0
+    for channel in range(c.channels):
+        pending: Sequence[Word] = ()
+        for _, transcript in c.transcripts(channel):
+            count += transcript.is_final
+            pending = () if transcript.is_final else transcript.words
+        missing += len(pending)
+    detail = f"{count} finals; of what audio results are it does not say"
+    if missing:
+        detail += f"; {missing} words of the last interim never became final"
+    return (ok if count and not missing else differs)("segments", detail, audio=c.audio)
 
 
 def words(c: Conversation) -> Finding:
@@ -332,6 +367,22 @@ SPEECH_CHECKS: Sequence[Callable[[Conversation], Finding]] = (
     utterance_end,
     closing,
 )
+
+
+def speakers(c: Conversation) -> Finding:
+    """Words have the labels of their speakers, as was asked."""
+    labels = [word.speaker for channel in range(c.channels) for t in c.finals(channel) for word in t.words]
+    voices = sorted({label for label in labels if label is not None})
+    if not voices:
+        return lacks(
+            "speakers", f"{len(labels)} words without a label, though asked for; only_speaker leaves nobody out"
+        )
+    labelled = sum(label is not None for label in labels)
+    return has("speakers", f"{labelled} of {len(labels)} words have one: {', '.join(voices)[:60]}")
+
+
+#: For one that was asked to tell voices apart.
+SPEAKER_CHECKS = (speakers,)
 
 #: For one that may tell of turns itself.
 TURN_CHECKS = (turns,)

@@ -17,6 +17,7 @@ from trio_websocket import ConnectionClosed
 from wsproto.utilities import LocalProtocolError
 
 from hearout.doctor.checks import (
+    SPEAKER_CHECKS,
     SPEECH_CHECKS,
     TURN_CHECKS,
     Arrival,
@@ -38,7 +39,16 @@ from hearout.link.socket import Connector, open_stream
 from hearout.link.websocket import WebSocket, open_websocket
 from hearout.nursery import open_background
 from hearout.serving import is_loopback
-from hearout.transcribers.base import Dialect, Heard, ProviderFailed, WireMessage, least_silence
+from hearout.transcribers.base import (
+    Dialect,
+    Heard,
+    ProviderFailed,
+    WireMessage,
+    diarization_of,
+    least_frames,
+    least_silence,
+    tells_progress,
+)
 from hearout.transcribers.deepgram import Deepgram
 from hearout.transcribers.flux import Flux
 from hearout_policies.policy import Policy
@@ -55,6 +65,7 @@ _NO_ANSWER = 1.5  # seconds after which there is none to the second Finalize
 _PATIENCE = 5.0  # seconds for the answer to the first, and to a wrong key
 _IDLE = 15.0  # seconds; Deepgram hangs up after 10 to 12 without any message
 _LIMITS = LinkSettings()
+_NO_KEEPALIVE = "the dialect sends none; pings must do"
 _STUCK = 120.0  # seconds that no part takes
 
 # What its makers call a provider's own end of speech.
@@ -93,7 +104,8 @@ async def examine(
         except (ConnectionClosed, LocalProtocolError):
             report(differs("connection", "the server hung up too early: " + patient.goodbye()))
     if not slow:
-        report(skipped("KeepAlive", f"takes {_IDLE:g} s: add --slow"))
+        why = f"takes {_IDLE:g} s: add --slow" if dialect.keepalive_after is not None else _NO_KEEPALIVE
+        report(skipped("KeepAlive", why))
     report(
         skipped("wrong key", "the class is not given its key")
         if stranger is None
@@ -138,7 +150,10 @@ class _Patient:
                 self._report(await self._ping(connection))
                 await self._play(connection, len(self._sample.pcm) / self._byte_rate + _SILENCE)
                 await self._close(connection)
-        for check in (*SPEECH_CHECKS, *(DEEPGRAM_CHECKS if isinstance(self._dialect, Deepgram) else TURN_CHECKS)):
+        own = DEEPGRAM_CHECKS if isinstance(self._dialect, Deepgram) else TURN_CHECKS
+        switch = diarization_of(self._dialect)
+        labelled = SPEAKER_CHECKS if switch is not None and getattr(self._dialect, switch) else ()
+        for check in (*SPEECH_CHECKS, *own, *labelled):
             self._report(check(self._talk))
 
     async def finalize(self) -> None:
@@ -157,6 +172,8 @@ class _Patient:
                 took, answer = await self._finalized(connection, request, _PATIENCE)
                 self._report(self._judged(name, took, answer))
                 if isinstance(answer, Transcript):
+                    if silence := least_frames(dialect, self._sample.sample_rate, "segment"):  # as the link does
+                        await connection.send(dialect.audio(bytes(silence * self._sample.frame_bytes)))
                     took, answer = await self._finalized(connection, request, _NO_ANSWER / self._speed)
                     self._report(self._judged_again(f"second {name}", took, answer))
                 await self._close(connection)
@@ -188,7 +205,7 @@ class _Patient:
         """Nothing but the keep-alive for a while, after a little audio."""
         dialect, name = self._dialect, "KeepAlive"
         if dialect.keepalive_after is None:
-            self._report(skipped(name, "the dialect sends none; pings must do"))
+            self._report(skipped(name, _NO_KEEPALIVE))
             return
         async with self._connected(dialect) as connection:
             await self._play(connection, self._sample.cut)
@@ -199,7 +216,7 @@ class _Patient:
                         await connection.send(message)
                     await trio.sleep(min(dialect.keepalive_after, left))
                 await self._close(connection)
-        if self._talk.code == 1000:
+        if self._talk.code == 1000 or (self._talk.ended is None and not self._talk.strict):
             self._report(ok(name, f"keeps a connection open for {_IDLE:g} s without audio"))
         else:
             self._report(differs(name, "does not keep a connection open: " + self.goodbye()))
@@ -242,8 +259,9 @@ class _Patient:
             gap: int | None = getattr(dialect, "utterance_end_ms", None)
             self._talk = Conversation(
                 endpoint=_ENDPOINTS.get(dialect.name, "endpoint"),
-                closer=_kind(dialect.closing(), "close"),
+                closer=_closer(dialect),
                 strict=isinstance(dialect, Deepgram),
+                tells_progress=tells_progress(dialect),
                 request_id=dict(named(connection.headers, dialect)).get("dg-request-id", ""),
                 channels=dialect.channels,
                 utterance_end=None if gap is None else gap / 1000,
@@ -294,11 +312,13 @@ class _Patient:
 
     async def _play(self, connection: WebSocket, end: float, silence: float = 0.0) -> None:
         """The first ``end`` seconds, in messages that go out when a microphone would have heard them; then silence."""
-        pcm = self._sample.piece(end) + bytes(round(silence * self._sample.sample_rate) * self._sample.frame_bytes)
-        size = round(_MESSAGE * self._sample.sample_rate) * self._sample.frame_bytes
+        rate, frame = self._sample.sample_rate, self._sample.frame_bytes
+        pcm = self._sample.piece(end) + bytes(round(silence * rate) * frame)
+        size = round(_MESSAGE * rate) * frame
+        least = least_frames(self._dialect, rate, "message") * frame  # the link fills up what is shorter, too
         self._began = trio.current_time()
         for start in range(0, len(pcm), size):
-            piece = pcm[start : start + size]
+            piece = pcm[start : start + size].ljust(least, b"\0")
             heard = (start + len(piece)) / self._byte_rate
             await trio.sleep_until(self._began + heard / self._speed)
             await connection.send(self._dialect.audio(piece))
@@ -363,3 +383,9 @@ def _kind(message: WireMessage, otherwise: str) -> str:
     except (ValueError, AttributeError):
         kind = None
     return kind if isinstance(kind, str) else otherwise
+
+
+def _closer(dialect: Dialect) -> str:
+    """What its makers call the request for the end, where they have one."""
+    kind = _kind(dialect.closing(), "close")
+    return "close" if kind == _kind(dialect.finalize() or "", "") else kind

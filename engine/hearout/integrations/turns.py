@@ -171,10 +171,14 @@ class OwnTurns(TurnControls):
             self._last = self._loop.call_later(max(0.0, self.patience - ago), self._all_said)
 
     def _all_said(self) -> None:
-        """All words are final, and the time has passed in which others would have come: that is an answer, too."""
+        """All words are final, and the time has passed in which others would have come: that is an answer, too.
+
+        Words that come nevertheless are laid behind it, so that they are not taken for what it covers.
+        """
         ends = [stop for _, stop in self._voice if stop is not None]
         if not self.speaking and not self._open and ends:
             start, end = min(self._final, ends[-1]), ends[-1]
+            self._final = self._reach = max(self._reach, end)
             self.tell(Transcript(self.now, (), start, end, is_final=True, finalized=True))
 
     def voice_doubtful(self, ago: float, *, ends: bool) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote_plus
 
 from hearout.transcribers.base import Dialect, WireMessage
 from hearout.writing import printable
@@ -14,6 +15,8 @@ __all__ = ["masked", "masked_message", "redact", "without"]
 
 _SECRET = 12  # characters; a shorter key is none, but may well be a word that was said
 _TELLING = 8  # characters at the beginning or end of a key; fewer tell nothing of it
+# How options that hold a secret are named; "keyterm" and "keywords" hold words that are said.
+_NAMED = re.compile("key$|token|secret|passw|auth|signature|credential", re.IGNORECASE)
 _ESCAPE = re.compile(r'\\(?:u([0-9a-fA-F]{4})|(["/\\]))')
 
 
@@ -73,5 +76,28 @@ def _tell(text: str, secrets: Sequence[str]) -> bool:
 
 
 def _secrets(dialect: Dialect) -> list[str]:
+    """The key, and what else its user has given it under the name of a secret, in the url or in ``extra``."""
     words = [value.split()[-1] for _, value in dialect.headers()]
+    url: object = getattr(dialect, "url", None)
+    words += _in_query(url if isinstance(url, str) else dialect.address())
+    words += _in_options(getattr(dialect, "extra", None))
     return [word for word in words if len(word) >= _SECRET]
+
+
+def _in_query(url: str) -> Iterator[str]:
+    for pair in url.partition("?")[2].split("&"):
+        name, _, value = pair.partition("=")
+        if _NAMED.search(name):
+            yield from {value, unquote_plus(value)}
+
+
+def _in_options(options: object, *, secret: bool = False) -> Iterator[str]:
+    match options:
+        case str() if secret:
+            yield options
+        case Mapping():
+            for name, value in options.items():
+                yield from _in_options(value, secret=secret or _NAMED.search(str(name)) is not None)
+        case list() | tuple():
+            for value in options:
+                yield from _in_options(value, secret=secret)

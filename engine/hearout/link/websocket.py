@@ -140,9 +140,7 @@ async def open_websocket(dialect: Dialect, connect: Connector, patience: float) 
         LinkFailure: no connection within ``patience`` seconds, or it was refused; or the server broke the
             rules of the protocol later on.
     """
-    address = urlsplit(dialect.address())
-    host, tls = address.hostname or "", address.scheme == "wss"
-    port = address.port or (443 if tls else 80)
+    host, port, tls, _ = _place(dialect)  # the query, which may hold a token, stays in no frame
     wire: Wire | None = None
     websocket: WebSocketConnection | None = None
     block_failed = False
@@ -154,8 +152,7 @@ async def open_websocket(dialect: Dialect, connect: Connector, patience: float) 
                 websocket = await wrap_client_stream(
                     nursery,
                     cast(Any, wire),
-                    address.netloc,
-                    f"{address.path or '/'}?{address.query}",
+                    *_place(dialect)[3],
                     extra_headers=[(name.encode(), value.encode()) for name, value in dialect.headers()],
                     max_message_size=_MOST,
                     receive_buffer_size=_READ,
@@ -181,6 +178,14 @@ async def open_websocket(dialect: Dialect, connect: Connector, patience: float) 
     finally:
         if wire is not None:
             await trio.aclose_forcefully(wire)
+
+
+def _place(dialect: Dialect) -> tuple[str, int, bool, tuple[str, str]]:
+    """Of the address: host, port, whether TLS; and what a request has of it, host and port together, path and query."""
+    address = urlsplit(dialect.address())
+    tls = address.scheme == "wss"
+    port = address.port or (443 if tls else 80)
+    return address.hostname or "", port, tls, (address.netloc, f"{address.path or '/'}?{address.query}")
 
 
 async def _cancel_when_ended(wire: Wire, handshake: trio.CancelScope) -> None:

@@ -163,7 +163,6 @@ class Timeline {
 
   turn(turn, limit) {
     const [top, bottom] = ROWS.turns;
-    const { pen } = this;
     const now = this.now();
     const bar = [top, top + 14];
     const open = turn.decided === null;
@@ -171,13 +170,17 @@ class Timeline {
     this.box(turn.start, end, bar, turn.gone ? "level" : "turn");
     if (!turn.gone) this.box(end, turn.decided ?? now, bar, "latency", 0);
     if (open && this.outlook && !this.outlook.speaking) this.box(now, this.outlook.when, [top + 5, top + 9], "latency");
-    pen.save();
-    pen.beginPath();
-    pen.rect(0, top, Math.min(limit, 1e5) - 4, bottom - top + 2); // up to the next turn's
-    pen.clip();
-    this.text(turn.gone ? turn.note : turn.text, Math.max(4, this.x(turn.start)), bottom - 18, turn.gone ? "muted" : "ink");
-    if (!open && !turn.gone) this.text(turn.note, Math.max(4, this.x(end)), bottom - 2, "muted");
-    pen.restore();
+    const right = Math.min(limit, 1e5) - 4; // up to the next turn's
+    const from = Math.max(4, this.x(turn.start)), behind = Math.max(4, this.x(end));
+    this.text(this.fitting(turn.gone ? turn.note : turn.text, right - from), from, bottom - 18, turn.gone ? "muted" : "ink");
+    if (!open && !turn.gone) this.text(this.fitting(turn.note, right - behind), behind, bottom - 2, "muted");
+  }
+
+  /** As many of its words as there is room for, in pixels. */
+  fitting(text, room) {
+    let shown = text;
+    while (shown && this.pen.measureText(shown).width > room) shown = shown.replace(/(^| +)[^ ]+…?$/, (_, blank) => (blank ? "…" : ""));
+    return shown;
   }
 
   bars(spans, row, name) {

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from hearout.transcribers.base import Dialect
+from hearout.transcribers.base import Dialect, diarization_of
 from hearout.transcribers.registry import PROVIDERS
 from hearout_policies.policy import Policy
 
 __all__ = ["unlabelled"]
 
-# AssemblyAI; Deepgram, old and new; Soniox
-_SWITCHES = ("speaker_labels", "diarize", "diarize_model", "enable_speaker_diarization")
-
 
 def unlabelled(policy: Policy, transcriber: Dialect) -> str | None:
     """Why `Policy.only_speaker` leaves nobody out with ``transcriber``; None: it does, or nothing is known of that."""
-    if policy.only_speaker is None or any(getattr(transcriber, name, None) for name in _SWITCHES):
-        return None
-    switch = next((name for name in _SWITCHES if hasattr(transcriber, name)), None)
+    switch = diarization_of(transcriber)
+    if policy.only_speaker is None or any(getattr(transcriber, name or "", None) for name in (switch, "diarize_model")):
+        return None  # diarize_model: Deepgram's newer switch
     if switch is not None:
         return f"only_speaker has no effect: {transcriber.name} is not told to tell voices apart, {switch}=True"
     if type(transcriber) in {provider.dialect for provider in PROVIDERS.values()}:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import argparse
 import sys
 
-from hearout.sttserver.command import add_arguments, run
+from hearout.sttserver.command import DESCRIPTION, add_arguments, run
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m hearout.sttserver",
-        description="A speech recogniser on this machine that speaks the live protocols of Deepgram and Soniox.",
+        description=DESCRIPTION,
     )
     add_arguments(parser)
     return run(parser.parse_args())

@@ -21,7 +21,12 @@ from hearout.sttserver.script import Script
 from hearout.sttserver.server import SttServer
 from hearout.traces.reader import read_trace
 
-__all__ = ["add_arguments", "run"]
+__all__ = ["DESCRIPTION", "add_arguments", "run"]
+
+DESCRIPTION = (
+    "A speech recogniser on this machine that speaks the live protocols of Deepgram (versions 1 and 2, Flux), Soniox, "
+    "OpenAI, AssemblyAI and ElevenLabs, each at its path."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,19 +22,24 @@ TOKEN_VARIABLE = "HEAROUT_STT_TOKEN"
 
 _STOP_TIMEOUT = 2.0  # seconds
 _READY = "listening on "
+_COMPLAINT = re.compile("^(hearout stt-server|python -m hearout.sttserver: error): ")
 
 
 @asynccontextmanager
-async def local_server() -> AsyncIterator[str]:
-    """Start the local server on a free port and give its URL, ``ws://127.0.0.1:PORT/v1/listen``.
+async def local_server(protocol: str = "deepgram") -> AsyncIterator[str]:
+    """Start the local server on a free port and give its URL, such as ``ws://127.0.0.1:PORT/v1/listen``.
+
+    Args:
+        protocol: what it speaks, as in ``hearout stt-server --protocol``: deepgram, flux, soniox, openai, assemblyai
+            or elevenlabs.
 
     The server ends with the block. It ends too when this process is killed, because it watches a pipe from here.
 
     Raises:
-        UsageError: the recogniser is not installed, or its model is not on this machine.
+        UsageError: the recogniser is not installed, or its model is not on this machine; there is no such protocol.
         SessionError: the server did not start for another reason.
     """
-    command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof"]
+    command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof", "--protocol", protocol]
     with tempfile.TemporaryFile() as complaints:
         # A session of its own: Ctrl-C is for this process, which then ends the server in good order.
         process = await trio.lowlevel.open_process(
@@ -66,7 +72,7 @@ async def _first_line(process: trio.Process) -> str:
 def _failure(process: trio.Process, complaints: BinaryIO) -> Exception:
     complaints.seek(0)
     lines = complaints.read().decode(errors="replace").strip().splitlines()
-    detail = lines[-1].removeprefix("hearout stt-server: ") if lines else f"exit status {process.returncode}"
+    detail = _COMPLAINT.sub("", lines[-1]) if lines else f"exit status {process.returncode}"
     if process.returncode == 2:
         return UsageError(detail)
     return SessionError(f"the local recogniser did not start: {detail}")

@@ -66,6 +66,7 @@ class SttServer:
                 raise UsageError(f"{script.name}: the script is of {script.stt}, served is {', '.join(protocols)}")
             protocols = {script.stt: protocols[script.stt]}
         self._pool = pool
+        self._named = protocols
         self._protocols = {protocol.path: protocol for protocol in protocols.values()}
         self._token = token
         self._script = script
@@ -97,7 +98,7 @@ class SttServer:
                 raise Refused(404, "NOT_FOUND", f"there is no {path} here, only {', '.join(self._protocols)}")
             if self._token is None and not own_pages_only(arrival.upgrade):
                 raise Refused(403, "INSUFFICIENT_PERMISSIONS", "pages of other sites may not connect without a token")
-            stream = protocol.open(handshake, self._script)
+            stream = self._opened(protocol, handshake)
             headers = [(b"dg-request-id", handshake.request_id.encode())]
             if not stream.authorised:
                 return await self._introduce(arrival, stream, headers)
@@ -106,6 +107,16 @@ class SttServer:
             return await _Conversation(websocket, arrival.line, stream, self._reception.complain).run(recognisers)
         except Refused as refused:
             return await _reject(arrival, refused, protocol or PROTOCOLS["deepgram"], handshake.request_id)
+
+    def _opened(self, protocol: Protocol, handshake: Handshake) -> Stream:
+        """The stream of a connection; a query that is wrong here may be right at another path, so they are named."""
+        try:
+            return protocol.open(handshake, self._script)
+        except Refused as refused:
+            if refused.status != 400 or len(self._named) == 1:
+                raise
+            others = ", ".join(f"{other.path} ({name})" for name, other in self._named.items() if other is not protocol)
+            raise Refused(400, refused.code, f"{refused.detail}; this is {protocol.path}, others: {others}") from None
 
     async def _introduce(self, arrival: Applicant, stream: Stream, headers: Sequence[tuple[bytes, bytes]]) -> None:
         """The key comes with the first message. Until then it is a stranger, and has no recogniser."""

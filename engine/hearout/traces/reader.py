@@ -14,6 +14,8 @@ Line 1 is the header, then records in order of ``t`` (session clock, seconds; au
     {"t": 6.2, "audio": "stalled"}                             no audio arrives; a later VAD record ends it
     {"t": 7.0, "agent": "started"}                             or "stopped"
     {"t": 7.0, "agent": "said", "text": "Your number?"}        what it says
+    {"t": 7.2, "bot": "committed", "text": "yes"}              a turn detection that is not ours ended the user's turn
+    {"t": 7.3, "bot": "interrupted"}                           and made the voicebot stop for the user
     {"t": 7.5, "expected": [{"type": "digits", ...}], "keep": false}   what the application says it asked for
     {"t": 7.9, "key": "5"}                                     of a telephone
     {"t": 8.0, "policy": {...}}                                another policy judges from here on
@@ -27,7 +29,7 @@ Optional keys which live sessions write, because their replay is not exact witho
 and ``stalled`` records (seconds of audio heard when that was noticed; absent: ``t``), ``speed`` on ``restored``
 records (times real time at which the new connection is fed what it missed, null: as fast as it takes it; absent:
 1.25), and ``channel`` on ``stalled``, ``agent``, ``expected``, ``key``, ``policy`` and ``app`` records (absent: all
-channels). Blank lines are skipped; there are no comments.
+channels) and on ``bot`` records (absent: 0). Blank lines are skipped; there are no comments.
 
 A trace holds no audio and no keys. With ``redact`` it holds no words either.
 """
@@ -36,6 +38,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
+from datetime import datetime
 from pathlib import Path
 from types import NoneType
 from typing import IO, Any, cast
@@ -49,6 +52,8 @@ from hearout.traces.records import (
     AppCall,
     AudioEnd,
     AudioStall,
+    BotInterrupted,
+    BotTurn,
     Bounds,
     EarAnswer,
     Expected,
@@ -67,6 +72,7 @@ from hearout.traces.records import (
 from hearout.transcribers.base import Dialect
 from hearout.transcribers.own import named, provider_of
 from hearout.transcribers.provider import Provider
+from hearout.transcribers.results import Results
 from hearout_policies import events
 from hearout_policies.expect import expectation
 from hearout_policies.policy import Policy
@@ -191,6 +197,14 @@ class _TraceLine(Fields):
             refuse(f'"{key}" must be {wanted}, not {shown(value)}')
         return None if value is None else float(value)
 
+    def moment(self, key: str) -> str:
+        """By the clock; empty when it is absent."""
+        value: str = self.string(key, "")
+        try:
+            return value and datetime.fromisoformat(value).isoformat()
+        except ValueError:
+            refuse(f'"{key}" must be a date and time such as "2026-11-27T14:03:00+01:00", not {shown(value)}')
+
     def channel(self, header: Header, default: int | None) -> Any:
         value = self.whole("channel", default)
         if value is not None and value >= header.channels:
@@ -210,6 +224,8 @@ def _header(line: _TraceLine) -> Header:
         vad=line.boolean("vad", True),
         policy=line.mapping("policy", None),
         source=line.string("source", ""),
+        started=line.moment("started"),
+        caller=line.string("caller", ""),
     )
     line.done("the header")
     return header
@@ -217,6 +233,8 @@ def _header(line: _TraceLine) -> Header:
 
 def _dialect(stt: str, own: Provider | None) -> type[Dialect]:
     """Whose messages they are."""
+    if stt == Results.name:
+        return Results
     provider = own if own is not None and own.name == stt else named(stt)
     if provider is None:
         refuse(
@@ -227,7 +245,7 @@ def _dialect(stt: str, own: Provider | None) -> type[Dialect]:
 
 
 def _record(line: _TraceLine, header: Header) -> Record:
-    kinds = ("vad", "ear", "stt", "sent", "link", "audio", "agent", "expected", "key", "policy", "app", "end")
+    kinds = ("vad", "ear", "stt", "sent", "link", "audio", "agent", "bot", "expected", "key", "policy", "app", "end")
     kind = next((kind for kind in kinds if kind in line), None)
     if kind is None:
         refuse(
@@ -270,6 +288,11 @@ def _record(line: _TraceLine, header: Header) -> Record:
                 record = AgentText(t, line.string("text"), line.line)
             else:
                 record = AgentChange(t, kind_, line.channel(header, None), line.line)
+        case "bot":
+            if line.word("bot", "committed", "interrupted") == "committed":
+                record = BotTurn(t, line.string("text"), line.channel(header, 0), line.line)
+            else:
+                record = BotInterrupted(t, line.channel(header, 0), line.line)
         case "expected":
             asked = tuple(expectation(one) for one in line.sequence("expected"))
             record = Expecting(t, asked, line.boolean("keep", False), line.channel(header, None), line.line)

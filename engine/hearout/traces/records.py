@@ -18,6 +18,8 @@ __all__ = [
     "AppCall",
     "AudioEnd",
     "AudioStall",
+    "BotInterrupted",
+    "BotTurn",
     "Bounds",
     "EarAnswer",
     "Expected",
@@ -47,6 +49,9 @@ class Header:
         vad: a local VAD took part.
         policy: the settings the session ran under, or None: the default policy.
         source: where this comes from, for people.
+        started: when the session began by the clock of its place, as ISO 8601 ("2026-11-27T14:03:00+01:00"); empty:
+            not known.
+        caller: whoever called, by a name that the application chose; empty: not known.
     """
 
     stt: str
@@ -54,6 +59,8 @@ class Header:
     vad: bool = True
     policy: Mapping[str, Any] | None = None
     source: str = ""
+    started: str = ""
+    caller: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The JSON form."""
@@ -62,7 +69,7 @@ class Header:
         if self.policy is not None:
             out["policy"] = dict(self.policy)
         out["source"] = self.source
-        return out
+        return out | {key: value for key, value in (("started", self.started), ("caller", self.caller)) if value}
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +157,25 @@ class AgentText:
 
 
 @dataclass(frozen=True, slots=True)
+class BotTurn:
+    """A turn detection other than ours, which the voicebot obeyed, ended the user's turn and handed ``text`` on."""
+
+    t: float
+    text: str
+    channel: int = 0
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class BotInterrupted:
+    """That turn detection took what the user said for an interruption: the voicebot was made to stop speaking."""
+
+    t: float
+    channel: int = 0
+    line: int = field(default=0, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
 class Expecting:
     """What the application said it asked for; ``keep``: until changed."""
 
@@ -207,6 +233,8 @@ Record = (
     | AudioStall
     | AgentChange
     | AgentText
+    | BotTurn
+    | BotInterrupted
     | Expecting
     | KeyPress
     | PolicyUse

@@ -35,6 +35,7 @@ from hearout.traces.records import (
     VoiceChange,
 )
 from hearout.transcribers.base import Dialect, Heard, ProviderFailed, least_silence
+from hearout.transcribers.foreign import code_of_others
 from hearout.transcribers.hearing import Hearing
 from hearout.transcribers.own import provider_of
 from hearout_policies import events, signals
@@ -198,6 +199,8 @@ class _Replay:
 
 def _dialect(trace: Trace) -> Dialect:
     try:
-        return provider_of(trace.transcriber).reader(trace.header.channels)
+        provider = provider_of(trace.transcriber)
+        with code_of_others(f"{provider.owner}: it cannot be made"):
+            return provider.reader(trace.header.channels)
     except UsageError as error:
         raise UsageError(f"{trace.name}:1: {error}") from None

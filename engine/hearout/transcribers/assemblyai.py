@@ -10,18 +10,26 @@ from __future__ import annotations
 
 import json
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar
-from urllib.parse import urlencode, urlsplit
 
 from hearout.errors import UsageError
-from hearout.fields import field_of, number_of, object_in, speaker_of, time_of
+from hearout.fields import object_in, time_of
+from hearout.transcribers.assemblyai_turns import AssemblyAITurns, TurnOptions
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_key, check_range, check_types, check_url
+from hearout.transcribers.options import (
+    check_extra,
+    check_key,
+    check_one_channel,
+    check_range,
+    check_types,
+    check_url,
+    given,
+    with_query,
+)
 from hearout.writing import printable, shown
-from hearout_policies.signals import ProviderSpeechStarted, ProviderTurn, Signal, Transcript, Word
-from hearout_policies.words import spread
+from hearout_policies.signals import ProviderSpeechStarted
 
 __all__ = ["AssemblyAI"]
 
@@ -33,9 +41,7 @@ _USUAL_THRESHOLD = 0.4  # AssemblyAI's end_of_turn_confidence_threshold when non
 _HURRIED = 500
 _NOT_IN_QUERY = ("key", "url", "channels", "own_turns", "eager_threshold", "extra")
 # Errors that another connection with the same settings would meet again: bad parameters, a bad key, no credit.
-_PERMANENT = (1008, 3006, 4000, 4001, 4002, 4003)
-_SETTLED = 1.0  # seconds; of what was received so long ago all is told
-_VOICE = 0.4  # AssemblyAI's vad_threshold when none is given
+_PERMANENT = ("1008", "3006", "4000", "4001", "4002", "4003")
 
 
 @dataclass(eq=False)
@@ -77,7 +83,7 @@ class AssemblyAI:
     """
 
     key: str = field(repr=False)
-    url: str = "wss://streaming.assemblyai.com/v3/ws"
+    url: str = field(default="wss://streaming.assemblyai.com/v3/ws", repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -95,8 +101,9 @@ class AssemblyAI:
     agent_context: str | None = None
     filter_profanity: bool = False
     speaker_labels: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    diarization: ClassVar[str] = "speaker_labels"
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
     #: Seconds of audio that a message must have, or error 3007 follows:
     #: https://www.assemblyai.com/docs/streaming/common-session-errors-and-closures
@@ -112,13 +119,7 @@ class AssemblyAI:
     silence_after: float | None = field(default=None, init=False, repr=False)
     ignored: int = field(default=0, init=False, repr=False)
     # Of this connection; `opening` starts them anew. Times are seconds of its clock.
-    _final: float = field(default=0.0, init=False, repr=False)  # so far is all final
-    _turn: int = field(default=0, init=False, repr=False)  # turn_order of the turn it is in
-    _told: int = field(default=0, init=False, repr=False)  # words of that turn that were told as final
-    _plain: Transcript | None = field(default=None, init=False, repr=False)  # an ended turn that awaits its formatting
-    _open: tuple[Word, ...] = field(default=(), init=False, repr=False)  # words of the turn that are not final
-    _quiet: float = field(default=0.0, init=False, repr=False)  # received when the last heartbeat had heard no voice
-    _eager: bool = field(default=False, init=False, repr=False)  # the end of this turn was predicted
+    _turns: AssemblyAITurns = field(default_factory=AssemblyAITurns, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_key(_NAME, self.key, _VARIABLE)
@@ -126,22 +127,24 @@ class AssemblyAI:
         check_url(_NAME, self.url, _VARIABLE)
         if not 8000 <= self.sample_rate <= 48000:
             raise UsageError(f"AssemblyAI: sample_rate must be 8000 to 48000, not {self.sample_rate}")
-        if self.channels != 1:
-            raise UsageError("AssemblyAI: it transcribes one channel; open a session for each channel")
+        check_one_channel(_NAME, self.channels)
         for name in ("end_of_turn_confidence_threshold", "eager_threshold", "vad_threshold"):
             check_range(_NAME, name, getattr(self, name), 0.0, 1.0)
         for name in ("min_turn_silence", "max_turn_silence"):
             check_range(_NAME, name, getattr(self, name), 0, 60_000)
         if self.format_turns and not self._universal:
             raise UsageError(f"AssemblyAI: {self.speech_model} formats by itself; leave format_turns out")
-        for name in self.extra:
-            if name in {"encoding", *(f.name for f in fields(self))} - {"extra"}:
-                raise UsageError(f"AssemblyAI: extra must not set {shown(name)}; it is an option of its own")
+        check_extra(_NAME, self, "encoding")
         self._check_turns()
 
     @property
     def _universal(self) -> bool:
         return self.speech_model.startswith(_UNIVERSAL)
+
+    @property
+    def _turn_options(self) -> TurnOptions:
+        word_by_word = self._universal and not self.format_turns
+        return TurnOptions(self.own_turns, self.format_turns, word_by_word, self.eager_threshold)
 
     def _check_turns(self) -> None:
         least, most = self.min_turn_silence, self.max_turn_silence
@@ -164,26 +167,20 @@ class AssemblyAI:
             )
 
     def address(self) -> str:
-        """The url with the query; no secret in it. Lists are JSON there."""
-        query: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.init and f.name not in _NOT_IN_QUERY and value not in (None, False, ()):
-                query[f.name] = value
+        """The url with the query; no key in it. Lists are JSON there."""
+        query = given(self, *_NOT_IN_QUERY)
         if self.own_turns and self._universal:
             query["end_of_turn_confidence_threshold"] = 1.0
         # Its heartbeats tell that it listens when nobody speaks.
         query |= {"encoding": "pcm_s16le", "session_heartbeat": True} | dict(self.extra)
-        separator = "&" if urlsplit(self.url).query else "?"
-        return f"{self.url}{separator}{urlencode({name: _in_query(value) for name, value in query.items()})}"
+        return with_query(self.url, {name: _in_query(value) for name, value in query.items()})
 
     def headers(self) -> list[tuple[str, str]]:
         return [("Authorization", self.key)]
 
     def opening(self) -> Sequence[WireMessage]:
         """Nothing. A connection has begun: its clock and its turns start anew."""
-        self._final, self._quiet, self._turn, self._told = 0.0, 0.0, 0, 0
-        self._plain, self._open, self._eager = None, (), False
+        self._turns = AssemblyAITurns()
         return ()
 
     def audio(self, pcm: bytes) -> WireMessage:
@@ -206,17 +203,16 @@ class AssemblyAI:
         data = object_in(message, _NAME)
         match data.get("type"):
             case "Turn":
-                return [Heard(0, signal) for signal in self._read(data, at, offset)]
+                return [Heard(0, signal) for signal in self._turns.read(data, at, offset, self._turn_options)]
             case "SpeechStarted":
                 return [Heard(0, ProviderSpeechStarted(at, time_of(data, "timestamp") / 1000 + offset))]
             case "Heartbeat":
-                return [Heard(0, self._heartbeat(data, at, offset))]
+                return [Heard(0, self._turns.heartbeat(data, at, offset))]
             case "Termination":
-                return [*(Heard(0, signal) for signal in self._settle(at, offset)), StreamFinished()]
+                last = self._turns.settle(at, offset, self._turn_options)
+                return [*(Heard(0, signal) for signal in last), StreamFinished()]
             case "Error":
-                code, detail = number_of(data, "error_code"), printable(str(data.get("error", "no details")), 150)
-                named = "error" if code is None else f"error {code:.0f}"
-                return [ProviderFailed(f"{named}: {detail}", permanent=code in _PERMANENT)]
+                return [_failure(data)]
             case "Warning":
                 return [ProviderFailed(f"warning: {printable(str(data.get('warning')), 150)}", permanent=False)]
             case "Begin" | "SpeakerRevision" | "Silence":
@@ -227,93 +223,14 @@ class AssemblyAI:
             case other:
                 raise ValueError(f'"type" must be a string, not {shown(other)}')
 
-    def _read(self, data: dict[str, Any], at: float, offset: float) -> Iterator[Signal]:
-        order, ends = int(time_of(data, "turn_order")), field_of(data, "end_of_turn", bool, False)
-        words, finals, timed = _words(data, self._final + offset, offset)
-        if order < self._turn:
-            return  # it was said before its formatting came
-        if order > self._turn:
-            yield from self._settle(at, offset)
-            self._turn, self._told, self._eager = order, 0, False
-        if ends and (not self.format_turns or field_of(data, "turn_is_formatted", bool, False)):
-            yield self._result(words[self._told :], at, offset, timed, is_final=True, ends=True)
-            self._turn, self._told, self._eager, self._plain = order + 1, 0, False, None
-            if not self.own_turns:
-                yield ProviderTurn(at, "ended", self._final + offset)
-            return
-        if self._universal and not self.format_turns and finals > self._told:
-            # Here a word that is final stays as it is: it need not wait for the end of the turn.
-            yield self._result(words[self._told : finals], at, offset, timed, is_final=True)
-            self._told = finals
-        result = self._result(words[self._told :], at, offset, timed)
-        self._plain = result if ends else None
-        yield result
-        if not self.own_turns:
-            yield from self._predict(data, result)
 
-    def _result(
-        self,
-        words: tuple[Word, ...],
-        at: float,
-        offset: float,
-        timed: bool,
-        *,
-        is_final: bool = False,
-        ends: bool = False,
-    ) -> Transcript:
-        """A result from where the last final one ended to the last of ``words``; ``ends``: with AssemblyAI's turn."""
-        start = self._final + offset
-        end = max(start, words[-1].end) if words else start
-        self._open = () if is_final else words
-        if is_final:
-            self._final = end - offset
-        own = self.own_turns
-        return Transcript(at, words, start, end, is_final, ends and not own, ends and own, timed)
-
-    def _settle(self, at: float, offset: float) -> Iterator[Signal]:
-        """No formatted turn is to come: the plain one stands."""
-        if (plain := self._plain) is not None:
-            self._plain = None
-            yield self._result(plain.words, at, offset, plain.timed, is_final=True, ends=True)
-
-    def _predict(self, data: dict[str, Any], result: Transcript) -> Iterator[Signal]:
-        confidence = number_of(data, "end_of_turn_confidence") or 0.0
-        eager = bool(data.get("utterance")) if self.eager_threshold is None else confidence >= self.eager_threshold
-        if eager != self._eager:
-            self._eager = eager
-            yield ProviderTurn(result.at, "eager_end" if eager else "resumed", result.end)
-
-    def _heartbeat(self, data: dict[str, Any], at: float, offset: float) -> Transcript:
-        """So far it listens. What lies before two heartbeats without a voice is silence, and final."""
-        received = time_of(data, "total_audio_received_ms") / 1000
-        start, voice = self._final + offset, (number_of(data, "max_speech_probability") or 0.0) >= _VOICE
-        if self._open or voice:
-            self._quiet = self._final
-            return Transcript(at, self._open, start, max(received - _SETTLED + offset, start), is_final=False)
-        self._final, self._quiet = max(self._final, min(self._quiet, received - _SETTLED)), received
-        return Transcript(at, (), start, self._final + offset, is_final=True)
+def _failure(data: dict[str, Any]) -> ProviderFailed:
+    """An error in whatever shape: one that is told must not go unseen."""
+    code, error = data.get("error_code"), data.get("error")
+    said = "" if code is None else " " + printable(str(code).removesuffix(".0"), 50)
+    detail = "no details" if error is None else printable(str(error), 150)
+    return ProviderFailed(f"error{said}: {detail}", permanent=said.strip() in _PERMANENT)
 
 
-def _in_query(value: Any) -> str:
-    if isinstance(value, bool):
-        return str(value).lower()
-    return str(value) if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)
-
-
-def _words(data: dict[str, Any], start: float, offset: float) -> tuple[tuple[Word, ...], int, bool]:
-    """All words of the turn so far, how many of the first ones are final, and whether they have times."""
-    items = field_of(data, "words", list, [])
-    if not all(isinstance(item, dict) for item in items):
-        raise ValueError(f'"words" must hold objects, not {shown(items)}')
-    words: list[Word] = []
-    finals = 0
-    for item in sorted(items, key=lambda item: time_of(item, "start")):
-        begin, end = time_of(item, "start") / 1000, time_of(item, "end") / 1000
-        if end < begin:
-            raise ValueError(f"a word ends at {end:g}, before it starts at {begin:g}")
-        if text := printable(field_of(item, "text", str, "")).strip():
-            finals += finals == len(words) and field_of(item, "word_is_final", bool, False)
-            speaker = speaker_of(item)
-            words.append(Word(text, begin + offset, end + offset, speaker=None if speaker == "UNKNOWN" else speaker))
-    texts = printable(field_of(data, "transcript", str, "")).split()
-    return (tuple(words), finals, True) if words else (spread(texts, start, start), 0, not texts)
+def _in_query(value: Any) -> Any:
+    return value if isinstance(value, (str, int, float)) else json.dumps(value, ensure_ascii=False)

@@ -20,6 +20,7 @@ __all__ = [
     "ProviderNews",
     "StreamFinished",
     "WireMessage",
+    "diarization_of",
     "least_frames",
     "least_silence",
     "tells_progress",
@@ -72,6 +73,7 @@ class Dialect(Protocol):
     nothing at all as long as nobody speaks, has ``tells_progress = False``: it hangs if it leaves a finalize without an
     answer, and what it tells without times has an empty span, which `Hearing` lays out. One that has options which
     change what messages mean names them in ``decoding``, and traces have them.
+    One that can tell voices apart names the option that has it do so, a bool, in a class attribute ``diarization``.
     One that is told which language it hears has it in an attribute ``language``, or several in ``language_hints``
     (BCP 47): a policy that names none judges in that.
 
@@ -146,6 +148,12 @@ def least_frames(dialect: Dialect, rate: int, of: Literal["message", "segment"])
     """Frames that a message of audio, or all audio before a `finalize`, must have, at ``rate`` Hz; 0: as few as any."""
     seconds: float = getattr(dialect, f"least_{of}", 0.0)
     return math.ceil(seconds * rate)
+
+
+def diarization_of(dialect: Dialect | type[Dialect]) -> str | None:
+    """The option that has it tell voices apart; None: it has none."""
+    name: str | None = getattr(dialect, "diarization", None)
+    return name
 
 
 def tells_progress(dialect: Dialect) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from hearout.errors import UsageError
 from hearout.fields import refuse
 from hearout.transcribers.base import Dialect
+from hearout.transcribers.foreign import code_of_others
 from hearout.writing import printable
 
 __all__ = ["apply_options", "options_record"]
@@ -42,15 +43,15 @@ def apply_options(dialect: Dialect, message: Mapping[str, Any]) -> bool:
     for name in options:
         if name not in _names(dialect):
             refuse(f"{dialect.name} has no option {printable(name, 40)} that changes what its messages mean")
-    if is_dataclass(dialect) and not isinstance(dialect, type):
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # whoever made the trace was warned
+    try:
+        with code_of_others(f"{dialect.name}: it does not take the options of the trace"), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # whoever made the trace was warned
+            if is_dataclass(dialect) and not isinstance(dialect, type):
                 replace(dialect, **options)
-        except UsageError as error:
-            refuse(str(error))
-    for name, value in options.items():
-        setattr(dialect, name, value)
+            for name, value in options.items():
+                setattr(dialect, name, value)
+    except UsageError as error:
+        refuse(str(error))
     return True
 
 

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote, urlencode, urlsplit
 
 from hearout.errors import UsageError
-from hearout.fields import field_of, object_in, speaker_of, time_of
+from hearout.fields import field_of, object_in, objects_of, span_of, speaker_of, time_of
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_key, check_range, check_types, check_url
+from hearout.transcribers.options import check_extra, check_key, check_range, check_types, check_url, given, with_query
 from hearout.writing import printable, shown
 from hearout_policies.signals import ProviderSpeechStarted, Transcript, UtteranceEnd, Word
 from hearout_policies.words import spread
@@ -52,7 +51,7 @@ class Deepgram:
     """
 
     key: str = field(repr=False)
-    url: str = "wss://api.deepgram.com/v1/listen"
+    url: str = field(default="wss://api.deepgram.com/v1/listen", repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -82,9 +81,10 @@ class Deepgram:
     redact: Sequence[str] = ()
     tag: Sequence[str] = ()
     mip_opt_out: bool = False
-    extra: Mapping[str, str | Sequence[str]] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     shareable: ClassVar[bool] = True  # it remembers nothing of a connection
+    diarization: ClassVar[str] = "diarize"
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
 
     name: str = field(default="deepgram", init=False, repr=False)
@@ -110,24 +110,16 @@ class Deepgram:
             raise UsageError("Deepgram: keywords are for models before nova-3; use keyterm")
         if self.keyterm and self.model.startswith(("nova-2", "enhanced", "base")):
             raise UsageError(f"Deepgram: keyterm needs nova-3, not {self.model}; use keywords")
-        for name in self.extra:
-            if name in {"encoding", "multichannel", "endpointing", *self.__dict__} - {"extra"}:
-                raise UsageError(f"Deepgram: extra must not set {shown(name)}; it is an option of its own")
+        check_extra(_NAME, self, "encoding", "multichannel", "endpointing")
 
     def address(self) -> str:
-        """The url with the query; no secret in it."""
-        query: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.init and f.name not in _NOT_IN_QUERY and value not in (None, False, ()):
-                query[f.name] = "true" if value is True else value
-        query["endpointing"] = "false" if self.endpointing_ms is None else self.endpointing_ms
+        """The url with the query; no key in it."""
+        query = given(self, *_NOT_IN_QUERY)
+        query["endpointing"] = False if self.endpointing_ms is None else self.endpointing_ms
         query |= {"encoding": "linear16", "sample_rate": self.sample_rate, "channels": self.channels}
         if self.channels > 1:
-            query["multichannel"] = "true"
-        query |= self.extra
-        separator = "&" if urlsplit(self.url).query else "?"
-        return f"{self.url}{separator}{urlencode(query, doseq=True, quote_via=quote)}"
+            query["multichannel"] = True
+        return with_query(self.url, query | dict(self.extra))
 
     def headers(self) -> list[tuple[str, str]]:
         return [("Authorization", f"{self.auth.capitalize()} {self.key}")]
@@ -211,7 +203,7 @@ def _transcript(data: dict[str, Any], at: float, offset: float) -> Transcript:
     best = alternatives[0] if alternatives else {}
     if not isinstance(best, dict):
         raise ValueError(f'"alternatives" must hold objects, not {shown(best)}')
-    words = tuple(word for item in field_of(best, "words", list, []) if (word := _word(item, offset)).text)
+    words = tuple(word for item in objects_of(best, "words") if (word := _word(item, offset)).text)
     timed = True
     if not words:
         words = spread(_text(best, "transcript").split(), start, end)
@@ -229,12 +221,8 @@ def _transcript(data: dict[str, Any], at: float, offset: float) -> Transcript:
     )
 
 
-def _word(item: object, offset: float) -> Word:
-    if not isinstance(item, dict):
-        raise ValueError(f'"words" must hold objects, not {shown(item)}')
-    start, end = time_of(item, "start"), time_of(item, "end")
-    if end < start:
-        raise ValueError(f"a word ends at {end}, before it starts at {start}")
+def _word(item: dict[str, Any], offset: float) -> Word:
+    start, end = span_of(item)
     text = _text(item, "punctuated_word") or _text(item, "word")
     return Word(text, start + offset, end + offset, speaker=speaker_of(item))
 

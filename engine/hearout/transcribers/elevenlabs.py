@@ -2,7 +2,8 @@
 
 All audio is in JSON. Words may change until a commit, which is our Finalize: it is answered by a
 ``committed_transcript`` and, a little later, by the same text once more with the times of its words, which is the one
-that counts. Commits are answered in order. Options are query parameters and have ElevenLabs' names.
+that counts. Commits are answered in order (`hearout.transcribers.elevenlabs_commits`). Options are query parameters and
+have ElevenLabs' names.
 Reference: https://elevenlabs.io/docs/api-reference/speech-to-text/v-1-speech-to-text-realtime
 """
 
@@ -11,19 +12,16 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields
 from typing import Any, ClassVar
-from urllib.parse import quote, urlencode, urlsplit
 
 from hearout.errors import UsageError
-from hearout.fields import field_of, object_in, time_of
-from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_key, check_types, check_url
+from hearout.fields import object_in
+from hearout.transcribers.base import ProviderFailed, ProviderNews, WireMessage
+from hearout.transcribers.elevenlabs_commits import CommitReader
+from hearout.transcribers.options import check_key, check_one_channel, check_types, check_url, given, with_query
 from hearout.writing import printable, shown
-from hearout_policies.signals import Transcript, Word
-from hearout_policies.words import spread
 
 __all__ = ["ElevenLabs"]
 
@@ -31,7 +29,7 @@ _NAME = "ElevenLabs"
 _VARIABLE = "ELEVENLABS_API_KEY"
 _RATES = (8000, 16000, 22050, 24000, 44100, 48000)
 _MOST_KEYTERMS, _LONGEST_KEYTERM = 50, 20
-_NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "previous_text", "extra")
+_NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "previous_text", "enable_logging", "extra")
 _OURS = ("audio_format", "commit_strategy", "include_timestamps", "token", "filter_background_audio")
 # Errors that another connection with the same settings would meet again.
 _PERMANENT = ("auth_error", "quota_exceeded", "unaccepted_terms", "input_error", "invalid_request")
@@ -65,7 +63,7 @@ class ElevenLabs:
     """
 
     key: str = field(repr=False)
-    url: str = "wss://api.elevenlabs.io/v1/speech-to-text/realtime"
+    url: str = field(default="wss://api.elevenlabs.io/v1/speech-to-text/realtime", repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -76,7 +74,7 @@ class ElevenLabs:
     no_verbatim: bool = False
     enable_logging: bool = True
     previous_text: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     remedies: ClassVar[Mapping[int, str]] = dict.fromkeys((401, 403), f"check the key in {_VARIABLE}")
     #: Each commit ends a segment, and its model begins anew. Pipecat's service sends it 0.2 s into a silence.
@@ -93,12 +91,7 @@ class ElevenLabs:
     silence_after: float | None = field(default=None, init=False, repr=False)
     ignored: int = field(default=0, init=False, repr=False)
     # Of this connection; `opening` starts them anew.
-    _final: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: so far are there final words
-    _committed: deque[str] = field(default_factory=deque, init=False, repr=False)  # texts whose times are to come
-    _partial: str | None = field(default=None, init=False, repr=False)  # the latest one
-    _echo: str | None = field(default=None, init=False, repr=False)  # a committed text, until the next partial
-    _asked: int = field(default=0, init=False, repr=False)  # commits that are not answered
-    _closing: bool = field(default=False, init=False, repr=False)
+    _commits: CommitReader = field(default_factory=CommitReader, init=False, repr=False)
 
     def __post_init__(self) -> None:
         check_key(_NAME, self.key, _VARIABLE)
@@ -106,8 +99,7 @@ class ElevenLabs:
         check_url(_NAME, self.url, _VARIABLE)
         if self.sample_rate not in _RATES:
             raise UsageError(f"ElevenLabs: sample_rate must be {', '.join(map(str, _RATES))}; not {self.sample_rate}")
-        if self.channels != 1:
-            raise UsageError("ElevenLabs: it transcribes one channel; open a session for each channel")
+        check_one_channel(_NAME, self.channels)
         for code in (*self.secondary_languages, *([self.language_code] if self.language_code else ())):
             if not re.fullmatch("[a-z]{2,3}", code):
                 raise UsageError(f"ElevenLabs: languages are codes such as en or deu, no regions; not {shown(code)}")
@@ -126,25 +118,19 @@ class ElevenLabs:
         return "multi" if self.secondary_languages else self.language_code
 
     def address(self) -> str:
-        """The url with the query; no secret in it."""
-        query: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.init and f.name not in _NOT_IN_QUERY and value not in (None, ()) and value != f.default:
-                query[f.name] = str(value).lower() if isinstance(value, bool) else value
-        query |= {"model_id": self.model_id, "audio_format": f"pcm_{self.sample_rate}", "commit_strategy": "manual"}
-        query |= {"include_timestamps": "true"} | dict(self.extra)
-        separator = "&" if urlsplit(self.url).query else "?"
-        return f"{self.url}{separator}{urlencode(query, doseq=True, quote_via=quote)}"
+        """The url with the query; no key in it."""
+        query = given(self, *_NOT_IN_QUERY)
+        query |= {"audio_format": f"pcm_{self.sample_rate}", "commit_strategy": "manual", "include_timestamps": True}
+        if not self.enable_logging:
+            query["enable_logging"] = False
+        return with_query(self.url, query | dict(self.extra))
 
     def headers(self) -> list[tuple[str, str]]:
         return [("xi-api-key", self.key)]
 
     def opening(self) -> Sequence[WireMessage]:
         """The text before, which must come with the first chunk. A connection begins, and what was open is over."""
-        self._final, self._asked, self._closing = 0.0, 0, False
-        self._partial = self._echo = None
-        self._committed.clear()
+        self._commits = CommitReader()
         return () if self.previous_text is None else (self._chunk(b"", previous_text=self.previous_text),)
 
     def _chunk(self, pcm: bytes, **more: Any) -> str:
@@ -158,7 +144,7 @@ class ElevenLabs:
         return self._chunk(pcm)
 
     def finalize(self, channel: int | None = None) -> WireMessage:
-        self._asked += 1
+        self._commits.asked += 1
         return self._chunk(b"", commit=True)
 
     def keepalive(self) -> WireMessage:
@@ -166,7 +152,7 @@ class ElevenLabs:
 
     def closing(self) -> WireMessage:
         """The last commit; ElevenLabs has no message for the end."""
-        self._closing = True
+        self._commits.closing = True
         return self.finalize()
 
     def decode(self, message: WireMessage, at: float, offset: float) -> Sequence[ProviderNews]:
@@ -177,102 +163,25 @@ class ElevenLabs:
         data = object_in(message, _NAME)
         match data.get("message_type"):
             case "partial_transcript":
-                return list(self._read_partial(_text(data), at, offset))
+                return list(self._commits.partial(data, at, offset))
             case "committed_transcript":
-                return list(self._read_committed(_text(data), at, offset))
+                return list(self._commits.committed(data, at, offset))
             case "committed_transcript_with_timestamps":
-                return list(self._read_timed(data, at, offset))
+                return list(self._commits.timed(data, at, offset))
             case "session_started":
                 return []
             case str(kind) if kind in _NOTHING_LEFT:
-                self._committed.append("")
-                return list(self._answer(at, offset))
-            case str(kind) if (said := data.get("error", data.get("warning"))) is not None:
-                return [ProviderFailed(f"{printable(kind, 50)}: {printable(str(said), 150)}", kind in _PERMANENT)]
+                return list(self._commits.nothing_left(at, offset))
+            case str(kind) if {"error", "warning"} & data.keys() or kind in _PERMANENT:
+                said = data.get("error", data.get("warning"))
+                detail = "no details" if said is None else printable(str(said), 150)
+                return [ProviderFailed(f"{printable(kind, 50)}: {detail}", kind in _PERMANENT)]
             case str() | None:
                 self.ignored += 1
                 return []
             case other:
                 raise ValueError(f'"message_type" must be a string, not {shown(other)}')
 
-    def _read_partial(self, text: str, at: float, offset: float) -> Iterator[ProviderNews]:
-        # Just after a commit its text comes once more, as a partial result.
-        echo, self._echo = text == self._echo, None
-        if text and not echo and text != self._partial:
-            self._partial = text
-            yield self._result((*self._committed, text), at, offset)
-
-    def _read_committed(self, text: str, at: float, offset: float) -> Iterator[ProviderNews]:
-        self._committed.append(text)
-        if text and text != self._partial:  # its times may be late: until then it is a result that may change
-            yield self._result(self._committed, at, offset)
-        self._echo, self._partial = text, None
-        yield from self._answer(at, offset)
-
-    def _read_timed(self, data: dict[str, Any], at: float, offset: float) -> Iterator[ProviderNews]:
-        text, words = _text(data), _words(data, offset)
-        if not text:
-            return  # it was answered when the text without times came
-        if text in self._committed:
-            while self._committed[0] != text:  # of these the times have not come
-                yield from self._settle(at, offset)
-        if not words:
-            self._committed = self._committed or deque([text])
-            yield from self._settle(at, offset)
-        else:
-            if self._committed:
-                self._committed.popleft()
-            start = self._final + offset
-            end = max(start, words[-1].end)
-            self._final = end - offset
-            yield Heard(0, Transcript(at, words, start, end, is_final=True, finalized=True))
-            yield from self._answered()
-        yield from self._answer(at, offset)
-
-    def _answer(self, at: float, offset: float) -> Iterator[ProviderNews]:
-        """The commits that are answered by nothing, and whose turn it is."""
-        while self._committed and not self._committed[0]:
-            yield from self._settle(at, offset)
-
-    def _settle(self, at: float, offset: float) -> Iterator[ProviderNews]:
-        """The oldest committed text, as it is."""
-        yield self._result((self._committed.popleft(),), at, offset, is_final=True)
-        yield from self._answered()
-
-    def _answered(self) -> Iterator[ProviderNews]:
-        self._asked = max(0, self._asked - 1)
-        if self._closing and not self._asked:
-            yield StreamFinished()
-
-    def _result(self, texts: Sequence[str], at: float, offset: float, *, is_final: bool = False) -> Heard:
-        start = self._final + offset
-        words = spread(" ".join(texts).split(), start, start)
-        return Heard(0, Transcript(at, words, start, start, is_final, finalized=is_final, timed=not words))
-
 
 def _why_not(name: str) -> str:
     return "hearout sees to that" if name in _OURS else "it is an option of its own"
-
-
-def _text(data: dict[str, Any]) -> str:
-    return printable(field_of(data, "text", str, "")).strip()
-
-
-def _words(data: dict[str, Any], offset: float) -> tuple[Word, ...]:
-    """The words with their times; between two that are written together there is no item of type "spacing"."""
-    items = field_of(data, "words", list, [])
-    if not all(isinstance(item, dict) for item in items):
-        raise ValueError(f'"words" must hold objects, not {shown(items)}')
-    words: list[Word] = []
-    spaced = True
-    for item in items:
-        text = printable(field_of(item, "text", str, "")).strip()
-        if field_of(item, "type", str, "word") == "spacing" or not text:
-            spaced = True
-            continue
-        begin, end = time_of(item, "start"), time_of(item, "end")
-        if end < begin:
-            raise ValueError(f"a word ends at {end:g}, before it starts at {begin:g}")
-        words.append(Word(text, begin + offset, end + offset, spaced))
-        spaced = False
-    return tuple(words)

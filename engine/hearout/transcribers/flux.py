@@ -1,8 +1,8 @@
 """Deepgram Flux, the second version of its API (``/v2/listen``): a transcriber that knows turns itself.
 
 Flux tells in ``TurnInfo`` messages how the turn goes: all its words so far, again and again, and what it makes
-of them: StartOfTurn, Update, EagerEndOfTurn, TurnResumed, EndOfTurn. Words become final with EndOfTurn only.
-Options are query parameters and have Deepgram's names. Reference: https://developers.deepgram.com/docs/flux
+of them: StartOfTurn, Update, EagerEndOfTurn, TurnResumed, EndOfTurn. Words become final with EndOfTurn only
+(`hearout.transcribers.flux_turns`). Options are query parameters and have Deepgram's names. Reference: https://developers.deepgram.com/docs/flux
 
 Flux counts time by the audio it gets: when none comes, no turn ends. So the link feeds it silence as long as a turn
 of its is open (`Flux.silence_after`). It has no keep-alive message; the pings of the link must do.
@@ -12,17 +12,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from dataclasses import KW_ONLY, dataclass, field, replace
 from typing import Any, ClassVar, Literal
-from urllib.parse import quote, urlencode, urlsplit
 
 from hearout.errors import UsageError
-from hearout.fields import field_of, number_of, object_in, time_of
+from hearout.fields import object_in
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, WireMessage
-from hearout.transcribers.options import check_key, check_range, check_types, check_url
-from hearout.writing import printable, shown
-from hearout_policies.signals import ProviderTurn, Signal, Transcript, Word
-from hearout_policies.words import spread
+from hearout.transcribers.flux_turns import EVENTS, FluxTurns
+from hearout.transcribers.options import (
+    check_extra,
+    check_key,
+    check_one_channel,
+    check_range,
+    check_types,
+    check_url,
+    given,
+    with_query,
+)
+from hearout.writing import shown
 
 __all__ = ["Flux"]
 
@@ -41,16 +48,6 @@ _CONFIGURABLE = {
 }
 _NOT_IN_QUERY = ("key", "url", "sample_rate", "channels", "auth", "own_turns", "extra")
 _LATE = 0.5  # seconds
-_SETTLED = 1.0  # seconds; when Flux has heard so much more and shows no word, none is to come for what lies before
-
-_Kind = Literal["started", "eager_end", "resumed", "ended"]
-_KINDS: Mapping[str, _Kind | None] = {
-    "StartOfTurn": "started",
-    "Update": None,
-    "EagerEndOfTurn": "eager_end",
-    "TurnResumed": "resumed",
-    "EndOfTurn": "ended",
-}
 
 
 @dataclass(eq=False)
@@ -83,7 +80,7 @@ class Flux:
     """
 
     key: str = field(repr=False)
-    url: str = "wss://api.deepgram.com/v2/listen"
+    url: str = field(default="wss://api.deepgram.com/v2/listen", repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -100,7 +97,7 @@ class Flux:
     redact: Sequence[str] = ()
     tag: Sequence[str] = ()
     mip_opt_out: bool = False
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
 
@@ -109,11 +106,7 @@ class Flux:
     longest: float | None = field(default=None, init=False, repr=False)
     ignored: int = field(default=0, init=False, repr=False)
     # Of this connection; `opening` starts them anew.
-    _open: bool = field(default=False, init=False, repr=False)  # Flux is in a turn
-    _heard: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: how far it has listened
-    _quiet: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: so far no word of the turn
-    _turn: int | None = field(default=None, init=False, repr=False)  # its turn_index
-    _final: float = field(default=0.0, init=False, repr=False)  # seconds of its clock: so far is the turn final
+    _turns: FluxTurns = field(default_factory=FluxTurns, init=False, repr=False)
     _configuring: bool = field(default=False, init=False, repr=False)  # a Configure is not answered yet
 
     def __post_init__(self) -> None:
@@ -124,8 +117,7 @@ class Flux:
             raise UsageError(f'Flux: auth must be "token" or "bearer", not {shown(self.auth)}')
         if self.sample_rate not in _RATES:
             raise UsageError(f"Flux: sample_rate must be {', '.join(map(str, _RATES))}; not {self.sample_rate}")
-        if self.channels != 1:
-            raise UsageError("Flux: it transcribes one channel; open a session for each channel")
+        check_one_channel(_NAME, self.channels)
         check_range(_NAME, "eot_threshold", self.eot_threshold, 0.5, 1.0)
         check_range(_NAME, "eager_eot_threshold", self.eager_eot_threshold, 0.3, 0.9)
         check_range(_NAME, "eot_timeout_ms", self.eot_timeout_ms, 500, 60000)
@@ -144,29 +136,19 @@ class Flux:
         for kind in self.redact:
             if kind not in ("numbers", "aggressive_numbers"):
                 raise UsageError(f"Flux: redact knows numbers and aggressive_numbers, not {shown(kind)}")
-        for name in self.extra:
-            if name in {"encoding", *(f.name for f in fields(self))} - {"extra"}:
-                raise UsageError(f"Flux: extra must not set {shown(name)}; it is an option of its own")
+        check_extra(_NAME, self, "encoding")
 
     def address(self) -> str:
-        """The url with the query; no secret in it."""
-        query: dict[str, Any] = {}
-        for f in fields(self):
-            value = getattr(self, f.name)
-            if f.init and f.name not in _NOT_IN_QUERY and value not in (None, False, ()):
-                query[f.name] = "true" if value is True else value
-        query |= {"encoding": "linear16", "sample_rate": self.sample_rate}
-        query |= self.extra
-        separator = "&" if urlsplit(self.url).query else "?"
-        return f"{self.url}{separator}{urlencode(query, doseq=True, quote_via=quote)}"
+        """The url with the query; no key in it."""
+        query = given(self, *_NOT_IN_QUERY) | {"encoding": "linear16", "sample_rate": self.sample_rate}
+        return with_query(self.url, query | dict(self.extra))
 
     def headers(self) -> list[tuple[str, str]]:
         return [("Authorization", f"{self.auth.capitalize()} {self.key}")]
 
     def opening(self) -> Sequence[WireMessage]:
         """Nothing. A connection has begun: its clock starts anew, and no turn is open on it."""
-        self._open, self._turn, self._configuring = False, None, False
-        self._heard = self._quiet = self._final = 0.0
+        self._turns, self._configuring = FluxTurns(), False
         return ()
 
     def audio(self, pcm: bytes) -> WireMessage:
@@ -211,7 +193,7 @@ class Flux:
     @property
     def silence_after(self) -> float | None:
         """Half a second while a turn of Flux's is open: long enough for audio that is only late."""
-        return _LATE if self._open else None
+        return _LATE if self._turns.open else None
 
     def closing(self) -> WireMessage:
         """Flux closes, but does not finish its turn: the last Update is all there is."""
@@ -221,8 +203,8 @@ class Flux:
         """See `Dialect.decode`. Messages and events of unknown type are counted in ``ignored``."""
         data = object_in(message, _NAME)
         match data.get("type"):
-            case "TurnInfo" if data.get("event") in list(_KINDS):
-                return [Heard(0, signal) for signal in self._turn_info(data, at, offset)]
+            case "TurnInfo" if data.get("event") in list(EVENTS):
+                return [Heard(0, signal) for signal in self._turns.read(data, at, offset)]
             case "Connected":
                 return []
             case "ConfigureSuccess":
@@ -230,7 +212,7 @@ class Flux:
                 return []
             case "Warning" if data.get("code") == "FORCE_END_TURN_NO_ACTIVE_TURN":
                 # The answer to a ForceEndTurn when nothing was left to end.
-                return [Heard(0, self._silence(at, offset, finalized=True))]
+                return [Heard(0, self._turns.silence(at, offset, finalized=True))]
             case "Warning" | "Error" | "ConfigureFailure" as kind:
                 self._configuring = self._configuring and kind != "ConfigureFailure"
                 said = [str(data[key])[:150] for key in ("code", "description") if data.get(key) is not None]
@@ -240,60 +222,3 @@ class Flux:
                 return []
             case other:
                 raise ValueError(f'"type" must be a string, not {shown(other)}')
-
-    def _turn_info(self, data: dict[str, Any], at: float, offset: float) -> list[Signal]:
-        start, end = time_of(data, "audio_window_start"), time_of(data, "audio_window_end")
-        if end < start:
-            raise ValueError(f"the audio window ends at {end:g}, before it starts at {start:g}")
-        # The window begins with the silence before the turn, where a word without times would be the last turn's.
-        begin = max(start, min(self._quiet, end))
-        words, timed = _words(data, begin + offset, end + offset, offset)
-        kind = _KINDS[data["event"]]
-        is_final = kind == "ended"
-        forced = is_final and data.get("trigger") == "manual"
-        self._heard = max(self._heard, end)
-        if is_final or not words:
-            self._quiet = end
-        turn = data.get("turn_index")
-        if self._open and isinstance(turn, int) and turn != self._turn:
-            # The end of the turn before was missed; its words are not covered by anything that comes now.
-            self._open, self._final = False, max(self._final, start)
-        self._turn = turn if isinstance(turn, int) else None
-        self._open = not is_final and (self._open or bool(words))
-        result = Transcript(at, words, start + offset, end + offset, is_final, is_final, forced, timed)
-        signals: list[Signal] = [result]
-        if is_final:
-            self._final = max(self._final, end)
-        elif not self._open and end - _SETTLED > self._final:
-            signals.append(self._silence(at, offset))  # this keeps the replay after a lost connection short
-        # An end that we have forced says nothing about what Flux thinks of it.
-        if kind and not forced:
-            signals.append(ProviderTurn(at, kind, end + offset))
-        return signals
-
-    def _silence(self, at: float, offset: float, *, finalized: bool = False) -> Transcript:
-        """A final result for what has been heard with nobody in it."""
-        start, self._final = self._final, max(self._final, self._heard - _SETTLED)
-        return Transcript(at, (), start + offset, self._final + offset, is_final=True, finalized=finalized)
-
-
-def _words(data: dict[str, Any], start: float, end: float, offset: float) -> tuple[tuple[Word, ...], bool]:
-    """All words of the turn so far, and whether they have times; else they are laid out over the window."""
-    texts = printable(field_of(data, "transcript", str, "")).split()
-    items = field_of(data, "words", list, [])
-    if not all(isinstance(item, dict) for item in items):
-        raise ValueError(f'"words" must hold objects, not {shown(items)}')
-    if items and len(items) != len(texts):  # else the transcript, which has all the punctuation
-        texts = [printable(field_of(item, "word", str, "")).strip() for item in items]
-    times = [(number_of(item, "start"), number_of(item, "end")) for item in items]
-    words = []
-    for text, (begin, stop) in zip(texts, times, strict=False):
-        if not text or begin is None or stop is None:
-            continue
-        if stop < begin:
-            raise ValueError(f"a word ends at {stop:g}, before it starts at {begin:g}")
-        words.append(Word(text, begin + offset, stop + offset))
-    texts = [text for text in texts if text]
-    if len(words) == len(texts):
-        return tuple(words), True
-    return spread(texts, start, end), False

@@ -2,7 +2,7 @@
 
 Audio goes as base64 in JSON. A commit ends a segment, an *item*, whose text comes when it is done, at times after later
 commits. Words have no times; `hearout.transcribers.hearing.Hearing` lays them out. Turn detection is off: our rules end
-the turns, and a commit is Finalize.
+the turns, and a commit is Finalize. `hearout.transcribers.openai_items` reads the messages about items.
 Reference: https://developers.openai.com/api/docs/guides/realtime-transcription
 """
 
@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import KW_ONLY, dataclass, field, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,41 +19,21 @@ import numpy as np
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.fields import field_of, object_in
-from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_key, check_types, check_url
+from hearout.transcribers.base import ProviderFailed, ProviderNews, WireMessage
+from hearout.transcribers.openai_items import ItemReader
+from hearout.transcribers.options import check_key, check_one_channel, check_types, check_url
 from hearout.writing import printable, shown
-from hearout_policies.signals import Transcript
-from hearout_policies.words import spread
 
 __all__ = ["OpenAIRealtime"]
 
 _NAME = "OpenAI"
 _VARIABLE = "OPENAI_API_KEY"
-_MOST = 16  # items that may wait for the text of one before them; then it is what it is
 _RATE = 24_000  # Hz; OpenAI takes no other
-_DELTA = "conversation.item.input_audio_transcription.delta"
-_COMPLETED = "conversation.item.input_audio_transcription.completed"
-_FAILED = "conversation.item.input_audio_transcription.failed"
 # Errors that another connection with the same settings would meet again.
 _PERMANENT = ("invalid_api_key", "insufficient_quota", "invalid_model", "model_not_found")
 _KNOWN = ("session.", "transcription_session.", "conversation.", "input_audio_buffer.", "rate_limits.")
 _EMPTY = "input_audio_buffer_commit_empty"
 _SEVERAL = ("gpt-transcribe", "gpt-live-transcribe")  # models that take ``languages`` and ``keywords``
-
-
-@dataclass
-class _Item:
-    """A segment.
-
-    Attributes:
-        committed: session clock: when it was told that it is over; its text may be to come.
-        text: of the deltas so far.
-        final: all of it; None: it is not done.
-    """
-
-    committed: float | None = None
-    text: str = ""
-    final: str | None = None
 
 
 @dataclass(eq=False)
@@ -81,7 +61,7 @@ class OpenAIRealtime:
     """
 
     key: str = field(repr=False)
-    url: str = "wss://api.openai.com/v1/realtime?intent=transcription"
+    url: str = field(default="wss://api.openai.com/v1/realtime?intent=transcription", repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -94,7 +74,7 @@ class OpenAIRealtime:
     keywords: Sequence[str] = ()
     prompt: str | None = None
     noise_reduction: str | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
     remedies: ClassVar[Mapping[int, str]] = {401: f"check the key in {_VARIABLE}"}
     #: Seconds of audio that a commit needs, or an error follows: "Expected at least 100ms of audio".
@@ -109,7 +89,7 @@ class OpenAIRealtime:
     silence_after: float | None = field(default=None, init=False, repr=False)
     ignored: int = field(default=0, init=False, repr=False)
     # Of this connection; `opening` starts them anew.
-    _items: dict[str, _Item] = field(default_factory=dict, init=False, repr=False)  # in order of their commits
+    _items: ItemReader = field(default_factory=ItemReader, init=False, repr=False)
     _resampler: Any = field(default=None, init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -121,8 +101,7 @@ class OpenAIRealtime:
         for name in ("sample_rate", "wire_rate"):
             if not 8000 <= getattr(self, name) <= 48000:
                 raise UsageError(f"OpenAI: {name} must be 8000 to 48000, not {getattr(self, name)}")
-        if self.channels != 1:
-            raise UsageError("OpenAI: it transcribes one channel; open a session for each channel")
+        check_one_channel(_NAME, self.channels)
         if self.noise_reduction not in (None, "near_field", "far_field"):
             wrong = shown(self.noise_reduction)
             raise UsageError(f'OpenAI: noise_reduction is "near_field" or "far_field", not {wrong}')
@@ -142,7 +121,7 @@ class OpenAIRealtime:
 
     def opening(self) -> Sequence[WireMessage]:
         """What the session is to be. A connection has begun: what was open on the one before is over."""
-        self._items = {}
+        self._items = ItemReader()
         self._resampler = None
         if self.sample_rate != self.wire_rate:
             with needs_extra("cli", f"audio of {self.sample_rate} Hz, which {_NAME} takes at {self.wire_rate} Hz"):
@@ -200,25 +179,18 @@ class OpenAIRealtime:
         data = object_in(message, _NAME)
         match data.get("type"):
             case "input_audio_buffer.committed":
-                self._item(data).committed = at
-                return list(self._done(at, offset)) if len(self._items) > _MOST else []
-            case str(kind) if kind == _DELTA:
-                delta = field_of(data, "delta", str, "")
-                self._item(data).text += delta
-                texts = [item.text if item.final is None else item.final for item in self._items.values()]
-                return [_result(" ".join(texts), at, offset)]
-            case str(kind) if kind in (_COMPLETED, _FAILED):
-                text = field_of(data, "transcript", str, "") if kind == _COMPLETED else ""
-                failed = [] if kind == _COMPLETED else [_failure(data)]
-                item = self._item(data)
-                item.final = text
-                item.committed = at if item.committed is None else item.committed
-                return [*failed, *self._done(at, offset)]
+                return list(self._items.committed(data, at, offset))
+            case "conversation.item.input_audio_transcription.delta":
+                return list(self._items.delta(data, at, offset))
+            case "conversation.item.input_audio_transcription.completed":
+                return list(self._items.completed(data, field_of(data, "transcript", str, ""), at, offset))
+            case "conversation.item.input_audio_transcription.failed":
+                failed = [] if self._items.knows(data) else [_failure(data)]
+                return [*failed, *self._items.completed(data, "", at, offset)]
             case "error":
-                failure = field_of(data, "error", dict, {})
-                if failure.get("code") != _EMPTY:
+                if _details(data).get("code") != _EMPTY:
                     return [_failure(data)]
-                return [_result("", at, offset, is_final=True), *self._finished()]  # nothing was left
+                return list(self._items.nothing_left(at, offset))
             case str(kind) if kind.startswith(_KNOWN):
                 return []
             case str() | None:
@@ -227,33 +199,15 @@ class OpenAIRealtime:
             case other:
                 raise ValueError(f'"type" must be a string, not {shown(other)}')
 
-    def _item(self, data: dict[str, Any]) -> _Item:
-        return self._items.setdefault(str(field_of(data, "item_id", str, "")), _Item())
 
-    def _done(self, at: float, offset: float) -> Iterator[ProviderNews]:
-        over = [name for name, item in self._items.items() if item.committed is not None]
-        for number, name in enumerate(over):
-            item = self._items[name]
-            if item.final is None and len(over) - number <= _MOST:
-                break  # those behind it wait
-            del self._items[name]
-            text = item.text if item.final is None else item.final
-            yield replace(_result(text, at, offset, is_final=True), by=item.committed)
-        yield from self._finished()
-
-    def _finished(self) -> Iterator[ProviderNews]:
-        """With nothing open, a stream that was asked to close is at its end; the link knows whether it was."""
-        if not self._items:
-            yield StreamFinished()
-
-
-def _result(text: str, at: float, offset: float, *, is_final: bool = False) -> Heard:
-    words = spread(printable(text).split(), offset, offset)
-    return Heard(0, Transcript(at, words, offset, offset, is_final, finalized=is_final, timed=not words))
+def _details(data: dict[str, Any]) -> dict[str, Any]:
+    """What a message says of an error, in whatever shape: one that is told must not go unseen."""
+    error = data.get("error")
+    return error if isinstance(error, dict) else {} if error is None else {"message": error}
 
 
 def _failure(data: dict[str, Any]) -> ProviderFailed:
-    failure = field_of(data, "error", dict, {})
+    failure = _details(data)
     code = failure.get("code") or failure.get("type") or "error"
     detail = printable(f"{code}: {failure.get('message', 'no details')}", 200)
     return ProviderFailed(detail, permanent=code in _PERMANENT)

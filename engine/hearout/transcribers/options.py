@@ -1,4 +1,4 @@
-"""Checks of a provider's options: what cannot work is refused before there is a connection, in one line."""
+"""A provider's options: what cannot work is refused before there is a connection, in one line; and their query."""
 
 from __future__ import annotations
 
@@ -9,13 +9,22 @@ from dataclasses import fields
 from functools import cache
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from hearout.errors import UsageError
 from hearout.fields import is_number
 from hearout.writing import shown
 
-__all__ = ["check_key", "check_range", "check_types", "check_url"]
+__all__ = [
+    "check_extra",
+    "check_key",
+    "check_one_channel",
+    "check_range",
+    "check_types",
+    "check_url",
+    "given",
+    "with_query",
+]
 
 
 def check_key(provider: str, key: object, variable: str) -> None:
@@ -35,7 +44,13 @@ def check_url(provider: str, url: str, variable: str) -> None:
     except ValueError:
         valid = False
     if not valid:
-        raise UsageError(f"{provider}: url {shown(url, 200)} must be ws://HOST/... or wss://HOST/...")
+        raise UsageError(f"{provider}: url {_without_query(url)} must be ws://HOST/... or wss://HOST/...")
+
+
+def _without_query(url: str) -> str:
+    """``url`` for a message: a query may hold a token."""
+    place, asks, _ = url.partition("?")
+    return shown(place + "?..." * bool(asks), 200)
 
 
 def check_types(provider: str, options: Any) -> None:
@@ -50,13 +65,38 @@ def check_types(provider: str, options: Any) -> None:
             if isinstance(value, str) and not _is_encodable(value):
                 raise UsageError(f"{provider}: {name} holds half a character, which nothing can encode")
             if isinstance(value, Mapping) and not _is_json(value):
-                raise UsageError(f"{provider}: {name} must be what JSON can hold, not {shown(value)}")
+                raise UsageError(f"{provider}: {name} must be what JSON can hold")
             continue
         if kind is str and value == "":
             raise UsageError(f"{provider}: {name} must not be empty")
         named = kind.__name__ if isinstance(kind, type) else str(kind).replace("collections.abc.", "")
         named = named.replace("typing.", "") + " | None" * or_none
-        raise UsageError(f"{provider}: {name} must be of type {named}, not {shown(value)}")
+        instead = "" if kind == Mapping[str, Any] else f", not {shown(value)}"  # in `extra` a secret may stand
+        raise UsageError(f"{provider}: {name} must be of type {named}{instead}")
+
+
+def check_one_channel(provider: str, channels: int) -> None:
+    if channels != 1:
+        raise UsageError(f"{provider}: it transcribes one channel; open a session for each channel")
+
+
+def check_extra(provider: str, options: Any, *more: str) -> None:
+    """``extra`` of the dataclass ``options`` sets none of its fields, nor what else the class sees to: ``more``."""
+    for name in options.extra:
+        if name in {*more, *(f.name for f in fields(options))} - {"extra"}:
+            raise UsageError(f"{provider}: extra must not set {shown(name)}; it is an option of its own")
+
+
+def given(options: Any, *without: str) -> dict[str, Any]:
+    """Fields of the dataclass ``options`` that say something, by name: not None, False or empty, nor ``without``."""
+    values = {f.name: getattr(options, f.name) for f in fields(options) if f.init and f.name not in without}
+    return {name: value for name, value in values.items() if value not in (None, False, ())}
+
+
+def with_query(url: str, query: Mapping[str, Any]) -> str:
+    """``url`` with ``query`` behind the one it may have; a value that is several stands there several times."""
+    texts = {name: str(value).lower() if isinstance(value, bool) else value for name, value in query.items()}
+    return f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(texts, doseq=True, quote_via=quote)}"
 
 
 def check_range(provider: str, name: str, value: float | None, least: float, most: float) -> None:

@@ -12,8 +12,6 @@ import importlib
 import os
 import re
 import sys
-import sysconfig
-import traceback
 from collections.abc import Iterable, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -21,16 +19,15 @@ from typing import Any
 
 from hearout.errors import UsageError
 from hearout.transcribers.base import Dialect
+from hearout.transcribers.foreign import code_of_others
 from hearout.transcribers.provider import NO_KEY, Provider, parameters_of
 from hearout.transcribers.registry import PROVIDERS
-from hearout.writing import printable, shown
+from hearout.writing import shown
 
-__all__ = ["brought", "imported", "named", "origin_of", "provider_of"]
+__all__ = ["brought", "imported", "named", "provider_of"]
 
 _GROUP = "hearout.transcribers"
 _GIVEN = ("key", "sample_rate", "channels")
-_OURS = os.path.dirname(os.path.dirname(__file__))
-_STANDARD = sysconfig.get_path("stdlib")
 _METHODS = [name for name, value in vars(Dialect).items() if not name.startswith("_") and callable(value)]
 _VALUES = [*Dialect.__annotations__, *(n for n, value in vars(Dialect).items() if isinstance(value, property))]
 
@@ -76,16 +73,6 @@ def imported(reference: str) -> Provider:
     return provider_of(_attribute(module, attribute, reference), reference)
 
 
-def origin_of(error: BaseException) -> str:
-    """What went wrong in code of others, and where: the innermost line that is neither ours nor Python's."""
-    said = f"{type(error).__name__}: {printable(str(error), 200)}".removesuffix(": ")
-    if isinstance(error, SyntaxError):
-        return printable(f"{type(error).__name__}: {error.msg} ({_relative(error.filename or '?')}:{error.lineno})")
-    frames = traceback.extract_tb(error.__traceback__)
-    theirs = [frame for frame in frames if _is_theirs(frame.filename)]
-    return f"{said} ({_relative(theirs[-1].filename)}:{theirs[-1].lineno})" if theirs else said
-
-
 def provider_of(dialect: Any, said: str = "") -> Provider:
     """The provider of a class, after a look at it and at one that it makes; ``said`` stands for it in errors.
 
@@ -114,12 +101,8 @@ def provider_of(dialect: Any, said: str = "") -> Provider:
     if variable is None and "key" in wanted:
         raise UsageError(f'{said}: it wants a key: a class attribute, key_variable = "...", must name its variable')
     provider = Provider(dialect, owner, variable)
-    try:
+    with code_of_others(f"{said}: it cannot be made"):
         _refuse_missing(said, provider.make(NO_KEY), _VALUES)
-    except UsageError:
-        raise
-    except Exception as error:
-        raise UsageError(f"{said}: it cannot be made: {origin_of(error)}") from None
     return provider
 
 
@@ -149,28 +132,20 @@ def _parts(reference: str, said: str) -> tuple[str, str]:
 
 def _attribute(module: str, attribute: str, said: str) -> Any:
     """The attribute of the module, which is imported."""
-    try:
-        found: Any = importlib.import_module(module)
-    except (Exception, SystemExit) as error:
-        parents = [module.rsplit(".", count)[0] for count in range(module.count(".") + 1)]
-        if isinstance(error, ModuleNotFoundError) and error.name in parents:
+    parents = [module.rsplit(".", count)[0] for count in range(module.count(".") + 1)]
+    with code_of_others(f"{said}: its import failed"):
+        try:
+            found: Any = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if error.name not in parents:
+                raise
             raise UsageError(
                 f"{said}: there is no module {error.name}, neither in this directory nor among the installed packages"
             ) from None
-        raise UsageError(f"{said}: its import failed: {origin_of(error)}") from None
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            names = difflib.get_close_matches(part, [name for name in vars(found) if not name.startswith("_")], 1)
-            hint = f"; did you mean {names[0]}?" if names else ""
-            raise UsageError(f"{said}: {shown(found.__name__)[1:-1]} has no {part}{hint}")
-        found = getattr(found, part)
+        for part in attribute.split("."):
+            if not hasattr(found, part):
+                names = difflib.get_close_matches(part, [name for name in vars(found) if not name.startswith("_")], 1)
+                hint = f"; did you mean {names[0]}?" if names else ""
+                raise UsageError(f"{said}: {shown(found.__name__)[1:-1]} has no {part}{hint}")
+            found = getattr(found, part)
     return found
-
-
-def _is_theirs(filename: str) -> bool:
-    standard = filename.startswith(_STANDARD) and "site-packages" not in filename
-    return not (standard or filename.startswith((_OURS, "<frozen")))
-
-
-def _relative(filename: str) -> str:
-    return os.path.relpath(filename) if filename.startswith(os.getcwd() + os.sep) else filename

@@ -16,7 +16,8 @@ from typing import Any, ClassVar, Literal
 from hearout.errors import UsageError
 from hearout.fields import field_of, object_in
 from hearout.transcribers.base import Heard, ProviderFailed, ProviderNews, StreamFinished, WireMessage
-from hearout.transcribers.options import check_key, check_range, check_types, check_url
+from hearout.transcribers.options import check_extra, check_key, check_range, check_types, check_url
+from hearout.transcribers.soniox_context import check_context, check_translation
 from hearout.transcribers.soniox_tokens import TokenReader
 from hearout.writing import shown
 
@@ -32,8 +33,6 @@ _ADDRESSES = {
 }
 _TUNABLE = ("max_endpoint_delay_ms", "endpoint_sensitivity", "endpoint_latency_adjustment_level")
 _UNTUNABLE_MODELS = ("stt-rt-preview", "stt-rt-v3")  # they know max_endpoint_delay_ms only
-_CONTEXT = {"general": ("key", "value"), "translation_terms": ("source", "target")}
-_TRANSLATION = {"one_way": {"type", "target_language"}, "two_way": {"type", "language_a", "language_b"}}
 _NOT_SENT = ("key", "url", "region", "channels", "trailing_silence_ms", "extra")
 
 # What to make of an error: by its slug, or else (older servers, new slugs) by its number.
@@ -81,7 +80,7 @@ class Soniox:
     """
 
     key: str = field(repr=False)
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     sample_rate: int = 16000
     channels: int = 1
     _: KW_ONLY
@@ -99,8 +98,9 @@ class Soniox:
     translation: Mapping[str, Any] | None = None
     client_reference_id: str | None = None
     trailing_silence_ms: int | None = None
-    extra: Mapping[str, Any] = field(default_factory=dict)
+    extra: Mapping[str, Any] = field(default_factory=dict, repr=False)
 
+    diarization: ClassVar[str] = "enable_speaker_diarization"
     name: str = field(default="soniox", init=False, repr=False)
     #: Finalize "only after about 200 ms of silence following speech", or words get worse (Soniox's page on it).
     finalize_after: ClassVar[float] = 0.2
@@ -138,11 +138,9 @@ class Soniox:
         if len(self.client_reference_id or "") > 256:
             raise UsageError("Soniox: client_reference_id has more than 256 characters")
         self._check_languages()
-        self._check_context()
-        self._check_translation()
-        for name in self.extra:
-            if name in {f.name for f in fields(self)} | {"audio_format", "num_channels", "api_key"}:
-                raise UsageError(f"Soniox: extra must not set {shown(name)}; it is an option of its own")
+        check_context(self.context)
+        check_translation(self.translation)
+        check_extra(_NAME, self, "audio_format", "num_channels", "api_key")
 
     def _check_languages(self) -> None:
         for code in self.language_hints:
@@ -152,35 +150,6 @@ class Soniox:
             raise UsageError("Soniox: language_hints names a language twice")
         if self.language_hints_strict and not self.language_hints:
             raise UsageError("Soniox: language_hints_strict needs language_hints")
-
-    def _check_context(self) -> None:
-        context = self.context
-        if isinstance(context, Mapping):
-            for name, value in context.items():
-                if name == "text":
-                    valid = isinstance(value, str)
-                elif name == "terms":
-                    valid = _is_list(value) and all(isinstance(term, str) for term in value)
-                elif name in _CONTEXT:
-                    valid = _is_list(value) and all(_is_pair(item, _CONTEXT[name]) for item in value)
-                else:
-                    raise UsageError(f"Soniox: context has general, text, terms, translation_terms; not {shown(name)}")
-                if not valid:
-                    raise UsageError(f"Soniox: {name!r} of context has the wrong form: {shown(value)}")
-        elif context is not None and not isinstance(context, str):
-            raise UsageError(f"Soniox: context must be a text or an object, not {shown(context)}")
-        if context is not None and len(context if isinstance(context, str) else json.dumps(context)) > 10_000:
-            raise UsageError("Soniox: context has more than 10000 characters")
-
-    def _check_translation(self) -> None:
-        if self.translation is None:
-            return
-        wanted = _TRANSLATION.get(str(self.translation.get("type")), set())
-        if self.translation.keys() != wanted or not all(isinstance(v, str) and v for v in self.translation.values()):
-            raise UsageError(
-                'Soniox: translation is {"type": "one_way", "target_language": ...} or '
-                '{"type": "two_way", "language_a": ..., "language_b": ...}'
-            )
 
     def address(self) -> str:
         return _ADDRESSES[self.region] if self.url is None else self.url
@@ -270,11 +239,3 @@ class Soniox:
         detail = f"{said}: {str(text)[:150]}" if text is not None else said
         remedy = self.remedies.get(code) if isinstance(code, int) else None
         return ProviderFailed(f"{detail}; {remedy}" if remedy and permanent else detail, permanent)
-
-
-def _is_list(value: object) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str)
-
-
-def _is_pair(item: object, keys: tuple[str, ...]) -> bool:
-    return isinstance(item, Mapping) and set(item) == set(keys) and all(isinstance(v, str) for v in item.values())

@@ -24,6 +24,7 @@ from statistics import median
 
 from hearout.channels import Arrivals, Channels
 from hearout.traces.records import Trace
+from hearout.traces.replayer import Replayed
 from hearout.transcribers.base import least_silence
 from hearout.transcribers.own import provider_of
 from hearout.tune.labels import Pause, Speaker, hear, pauses
@@ -47,6 +48,7 @@ class Episode:
 
     Attributes:
         trace: number of the trace it is from.
+        channel: the user's.
         pauses: with times on the session clock.
         signals: in order; the answers to Finalizes are among them.
         words: all final words of the turn, by audio time.
@@ -58,6 +60,7 @@ class Episode:
     """
 
     trace: int
+    channel: int
     pauses: tuple[Pause, ...]
     signals: tuple[Signal, ...]
     words: tuple[Word, ...]
@@ -69,22 +72,30 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """A turn was completed at ``at`` (session clock) with words up to ``reach`` (audio time)."""
+    """``turn`` was completed, with words up to ``reach`` (audio time)."""
 
-    at: float
+    turn: events.TurnCompleted
     reach: float
 
+    @property
+    def at(self) -> float:
+        """Session clock."""
+        return self.turn.at
 
-def episodes(trace: Trace, number: int = 0) -> list[Episode]:
-    """Cut a trace into turns.
+
+def episodes(trace: Trace, number: int = 0, replayed: Replayed | None = None) -> list[Episode]:
+    """Cut a trace into turns, channel by channel.
+
+    Args:
+        replayed: of this trace, if there is one already.
 
     Raises:
         UsageError: as `hearout.traces.replayer.replay`.
     """
-    channels = hear(trace)
+    channels = hear(trace, replayed)
     provider = provider_of(trace.transcriber)
     out: list[Episode] = []
-    for heard, found in zip(channels, pauses(trace, channels), strict=True):
+    for channel, (heard, found) in enumerate(zip(channels, pauses(trace, channels), strict=True)):
         interval = _interval(heard)
         turn: list[tuple[float, Pause]] = []
         before, since = -math.inf, -math.inf  # border to the turn before, in audio time; session clock
@@ -98,6 +109,7 @@ def episodes(trace: Trace, number: int = 0) -> list[Episode]:
             out.append(
                 Episode(
                     number,
+                    channel,
                     tuple(_on_session_clock(p, heard) for _, p in turn),
                     tuple(_slice(heard, before, since, border, until)),
                     tuple(word for word in heard.words if before <= middle(word) < border),
@@ -125,7 +137,7 @@ def _interval(heard: Speaker) -> float:
 
 def _on_session_clock(pause: Pause, heard: Speaker) -> Pause:
     resume = pause.resume if pause.resume == math.inf else heard.session(pause.resume)
-    return Pause(heard.session(pause.start), resume, pause.kind)
+    return replace(pause, start=heard.session(pause.start), resume=resume)
 
 
 def _slice(heard: Speaker, before: float, since: float, border: float, until: float) -> list[Signal]:
@@ -253,7 +265,7 @@ class _Run:
                 self._answer(output.at)
             case events.TurnCompleted():
                 reach = max((word.end for word in output.words), default=output.audio_end)
-                self._out.append(Completion(output.at, reach))
+                self._out.append(Completion(output, reach))
 
     def _answer(self, asked: float) -> None:
         audio = asked - self._episode.offset

@@ -16,14 +16,15 @@ from hearout.errors import UsageError
 from hearout.tune.episodes import Episode
 from hearout.tune.figures import figures
 from hearout.tune.search import PRICE, Trial, best
+from hearout.writing import counted
 from hearout_policies.odds import BASE, Holds
 from hearout_policies.policy import Policy
 from hearout_policies.rules import Silence
 from hearout_policies.view import TurnView
 
-__all__ = ["cautious", "check_least", "check_price", "doubt", "missing", "weighed"]
+__all__ = ["FEWEST", "cautious", "check_least", "check_price", "doubt", "missing", "weighed"]
 
-_FEWEST = 30  # holds, and ends, to search many numbers on
+FEWEST = 30  # holds, and ends, to search many numbers on
 _LEAST = 10  # ends with which the price alone is searched
 _KNOWN = 30  # holds that what is known beforehand counts as
 
@@ -37,7 +38,7 @@ def check_least(cut: Sequence[Episode]) -> None:
     ends = _count(cut)["end"]
     if ends < _LEAST:
         raise UsageError(
-            f"too little to learn from: {ends} ends of turns, and {_LEAST} are the least; record about "
+            f"too little to learn from: {counted(ends, 'end')} of turns, and {_LEAST} are the least; record about "
             f"{math.ceil(_LEAST / max(1, ends))} times as much"
         )
 
@@ -48,8 +49,8 @@ def missing(searched: Sequence[Episode], target: float) -> tuple[int, int]:
     Of n holds without a cutoff one can say no more than that the rate is below 3/n.
     """
     counts = _count(searched)
-    holds = max(_FEWEST, math.ceil(3 / target))
-    return max(0, holds - counts["hold"]), max(0, _FEWEST - counts["end"])
+    holds = max(FEWEST, math.ceil(3 / target))
+    return max(0, holds - counts["hold"]), max(0, FEWEST - counts["end"])
 
 
 def check_price(policy: Policy, cut: Sequence[Episode]) -> None:
@@ -61,8 +62,8 @@ def check_price(policy: Policy, cut: Sequence[Episode]) -> None:
     if not any(parameter.key == PRICE for parameter in policy.parameters()):
         counts = _count(cut)
         raise UsageError(
-            f"too little to learn from: {counts['hold']} holds and {counts['end']} ends suffice for {PRICE} alone, and "
-            f"policy {policy.name!r} has none; record more, or begin at --policy balanced"
+            f"too little to learn from: {counted(counts['hold'], 'hold')} and {counted(counts['end'], 'end')} suffice "
+            f"for {PRICE} alone, and policy {policy.name!r} has none; record more, or begin at --policy balanced"
         )
 
 
@@ -95,12 +96,14 @@ def doubt(chosen: Trial, target: float, more: tuple[int, int], seed: int) -> str
     late = f"a mean latency of {least:.2f} to {most:.2f} s"
     if found.holds:
         alone = (
-            f"{found.holds} holds and {found.ends} ends, between {low:.0%} and {high:.0%} of the holds would be cut "
-            f"off, with {late}"
+            f"{counted(found.holds, 'hold')} and {counted(found.ends, 'end')}, between {low:.0%} and {high:.0%} of the "
+            f"holds would be cut off, with {late}"
         )
     else:
-        alone = f"0 holds and {found.ends} ends, nothing can be said of cutoffs, and {late} is to be expected"
-    lacking = " and ".join(f"{n} more {kind}" for n, kind in zip(more, ("holds", "ends"), strict=True) if n)
+        alone = (
+            f"0 holds and {counted(found.ends, 'end')}, nothing can be said of cutoffs, and {late} is to be expected"
+        )
+    lacking = " and ".join(counted(n, f"more {kind}") for n, kind in zip(more, ("hold", "end"), strict=True) if n)
     return (
         f"few pauses: only the price was searched, and nothing is held out. By these recordings alone, {alone}; with "
         f"what is known beforehand as {_KNOWN} further holds, {chosen.cutoffs:.1%} are expected to be cut off. To "

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from hearout.tune.episodes import Completion, Episode, run
 from hearout_policies.policy import Policy
 
-__all__ = ["MISSED", "Figures", "Interval", "Outcome", "figures", "outcome"]
+__all__ = ["COLLAR", "MISSED", "Figures", "Interval", "Outcome", "figures", "outcome", "wilson"]
 
-_COLLAR = 0.25  # seconds; where speech ended is not known better, and a prediction may be early and right (TurnBench)
+COLLAR = 0.25  # seconds; where speech ended is not known better, and a prediction may be early and right (TurnBench)
 MISSED = 5.0  # seconds; what an end without a completion counts in the mean: so long a user waits at most
 _WORD = 0.05  # seconds by which the last word's end may move between results
 _RESAMPLES = 500
@@ -74,7 +74,7 @@ def outcome(episodes: Sequence[Episode], policy: Policy) -> Outcome:
 
 def _assign(episode: Episode, completions: Sequence[Completion]) -> list[list[Completion]]:
     out: list[list[Completion]] = [[] for _ in episode.pauses]
-    starts = np.array([pause.start for pause in episode.pauses]) - _COLLAR
+    starts = np.array([pause.start for pause in episode.pauses]) - COLLAR
     for completion in completions:
         index = int(np.searchsorted(starts, completion.at, side="right")) - 1
         if index >= 0:
@@ -121,7 +121,7 @@ def figures(result: Outcome, seed: int = 0) -> Figures:
         holds=holds,
         ends=ends,
         cutoffs=cut / holds if holds else 0.0,
-        cutoffs_between=_wilson(cut, holds),
+        cutoffs_between=wilson(cut, holds),
         mean=float(charged.mean()) if ends else math.nan,
         mean_between=_bootstrap(charged, seed),
         p50=_quantile(result.latency, 0.5),
@@ -143,11 +143,11 @@ def _quantile(latency: NDArray[np.float64], q: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def _wilson(hits: int, count: int) -> Interval:
-    """The 95 % interval of a share (Wilson 1927)."""
+def wilson(hits: int, count: int, z: float = 1.96) -> Interval:
+    """The interval of a share (Wilson 1927): 95 % between its ends, unless ``z`` says otherwise."""
     if not count:
         return 0.0, 1.0
-    z, p = 1.96, hits / count
+    p = hits / count
     centre = (p + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / (1 + z * z / count)
     return max(0.0, centre - half), min(1.0, centre + half)

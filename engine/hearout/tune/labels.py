@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from typing import Literal
 
 from hearout.traces.records import AgentChange, AppCall, AudioEnd, LinkChange, Sent, Trace
-from hearout.traces.replayer import recorded_policy, replay
+from hearout.traces.replayer import Replayed, recorded_policy, replay
 from hearout_policies import events, signals
 from hearout_policies.signals import Signal, Transcript, Word
 from hearout_policies.words import middle
 
-__all__ = ["Pause", "Speaker", "hear", "pauses", "stretches"]
+__all__ = ["Pause", "Speaker", "Why", "agent_speech", "hear", "pauses", "stretches"]
 
 SHORTEST = 0.2  # seconds; shorter gaps are part of speaking (the bound of eot-bench, and of most corpora)
 LONGEST_HOLD = 5.0  # seconds; who is silent for longer has finished (likewise)
@@ -32,6 +32,9 @@ _SETTLING = 1.0  # seconds after a disturbance in which it is still felt
 _OBSERVED = 1.0  # seconds; a pause that the recording breaks off sooner shows nothing
 
 Kind = Literal["hold", "end", "unclear"]
+#: The user spoke again as the agent began; the agent spoke already; the link or the application decided; the recording
+#: ends too soon.
+Why = Literal["", "cut in", "over the agent", "disturbed", "cut short"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +45,13 @@ class Pause:
         start: the user ceased to speak (audio time).
         resume: the user speaks again; infinite when that did not happen.
         kind: ``hold``, ``end``, or ``unclear``: what follows does not tell, so it counts for nothing.
+        why: what makes it unclear.
     """
 
     start: float
     resume: float
     kind: Kind
+    why: Why = ""
 
 
 @dataclass(frozen=True)
@@ -70,13 +75,16 @@ class Speaker:
         return audio + self.offset[max(0, bisect_right(self.offset, (audio, math.inf)) - 1)][1]
 
 
-def hear(trace: Trace) -> list[Speaker]:
+def hear(trace: Trace, replayed: Replayed | None = None) -> list[Speaker]:
     """Decode a trace: one `Speaker` a channel.
+
+    Args:
+        replayed: of this trace, if there is one already.
 
     Raises:
         UsageError: as `hearout.traces.replayer.replay`.
     """
-    replayed = replay(trace, recorded_policy(trace))
+    replayed = replayed or replay(trace, recorded_policy(trace))
     sent = [record for record in trace.records if isinstance(record, Sent) and _is_finalize(record)]
     out = []
     for channel in range(trace.header.channels):
@@ -177,29 +185,29 @@ def pauses(trace: Trace, channels: Sequence[Speaker]) -> list[list[tuple[float, 
         others = [channels[n].session(start) for n, them in enumerate(spoken) if n != number for start, _ in them]
         answers = sorted([*_agent_starts(trace, number), *others])
         disturbed = _disturbed(trace, number)
-        agent = _agent_speech(trace, number)
+        agent = agent_speech(trace, number)
         found = []
         for index, (first, start) in enumerate(mine):
             resume = mine[index + 1][0] if index + 1 < len(mine) else math.inf
             begins, ends = heard.session(start), heard.session(resume)
-            kind = _kind(begins, ends, over, answers)
+            kind, why = _kind(begins, ends, over, answers)
             if any(on <= min(ends, begins + LONGEST_HOLD) and off > begins for on, off in disturbed):
-                kind = "unclear"  # the link or the application decided
+                kind, why = "unclear", "disturbed"
             if any(on <= begins < off for on, off in agent):
-                kind = "unclear"  # said over the agent's speech: nobody waits for an answer to that
-            found.append((first, Pause(start, resume, kind)))
+                kind, why = "unclear", "over the agent"  # nobody waits for an answer to that
+            found.append((first, Pause(start, resume, kind, why)))
         out.append(found)
     return out
 
 
-def _kind(begins: float, ends: float, over: float, answers: Sequence[float]) -> Kind:
+def _kind(begins: float, ends: float, over: float, answers: Sequence[float]) -> tuple[Kind, Why]:
     """Of a pause from ``begins`` to ``ends`` (session clock)."""
     answer = next((t for t in answers if begins <= t < ends), None)
     if answer is not None:
-        return "end" if ends - answer >= _CUT_IN else "unclear"
+        return ("end", "") if ends - answer >= _CUT_IN else ("unclear", "cut in")
     if ends == math.inf:
-        return "end" if over - begins >= _OBSERVED else "unclear"
-    return "hold" if ends - begins < LONGEST_HOLD else "end"
+        return ("end", "") if over - begins >= _OBSERVED else ("unclear", "cut short")
+    return ("hold", "") if ends - begins < LONGEST_HOLD else ("end", "")
 
 
 def _disturbed(trace: Trace, channel: int) -> list[tuple[float, float]]:
@@ -221,10 +229,11 @@ def _disturbed(trace: Trace, channel: int) -> list[tuple[float, float]]:
 
 
 def _agent_starts(trace: Trace, channel: int) -> list[float]:
-    return [on for on, _ in _agent_speech(trace, channel)]
+    return [on for on, _ in agent_speech(trace, channel)]
 
 
-def _agent_speech(trace: Trace, channel: int) -> list[tuple[float, float]]:
+def agent_speech(trace: Trace, channel: int) -> list[tuple[float, float]]:
+    """From when to when the agent spoke to the user of ``channel`` (session clock); infinite: it did not cease."""
     out: list[tuple[float, float]] = []
     for record in trace.records:
         if isinstance(record, AgentChange) and record.channel in (None, channel):

@@ -9,10 +9,7 @@ done first.
 from __future__ import annotations
 
 import pickle
-import signal
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import lru_cache
@@ -21,9 +18,9 @@ from typing import Any
 import numpy as np
 
 from hearout.errors import UsageError
-from hearout.extras import needs_extra
 from hearout.tune.episodes import Episode
 from hearout.tune.figures import Outcome, charge, outcome
+from hearout.tune.pool import pool
 from hearout_policies.policy import Parameter, Policy
 
 __all__ = ["PRICE", "SWEEP", "Settings", "Trial", "best", "chosen_parameters", "front", "search", "simplify"]
@@ -205,33 +202,15 @@ class _Evaluator:
     """
 
     def __init__(self, episodes: Sequence[Episode], policy: Policy, jobs: int) -> None:
-        with needs_extra("tune", "tuning"):
-            from joblib import Parallel, delayed
+        self._parallel = pool(jobs, "tune", "tuning")
         self._block = pickle.dumps((list(episodes), policy))
-        self._parallel = Parallel(n_jobs=jobs, return_as="generator", batch_size=1)
-        self._task = delayed(_evaluate)
-        with _interrupts_wait():
-            list(self._parallel(delayed(bool)() for _ in range(2)))
 
     def __call__(self, batch: Sequence[Settings]) -> Iterator[Outcome]:
-        results: Iterator[Outcome] = self._parallel(self._task(self._block, settings) for settings in batch)
+        from joblib import delayed
+
+        task = delayed(_evaluate)
+        results: Iterator[Outcome] = self._parallel(task(self._block, settings) for settings in batch)
         return results
-
-
-@contextmanager
-def _interrupts_wait() -> Iterator[None]:
-    """Ctrl-C comes at the end: joblib can neither use nor end processes that are half started, and they complain."""
-    if threading.current_thread() is not threading.main_thread():  # no signal is handled in others
-        yield
-        return
-    came: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: came.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, before)
-    if came:
-        signal.raise_signal(signal.SIGINT)
 
 
 def _evaluate(block: bytes, settings: Settings) -> Outcome:

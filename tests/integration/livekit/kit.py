@@ -37,12 +37,18 @@ MS = RATE // 1000
 class Line(io.AudioInput):
     """The caller's line: silence (the script has the words) in real time, then nothing.
 
+    Args:
+        sound: mono, heard first.
+
     Attributes:
         worst: seconds by which a block was fetched too late: a busy machine.
     """
 
-    def __init__(self, seconds: float, rate: int = RATE, channels: int = 1, block: float = BLOCK) -> None:
+    def __init__(
+        self, seconds: float, rate: int = RATE, channels: int = 1, block: float = BLOCK, sound: bytes = b""
+    ) -> None:
         super().__init__(label="line")
+        self._sound = sound
         self.over = asyncio.Event()
         self.began: float | None = None
         self.worst = 0.0
@@ -62,7 +68,9 @@ class Line(io.AudioInput):
         self.worst = max(self.worst, -wait)
         await asyncio.sleep(max(0.0, wait))
         samples = round(self._rate * self._block)
-        return rtc.AudioFrame(bytes(2 * samples * self._channels), self._rate, self._channels, samples)
+        size = 2 * samples * self._channels
+        data = self._sound[(self._given - 1) * size : self._given * size].ljust(size, b"\0")
+        return rtc.AudioFrame(data, self._rate, self._channels, samples)
 
 
 class Speaker(io.AudioOutput):

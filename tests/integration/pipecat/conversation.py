@@ -232,6 +232,7 @@ async def converse(
     user: LLMUserAggregatorParams | None = None,
     between: Sequence[FrameProcessor] = (),
     on_turn: Callable[[str], object] | None = None,
+    observers: Sequence[BaseObserver] = (),
 ) -> AsyncIterator[Conversation]:
     """Run a pipeline for the length of the block, and end it.
 
@@ -241,6 +242,7 @@ async def converse(
         user: of the aggregator; None: with the strategies of the service, which is hearout's.
         between: processors between the service and the aggregator.
         on_turn: called with the text of each turn that is handed over.
+        observers: of the pipeline.
     """
     line, replies, log = _Line(), _Replies(reply), _Log()
     aggregators = LLMContextAggregatorPair(
@@ -259,7 +261,7 @@ async def converse(
         params=PipelineParams(
             audio_in_sample_rate=RATE, audio_out_sample_rate=RATE, enable_metrics=True, enable_usage_metrics=True
         ),
-        observers=[log],
+        observers=[log, *observers],
         idle_timeout_secs=None,
     )
     runner = WorkerRunner(handle_sigint=False)

@@ -308,6 +308,7 @@ def test_what_cannot_work_is_told_before_there_is_a_pipeline() -> None:
         HearoutSTTService(Deepgram("any-key"), policy="hasty")
 
 
+@pytest.mark.filterwarnings("ignore:.*websockets.*:DeprecationWarning")  # of Deepgram's SDK
 @pytest.mark.parametrize("own", [[], ["--own"]])
 def test_the_example_runs(
     own: list[str], capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path

@@ -1,0 +1,142 @@
+"""Did it get worse? Two reports compared: of two weeks, or of the same traces under two policies.
+
+Worse is a difference that is, with the confidence asked for, greater than the amount allowed: one-sided, for shares
+from the Wilson intervals of both (Newcombe 1998, method 10), for the mean delay by the bootstrap.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import NormalDist
+
+import numpy as np
+
+from hearout.errors import UsageError
+from hearout.fields import object_of
+from hearout.report.sums import Share, Sums
+from hearout.tune.figures import wilson
+
+__all__ = ["Grown", "compare", "read_sums", "table"]
+
+_MOST = 100_000_000  # bytes of a report's JSON
+_OTHER_SEED = 1  # the two sides are drawn apart
+
+
+@dataclass(frozen=True, slots=True)
+class Grown:
+    """One figure of one turn detection, before and now.
+
+    Attributes:
+        side: ``bot`` or ``ours``.
+        name: ``cut-ins``, a share, or ``delay``, seconds.
+        at_least: it grew by so much or more, with the confidence asked for; nan: there is too little of it.
+        allowed: by which it may grow.
+    """
+
+    side: str
+    name: str
+    before: float
+    now: float
+    n: tuple[int, int]
+    at_least: float
+    allowed: float
+
+    @property
+    def worse(self) -> bool:
+        """By more than is allowed, with the confidence asked for."""
+        return self.at_least > self.allowed
+
+
+def compare(
+    before: Mapping[str, Sums],
+    now: Mapping[str, Sums],
+    *,
+    cut_ins: float = 0.01,
+    delay: float = 0.1,
+    confidence: float = 0.95,
+) -> list[Grown]:
+    """Each side that is in both.
+
+    Args:
+        cut_ins: share by which cut-ins may grow.
+        delay: seconds by which the mean delay may.
+
+    Raises:
+        UsageError: no side is in both.
+    """
+    sides = [side for side in now if side in before]
+    if not sides:
+        raise UsageError(f"--against: there are figures of {' and '.join(before)} only, and now of {' and '.join(now)}")
+    out = []
+    for side in sides:
+        one, other = before[side], now[side]
+        was, is_ = one.shares["cut-ins"], other.shares["cut-ins"]
+        grew = _share_grew(was, is_, confidence)
+        out.append(Grown(side, "cut-ins", was.value, is_.value, (was.count, is_.count), grew, cut_ins))
+        grew = _mean_grew(one, other, confidence)
+        n = one.delays.count, other.delays.count
+        out.append(Grown(side, "delay", one.delays.mean, other.delays.mean, n, grew, delay))
+    return out
+
+
+def _share_grew(was: Share, now: Share, confidence: float) -> float:
+    if not was.count or not now.count:
+        return math.nan
+    z = NormalDist().inv_cdf(confidence)
+    above = wilson(was.hits, was.count, z)[1] - was.value
+    below = now.value - wilson(now.hits, now.count, z)[0]
+    return now.value - was.value - math.hypot(above, below)
+
+
+def _mean_grew(was: Sums, now: Sums, confidence: float) -> float:
+    if not was.delays.count or not now.delays.count:
+        return math.nan
+    return float(np.quantile(now.delays.means() - was.delays.means(_OTHER_SEED), 1 - confidence))
+
+
+def read_sums(path: str) -> dict[str, Sums]:
+    """What ``hearout report --json`` wrote: the sums of each side.
+
+    Raises:
+        UsageError: it did not, or the file cannot be read.
+    """
+    try:
+        with Path(path).open("rb") as file:
+            text = file.read(_MOST).decode()
+        data = object_of(text)
+        if "hearout_report" not in data:
+            raise ValueError('there is no "hearout_report" in it')
+        found = {side: Sums.from_dict(data[side]) for side in ("bot", "ours") if isinstance(data.get(side), dict)}
+    except OSError as error:
+        raise UsageError(f"{path}: cannot read the report: {error.strerror or error}") from None
+    except (ValueError, json.JSONDecodeError) as error:
+        raise UsageError(f"{path}: not a report that `hearout report --json` wrote: {error}") from None
+    return found
+
+
+def table(rows: list[Grown], confidence: float) -> str:
+    """For a pull request, in Markdown."""
+    lines = [
+        f"| turns | figure | before | now | grew, {confidence:.0%} sure, by at least | allowed | |",
+        "|---|---|---:|---:|---:|---:|---|",
+    ]
+    for row in rows:
+        shown = _percent if row.name == "cut-ins" else _seconds
+        was, now = (f"{shown(value)} (n {n})" for value, n in zip((row.before, row.now), row.n, strict=True))
+        name = "cut-ins" if row.name == "cut-ins" else "mean delay"
+        verdict = "**worse**" if row.worse else "too few" if math.isnan(row.at_least) else "ok"
+        grew = "-" if math.isnan(row.at_least) else shown(row.at_least, "+")
+        lines.append(f"| {row.side} | {name} | {was} | {now} | {grew} | {shown(row.allowed, '+')} | {verdict} |")
+    return "\n".join(lines)
+
+
+def _percent(value: float, sign: str = "") -> str:
+    return "-" if math.isnan(value) else f"{100 * value:{sign}.1f} %"
+
+
+def _seconds(value: float, sign: str = "") -> str:
+    return "-" if math.isnan(value) else f"{value:{sign}.2f} s"

@@ -1,0 +1,230 @@
+"""One call: its turns, and what the voicebot's turn detection and ours made of each.
+
+Labels are those of `hearout.tune.labels`. Ours is what the session itself decided, or, under another policy, what
+`hearout.tune.episodes.run` finds that it would have.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from hearout.errors import UsageError
+from hearout.report.parts import (
+    Backchannel,
+    Commit,
+    Part,
+    Placed,
+    UserTurn,
+    begin_of,
+    parts,
+    placed,
+    predicted,
+    text_between,
+)
+from hearout.report.scene import WORST, Scene, scene
+from hearout.traces.records import AgentChange, BotInterrupted, BotTurn, Expecting, PolicyUse, Trace
+from hearout.traces.replayer import Replayed, recorded_language, recorded_policy, replay
+from hearout.tune.episodes import Episode, episodes
+from hearout.tune.figures import MISSED
+from hearout.tune.labels import SHORTEST, agent_speech
+from hearout.tune.search import PRICE
+from hearout_policies.events import TurnAmended, TurnCompleted, TurnUpdated
+from hearout_policies.policy import Policy
+from hearout_policies.rules import Silence
+
+__all__ = ["Call", "NotJudged", "cost", "cut", "in_language_of", "judge", "price_of"]
+
+_FELT = 1.5  # seconds after a backchannel in which an interruption is laid to it
+_NOBODY = "does not say when the agent spoke: record it with agent_started() and agent_stopped(), or in two channels"
+_WORDLESS = "no final words in it, so nothing tells what the user did"
+
+
+class NotJudged(UsageError):
+    """Nothing can be said of a trace; ``kind`` is the reason in two words."""
+
+    def __init__(self, name: str, kind: str, message: str) -> None:
+        super().__init__(f"{name}: {message}")
+        self.kind = kind
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a trace gave.
+
+    Attributes:
+        unclear: how many pauses could not be judged, by reason.
+        scenes: its worst turns, the worst first: of the bot, where the trace tells of it.
+    """
+
+    name: str
+    caller: str
+    turns: tuple[UserTurn, ...]
+    backchannels: tuple[Backchannel, ...]
+    unclear: Counter[str]
+    scenes: tuple[Scene, ...]
+
+    @property
+    def has_bot(self) -> bool:
+        """It says what the voicebot's turn detection did."""
+        return any(turn.bot is not None for turn in self.turns)
+
+
+def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None) -> Call:
+    """Judge a trace.
+
+    Args:
+        policy: what ours would have done under it; None: what ours did.
+        channel: the user's, where a session has others; None: all are users.
+
+    Raises:
+        NotJudged: nothing in it can be.
+        UsageError: as `hearout.traces.replayer.replay`.
+    """
+    replayed = replay(trace)
+    turns = cut(trace, replayed, channel)
+    own = in_language_of(policy or recorded_policy(trace), trace)
+    price = price_of(own)
+    has_bot = bool(_bots(trace))
+    found: list[UserTurn] = []
+    backchannels: list[Backchannel] = []
+    worst: list[tuple[float, UserTurn, Episode, Placed, Placed]] = []
+    for number in sorted({turn.channel for turn in turns}):
+        mine = [turn for turn in turns if turn.channel == number]
+        ours = [predicted(turn, own) for turn in mine] if policy else placed(mine, _recorded(replayed, number))
+        bots = placed(mine, _of_bot(trace, number))
+        our_parts = parts(mine, ours, own.is_backchannel)
+        bot_parts = parts(mine, bots, own.is_backchannel) if has_bot else [None] * len(mine)
+        contexts = _contexts(trace, mine, own.name, policy is None)
+        for place, (turn, bot, our) in enumerate(zip(mine, bot_parts, our_parts, strict=True)):
+            used, asked = contexts[place]
+            start, end, text = begin_of(turn), turn.pauses[-1].start, text_between(turn, -math.inf, math.inf)
+            found.append(UserTurn(number, start, end, text, _hour(trace.header.started, end), used, asked, bot, our))
+            worst.append((cost(bot or our, price), found[-1], turn, bots[place], ours[place]))
+        backchannels += _backchannels(trace, mine, own, replayed if policy is None else None, has_bot)
+    worst.sort(key=lambda one: (-one[0], one[1].start))
+    scenes = [
+        scene(trace, turn, of, own, bots, ours, costs) for costs, turn, of, bots, ours in worst[:WORST] if costs > 0
+    ]
+    unclear: Counter[str] = Counter(pause.why for turn in turns for pause in turn.pauses if pause.kind == "unclear")
+    return Call(trace.name, trace.header.caller, tuple(found), tuple(backchannels), unclear, tuple(scenes))
+
+
+def in_language_of(policy: Policy, trace: Trace) -> Policy:
+    """``policy``, in the language of the trace if it names none."""
+    return policy if policy.language is not None else replace(policy, language=recorded_language(trace))
+
+
+def price_of(policy: Policy) -> float:
+    """Seconds of waiting that a cut-in is worth to it."""
+    return next((p.value for p in policy.parameters() if p.key == PRICE), Silence().price)
+
+
+def cost(part: Part, price: float) -> float:
+    """Seconds: of waiting, and ``price`` for each cut-in."""
+    return min(part.delay or 0.0, MISSED) + price * part.cut_ins
+
+
+def cut(trace: Trace, replayed: Replayed, channel: int | None = None) -> list[Episode]:
+    """The user's turns.
+
+    Raises:
+        NotJudged: there are none, or nothing tells which pauses were ends.
+    """
+    if channel is not None and channel >= trace.header.channels:
+        raise NotJudged(trace.name, "no such channel", f"there is no channel {channel}: it has {trace.header.channels}")
+    if trace.header.channels == 1 and not any(isinstance(record, AgentChange) for record in trace.records):
+        raise NotJudged(trace.name, "no agent", _NOBODY)
+    # Where a bot has decided, the channels it did not listen to are none of a user.
+    users = {channel} if channel is not None else _bots(trace) or set(range(trace.header.channels))
+    turns = [turn for turn in episodes(trace, 0, replayed) if turn.channel in users]
+    if not turns:
+        raise NotJudged(trace.name, "no words", _WORDLESS)
+    return turns
+
+
+def _bots(trace: Trace) -> set[int]:
+    """The channels on which another turn detection decided."""
+    return {record.channel for record in trace.records if isinstance(record, (BotTurn, BotInterrupted))}
+
+
+def _recorded(replayed: Replayed, channel: int) -> list[Commit]:
+    """Ours, as it was: without what it took for a backchannel, which is no turn."""
+    amended = {o.turn: o.text for o in replayed.outputs if isinstance(o, TurnAmended) and o.channel == channel}
+    return [
+        Commit(o.at, o.text, amended.get(o.turn, ""), o)
+        for o in replayed.outputs
+        if isinstance(o, TurnCompleted) and o.channel == channel and not o.backchannel
+    ]
+
+
+def _of_bot(trace: Trace, channel: int) -> list[Commit]:
+    return [Commit(r.t, r.text) for r in trace.records if isinstance(r, BotTurn) and r.channel == channel]
+
+
+def _contexts(trace: Trace, turns: Sequence[Episode], used: str, recorded: bool) -> list[tuple[str, str]]:
+    """For each turn the name of the policy in force, and what had been asked for."""
+    changes = [r for r in trace.records if isinstance(r, (PolicyUse, Expecting)) and _concerns(r.channel, turns)]
+    asked, keep, position = "", False, 0
+    out = []
+    for turn in turns:
+        while position < len(changes) and changes[position].t <= turn.pauses[-1].start:
+            change = changes[position]
+            position += 1
+            if isinstance(change, Expecting):
+                asked, keep = ", ".join(one.name for one in change.expectations), change.keep
+            elif recorded:
+                used = change.policy.name
+        out.append((used, asked))
+        asked = asked if keep else ""
+    return out
+
+
+def _concerns(channel: int | None, turns: Sequence[Episode]) -> bool:
+    return channel in (None, turns[0].channel)
+
+
+def _hour(started: str, at: float) -> str:
+    """Of the day, by the clock where the call was."""
+    if not started:
+        return ""
+    clock = datetime.fromisoformat(started)
+    return f"{(clock.hour + (60 * clock.minute + clock.second + at) / 3600) % 24 // 1:02.0f}"
+
+
+def _backchannels(
+    trace: Trace, turns: Sequence[Episode], policy: Policy, replayed: Replayed | None, has_bot: bool
+) -> list[Backchannel]:
+    channel = turns[0].channel
+    agent = agent_speech(trace, channel)
+    bots = [r.t for r in trace.records if isinstance(r, BotInterrupted) and r.channel == channel]
+    ours = [
+        output.at
+        for output in (replayed.outputs if replayed else ())
+        if isinstance(output, TurnUpdated) and output.interrupts and output.channel == channel
+    ]
+    out = []
+    for turn in turns:
+        begin = begin_of(turn)
+        for pause in turn.pauses:
+            over = any(on <= begin < off for on, off in agent)
+            if over and policy.is_backchannel(text_between(turn, begin - SHORTEST, pause.start + SHORTEST)):
+                out.append(
+                    Backchannel(
+                        begin,
+                        channel,
+                        _felt(bots, begin, pause.start) if has_bot else None,
+                        _felt(ours, begin, pause.start) if replayed else None,
+                    )
+                )
+            begin = pause.resume
+    return out
+
+
+def _felt(times: Sequence[float], begin: float, end: float) -> bool:
+    index = bisect_left(times, begin)
+    return index < len(times) and times[index] <= end + _FELT

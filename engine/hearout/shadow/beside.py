@@ -1,0 +1,119 @@
+"""A turn machine beside the bot of one call: what it is told is written down, what it decides is nobody's business.
+
+A replay of the trace decides the same again (`hearout.traces.replayer`), and under other policies what those would.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+from hearout.integrations.turns import OwnTurns
+from hearout.shadow.folder import CallFile, Folder
+from hearout.traces.records import Header
+from hearout.traces.signals import record_of
+from hearout.transcribers.results import Results
+from hearout_policies.events import Output
+from hearout_policies.policy import Policy
+from hearout_policies.signals import AgentSpeech, EndOfAudio, Signal
+
+__all__ = ["Beside"]
+
+
+class Beside(OwnTurns):
+    """The machine of one call, and its trace.
+
+    Whatever goes wrong ends what the folder writes, and nothing else: what calls this does so within `safely`.
+
+    Args:
+        policy: as in `hearout.open_session`.
+        folder: where the trace goes.
+        source: who wrote it, for people.
+        take: is given what the machine decides.
+    """
+
+    def __init__(
+        self, policy: Policy, folder: Folder, source: str, take: Callable[[Output], object] = lambda output: None
+    ) -> None:
+        super().__init__(policy, take)
+        self._folder = folder
+        self._source = source
+        self._file: CallFile | None = None
+        self._written = 0.0  # `t` of the last line
+        self._finished = False
+        self.bot_speaking = False
+
+    @contextmanager
+    def safely(self) -> Iterator[None]:
+        """What fails in here ends the shadow, and harms nobody."""
+        if self._folder.failed:
+            self.stop()
+        try:
+            yield
+        except Exception as error:
+            self._folder.fail(error)
+            self.stop()
+
+    @property
+    def running(self) -> bool:
+        """The call goes on, and is recorded."""
+        return self._file is not None and not self._finished and not self._folder.failed
+
+    def start(self) -> None:
+        if self._file is None:
+            began = datetime.now().astimezone().isoformat(timespec="seconds")
+            header = Header(Results.name, policy=self._policy.to_dict(), source=self._source, started=began)
+            self._file = self._folder.call(header)
+            super().start()
+
+    def finish(self) -> None:
+        """The call is over."""
+        if self._file is not None and not self._finished:
+            try:
+                self.tell(EndOfAudio(self.now))
+            finally:
+                self._finished = True
+                self._file.close()
+                self.stop()
+
+    def tell(self, signal: Signal) -> None:
+        if self.running:
+            self._write(signal.at, **record_of(signal))
+            super().tell(signal)
+
+    def _due(self) -> None:
+        with self.safely():
+            super()._due()
+
+    def _all_said(self) -> None:
+        with self.safely():
+            super()._all_said()
+
+    # What the bot does
+
+    def bot_started(self) -> None:
+        """The bot begins to speak."""
+        if not self.bot_speaking:
+            self.bot_speaking = True
+            self.tell(AgentSpeech(self.now, "started"))
+
+    def bot_stopped(self) -> None:
+        """The bot has ceased to speak."""
+        if self.bot_speaking:
+            self.bot_speaking = False
+            self.tell(AgentSpeech(self.now, "stopped"))
+
+    def committed(self, text: str, ago: float = 0.0) -> None:
+        """The bot's own turn detection has ended the user's turn with ``text``, so many seconds ago."""
+        self._write(self.now - ago, bot="committed", text=text)
+
+    def interrupted(self) -> None:
+        """The bot's own turn detection makes it stop for the user."""
+        self._write(self.now, bot="interrupted")
+
+    def _write(self, at: float, **record: Any) -> None:
+        if self._file is not None and self.running:
+            self._written = max(self._written, at)
+            self._file.write({"t": self._written, **record})

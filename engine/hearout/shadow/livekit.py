@@ -1,0 +1,142 @@
+"""A shadow of a LiveKit agent. Needs the extra ``livekit``."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from hearout.extras import needs_extra
+from hearout.session.controls import chosen_policy
+from hearout.shadow.beside import Beside
+from hearout.shadow.folder import Folder
+from hearout_policies.policy import Policy
+
+with needs_extra("livekit", __name__, "LiveKit Agents 1.8 or newer"):
+    from livekit.agents import (
+        AgentSession,
+        AgentStateChangedEvent,
+        ConversationItemAddedEvent,
+        UserInputTranscribedEvent,
+        UserStateChangedEvent,
+    )
+
+__all__ = ["LiveKitShadow"]
+
+_log = logging.getLogger(__name__)
+
+
+class LiveKitShadow:
+    """Writes a trace of each session of an agent, which it changes in nothing::
+
+        shadow = LiveKitShadow("calls/")
+        shadow.attach(session)
+
+    The trace has what the session heard, as its events tell it (the user's voice, transcripts), what the agent said,
+    when each turn of the user was ended and with what text, and when the agent let itself be interrupted; a replay
+    tells what a turn machine would have decided beside. A thread writes the files. When something fails (a full disk),
+    that is logged once, and nothing is written any more.
+
+    LiveKit's events have no times of words, and tell of a turn when a reply to it begins: one that
+    ``on_user_turn_completed`` gives no reply to (`StopResponse`), is not told.
+
+    Args:
+        folder, policy, redact, call_limit, limit: as of `hearout.shadow.pipecat.Shadow`, for each session.
+
+    Raises:
+        UsageError: the policy cannot be used, or a limit is none.
+    """
+
+    def __init__(
+        self,
+        folder: str | Path,
+        *,
+        policy: Policy | str = "balanced",
+        redact: bool = False,
+        call_limit: float = 10e6,
+        limit: float = 1e9,
+    ) -> None:
+        self._policy = chosen_policy(policy)
+        self._folder = Folder(folder, redact=redact, call_limit=call_limit, limit=limit, warn=_log.warning)
+
+    def settle(self, timeout: float | None = None) -> None:
+        """Wait until all is written that was heard up to now, ``timeout`` seconds at most; None: as long as it takes.
+
+        For tests, and for programs that end by ``os._exit``: others end when all is written.
+        """
+        self._folder.settle(timeout)
+
+    def attach(self, session: AgentSession[Any]) -> None:
+        """Write down what happens in ``session``, which is about to start."""
+        source = f"a shadow of livekit-agents {version('livekit-agents')}"
+        call = _Call(session, Beside(self._policy, self._folder, source))
+        session.on("user_state_changed", call.safely(call.user_changed))
+        session.on("user_input_transcribed", call.safely(call.transcribed))
+        session.on("agent_state_changed", call.safely(call.agent_changed))
+        session.on("conversation_item_added", call.safely(call.item_added))
+        session.on("close", call.safely(call.closed))
+
+
+class _Call:
+    """One session. Its clock begins with the first event."""
+
+    def __init__(self, session: AgentSession[Any], beside: Beside) -> None:
+        self._session = session
+        self._beside = beside
+        self._said = False  # the agent's text of what it speaks now is known: it has come to its end
+        self._over = False
+
+    def safely(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:
+        """What fails in it harms nobody."""
+
+        def handler(event: Any) -> None:
+            with self._beside.safely():
+                if not self._over:
+                    self._beside.start()
+                    if self._beside.running:
+                        handle(event)
+
+        return handler
+
+    def user_changed(self, event: UserStateChangedEvent) -> None:
+        ago = max(0.0, time.time() - event.created_at)  # LiveKit dates it back
+        if event.new_state == "speaking":
+            self._beside.voice_started(ago)
+        elif event.old_state == "speaking":
+            self._beside.voice_stopped(ago)
+
+    def transcribed(self, event: UserInputTranscribedEvent) -> None:
+        if event.is_final:
+            self._beside.final(event.transcript, finalized=False)
+        else:
+            self._beside.interim(event.transcript)
+
+    def agent_changed(self, event: AgentStateChangedEvent) -> None:
+        if event.new_state == "speaking":
+            self._said = False
+            self._beside.bot_started()
+        elif event.old_state == "speaking":
+            # Speech that comes to its end is in the conversation by now; one that is paused for the user is not.
+            if not self._said and self._session.current_speech is not None:
+                self._beside.interrupted()
+            self._beside.bot_stopped()
+
+    def item_added(self, event: ConversationItemAddedEvent) -> None:
+        item = event.item
+        role, text = getattr(item, "role", None), getattr(item, "text_content", None)
+        if role == "assistant":
+            self._said = not item.interrupted
+            if text:
+                self._beside.agent_said(text)
+        elif role == "user" and text:
+            metrics = item.metrics
+            stopped, delay = metrics.get("stopped_speaking_at"), metrics.get("end_of_turn_delay")
+            known = stopped is not None and delay is not None
+            self._beside.committed(text, max(0.0, time.time() - stopped - delay) if known else 0.0)
+
+    def closed(self, _: Any) -> None:
+        self._over = True
+        self._beside.finish()

@@ -1,0 +1,290 @@
+"""A shadow of a pipeline that keeps its own service, voice detection and turn detection."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import stat
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import pytest
+from loguru import logger
+from pipecat.audio.vad.silero import SileroVADAnalyzer
+from pipecat.frames.frames import (
+    Frame,
+    InterimTranscriptionFrame,
+    TranscriptionFrame,
+    VADUserStartedSpeakingFrame,
+    VADUserStoppedSpeakingFrame,
+)
+from pipecat.processors.aggregators.llm_response_universal import LLMUserAggregatorParams
+from pipecat.services.deepgram.flux.stt import DeepgramFluxSTTService
+from pipecat.services.deepgram.stt import DeepgramSTTService
+from pipecat.services.stt_service import STTService
+from pipecat.turns.user_mute import AlwaysUserMuteStrategy
+from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
+from pipecat.turns.user_turn_strategies import UserTurnStrategies
+from pipecat.utils.time import time_now_iso8601
+
+from hearout import read_trace, replay
+from hearout.shadow.pipecat import Shadow
+from hearout.traces.records import AgentChange, BotInterrupted, BotTurn, Received, Trace, VoiceChange
+from hearout_policies.events import TurnCompleted
+from tests.integration.pipecat.conversation import RATE, Conversation, converse
+from tests.integration.pipecat.kit import CALL_ME_BACK, LEAD, WORDS, Script, moved, run
+from tests.integration.servers.flux_messages import turn_info
+from tests.kit.serving import playing
+from tests.kit.slow_loop import blocked
+
+# Deepgram's client uses old ways of its websocket library.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:websockets:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:connect:DeprecationWarning"),
+]
+
+SAID = "call me back"
+LENGTH = len(CALL_ME_BACK) / 2 / RATE
+
+
+@asynccontextmanager
+async def talk(
+    stt: STTService, shadow: Shadow | None, *, silence: float | None = 0.6, mute: Sequence[Any] = (), **options: Any
+) -> AsyncIterator[Conversation]:
+    """A bot whose turns end after so much silence; None: as Pipecat's do by default, or the service wants it."""
+    strategies = None
+    if silence is not None:
+        strategies = UserTurnStrategies(stop=[SpeechTimeoutUserTurnStopStrategy(user_speech_timeout=silence)])
+    user = LLMUserAggregatorParams(
+        vad_analyzer=SileroVADAnalyzer(), user_turn_strategies=strategies, user_mute_strategies=[*mute]
+    )
+    async with converse(stt, user=user, observers=[shadow] if shadow else [], **options) as call:
+        yield call
+
+
+class Prompt(STTService):
+    """Shows words while the user speaks, and has them 0.1 s after the voice."""
+
+    def __init__(self) -> None:
+        super().__init__(sample_rate=RATE, ttfs_p99_latency=0.3)
+
+    async def run_stt(self, audio: bytes) -> AsyncGenerator[Frame | None, None]:
+        yield None
+
+    async def process_frame(self, frame: Frame, direction: Any) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, VADUserStartedSpeakingFrame):
+            await asyncio.sleep(0.2)
+            await self.push_frame(InterimTranscriptionFrame("call me", "", time_now_iso8601()))
+        elif isinstance(frame, VADUserStoppedSpeakingFrame):
+            await asyncio.sleep(0.1)
+            await self.push_frame(TranscriptionFrame(SAID, "", time_now_iso8601()))
+
+
+def deepgram(server: str) -> DeepgramSTTService:
+    return DeepgramSTTService(api_key="any", base_url=f"ws://{server}")
+
+
+def written(folder: Path) -> Trace:
+    (path,) = folder.iterdir()
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    return read_trace(path)
+
+
+def of(trace: Trace, kind: type) -> list[Any]:
+    return [record for record in trace.records if isinstance(record, kind)]
+
+
+def one_turn(script: Script) -> None:
+    script.result(LEAD + LENGTH, moved(WORDS, LEAD)[:-1])
+    script.answer(LEAD + LENGTH + 0.2, moved(WORDS, LEAD))
+
+
+@pytest.mark.parametrize("silence", [0.6, None], ids=["a timeout", "Smart Turn"])
+def test_a_turn_and_the_reply_to_it(tmp_path: Path, silence: float | None) -> None:
+    async def main() -> None:
+        script = Script()
+        one_turn(script)
+        with playing(*script.lines) as server:
+            shadow = Shadow(tmp_path)
+            async with talk(deepgram(server), shadow, silence=silence, reply=0.5) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("bot stopped", most=8.0)
+            shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    (turn,) = of(trace, BotTurn)
+    assert turn.text == SAID
+    began, ended = of(trace, VoiceChange)
+    assert (began.kind, ended.kind) == ("start", "stop")
+    if silence is not None:
+        assert 0.5 < turn.t - ended.audio < 1.3, "0.6 s after the end of speech, and what Pipecat waits for"
+    kinds = [record.message["type"] for record in of(trace, Received)]
+    assert kinds == ["interim", "final"], "each result once, though frames go up and down"
+    assert [record.kind for record in of(trace, AgentChange)] == ["started", "stopped"]
+    assert not of(trace, BotInterrupted)
+    (decided,) = [event for event in replay(trace).outputs if isinstance(event, TurnCompleted)]
+    assert decided.text == SAID
+    assert decided.at < turn.t + 0.3
+
+
+def test_flux_ends_the_turns(tmp_path: Path) -> None:
+    """What the service proposes, which the bot obeys, is in the trace, too."""
+
+    async def main() -> None:
+        begins, ends = LEAD + LENGTH, LEAD + LENGTH + 0.3
+        lines = [turn_info(begins, "StartOfTurn", "call", 1), turn_info(ends, "EndOfTurn", "call me back", 2)]
+        with playing(*lines, stt="flux") as server:
+            shadow = Shadow(tmp_path)
+            service = DeepgramFluxSTTService(api_key="any", url=f"ws://{server}/v2/listen")
+            async with talk(service, shadow, silence=None) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("turn", most=8.0)
+            shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    assert [turn.text for turn in of(trace, BotTurn)] == [SAID]
+    kinds = [record.message["type"] for record in of(trace, Received)]
+    assert kinds.count("turn_started") == kinds.count("turn_ended") == 1
+    assert [event.text for event in replay(trace).outputs if isinstance(event, TurnCompleted)] == [SAID]
+
+
+def test_a_turn_that_is_cut_in_two_and_an_interruption(tmp_path: Path) -> None:
+    """The bot's timeout is shorter than a pause within the turn; its reply is spoken into, and stops."""
+
+    async def main() -> None:
+        script = Script()
+        first, second = moved(WORDS, LEAD), moved(WORDS, LEAD + LENGTH + 1.5)
+        script.result(LEAD + LENGTH + 0.1, first, final=True, speech_final=True)
+        script.result(second[-1][2] + 0.1, second, final=True, speech_final=True)
+        with playing(*script.lines) as server:
+            shadow = Shadow(tmp_path)
+            async with talk(deepgram(server), shadow, silence=0.1, reply=4.0) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet(1.5)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("turn", 2)
+            shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    assert [turn.text for turn in of(trace, BotTurn)] == [SAID, SAID]
+    (interrupted,) = of(trace, BotInterrupted)
+    started, stopped, *_ = of(trace, AgentChange)
+    assert started.t < interrupted.t <= stopped.t
+
+
+def test_a_user_who_is_muted_is_not_heard(tmp_path: Path) -> None:
+    async def main() -> None:
+        shadow = Shadow(tmp_path)
+        async with talk(Prompt(), shadow, mute=[AlwaysUserMuteStrategy()]) as call:
+            await call.bot_says(2.0)
+            await call.say(CALL_ME_BACK)
+            await call.quiet_until("bot stopped")
+            await call.quiet(0.5)
+            await call.say(CALL_ME_BACK)
+            await call.quiet_until("turn")
+            assert call.texts("turn") == [SAID]
+        shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    _, stopped = of(trace, AgentChange)
+    heard = of(trace, VoiceChange) + of(trace, Received)
+    assert len(heard) == 4
+    assert all(record.t > stopped.t for record in heard)
+    assert [turn.text for turn in of(trace, BotTurn)] == [SAID]
+
+
+def test_without_words(tmp_path: Path) -> None:
+    async def main() -> None:
+        script = Script()
+        one_turn(script)
+        with playing(*script.lines) as server:
+            shadow = Shadow(tmp_path, redact=True)
+            async with talk(deepgram(server), shadow) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("turn")
+            shadow.settle()
+
+    run(main)
+    assert [turn.text for turn in of(written(tmp_path), BotTurn)] == ["xxxx xx xxxx"]
+
+
+def test_a_shadow_that_fails_is_told_of_once_and_the_bot_goes_on(tmp_path: Path) -> None:
+    async def main() -> None:
+        script = Script()
+        one_turn(script)
+        (tmp_path / "calls").write_text("not a folder")
+        told: list[str] = []
+        sink = logger.add(told.append, level="WARNING", format="{message}")
+        with playing(*script.lines) as server:
+            shadow = Shadow(tmp_path / "calls")
+            async with talk(deepgram(server), shadow) as call:
+                await call.quiet(LEAD)
+                await call.say(CALL_ME_BACK)
+                await call.quiet_until("turn")
+                assert call.texts("turn") == [SAID]
+                assert call.errors == []
+        logger.remove(sink)
+        assert [line for line in told if "shadow" in line] == [
+            f"the shadow has stopped, the bot goes on: FileExistsError: [Errno 17] File exists: '{tmp_path}/calls'\n"
+        ]
+
+    run(main)
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02])
+def test_the_bot_is_as_fast_as_without(tmp_path: Path, seconds: float) -> None:
+    """Two calls in one process, one of them with a shadow, on a loop that something blocks so long in each 0.06 s."""
+    calls, turns, seed = 2, 6, 19
+    begins = random.Random(seed)
+    delays: dict[bool, list[float]] = {True: [], False: []}
+
+    async def one(begin: float, shadow: Shadow | None) -> None:
+        await asyncio.sleep(begin)
+        ended = 0.0
+
+        def turned(_: str) -> None:
+            delays[shadow is not None].append(time.monotonic() - ended)
+
+        async with talk(Prompt(), shadow, on_turn=turned) as call:
+            for number in range(1, turns + 1):
+                await call.quiet(2 * LEAD)
+                await call.say(CALL_ME_BACK)
+                ended = time.monotonic()
+                await call.quiet_until("turn", number, most=12.0)
+        if shadow is not None:
+            shadow.settle()
+
+    async def main() -> None:
+        async with blocked(seconds), asyncio.TaskGroup() as group:
+            for number in range(calls):
+                group.create_task(one(begins.uniform(0.0, 1.0), Shadow(tmp_path) if number % 2 else None))
+
+    run(main)
+    with_, without = (median(delays[way]) for way in (True, False))
+    print(
+        f"loop blocked {seconds} s in 0.06 s, load {os.getloadavg()[0]:.1f}: turns end {with_:.3f} s after the speech"
+    )
+    print(f"  with a shadow, {without:.3f} s without; worst {max(delays[True]):.3f} and {max(delays[False]):.3f} s")
+    assert len(delays[True]) == len(delays[False]) == turns * calls // 2
+    assert with_ < without + 0.15
+    paths = list(tmp_path.iterdir())
+    assert len(paths) == calls // 2
+    for path in paths:
+        trace = read_trace(path)
+        assert [turn.text for turn in of(trace, BotTurn)] == [SAID] * turns
+        assert [change.kind for change in of(trace, VoiceChange)] == ["start", "stop"] * turns
+        assert [event.text for event in replay(trace).outputs if isinstance(event, TurnCompleted)] == [SAID] * turns

@@ -1,0 +1,96 @@
+"""Two reports compared, and the sums they come from."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+
+from hearout.errors import UsageError
+from hearout.fields import finite
+from hearout.report.against import compare, read_sums, table
+from hearout.report.parts import Part
+from hearout.report.sums import Delays, Sums
+
+
+def sums(cut_ins: int, commits: int, *delays: float) -> Sums:
+    out = Sums()
+    for number in range(commits):
+        out.add(Part((1.0,), 1, int(number < cut_ins), delays[number % len(delays)], 3, 1, 0))
+    return out
+
+
+def test_the_same_is_not_worse_and_a_little_is_allowed() -> None:
+    before = {"ours": sums(20, 1000, 0.5, 0.7)}
+    assert not any(row.worse for row in compare(before, before))
+    rows = compare(before, {"ours": sums(24, 1000, 0.52, 0.72)})
+    assert not any(row.worse for row in rows)
+
+
+def test_worse_needs_to_be_more_than_is_allowed_and_sure() -> None:
+    before = {"ours": sums(20, 1000, 0.5, 0.7), "bot": sums(0, 10, 1.0)}
+    cut_ins, delay = compare(before, {"ours": sums(80, 1000, 0.8, 1.0)})
+    assert cut_ins.worse
+    assert delay.worse
+    assert (cut_ins.now - cut_ins.before) == pytest.approx(0.06)
+    # Newcombe's interval, worked by hand from Wilson's at z = 1.645: 0.06 - hypot(0.0089, 0.0130).
+    assert cut_ins.at_least == pytest.approx(0.0442, abs=0.0005)
+    assert delay.at_least == pytest.approx(0.3, abs=0.01)
+    assert not any(row.worse for row in compare(before, {"ours": sums(80, 1000, 0.8)}, cut_ins=0.06, delay=0.5))
+    # The same shares of few turns prove nothing.
+    few = compare({"ours": sums(1, 50, 0.6)}, {"ours": sums(4, 50, 0.6)})
+    assert not any(row.worse for row in few)
+    assert "ok" in table(few, 0.95)
+
+
+def test_nothing_to_compare() -> None:
+    with pytest.raises(UsageError, match="figures of bot only, and now of ours"):
+        compare({"bot": Sums()}, {"ours": Sums()})
+    rows = compare({"ours": Sums()}, {"ours": sums(1, 5, 0.5)})
+    assert all(math.isnan(row.at_least) and not row.worse for row in rows)
+    assert "too few" in table(rows, 0.95)
+
+
+def test_the_table_is_markdown() -> None:
+    text = table(compare({"ours": sums(20, 1000, 0.5)}, {"ours": sums(80, 1000, 0.5)}), 0.95)
+    head, rule, cut_ins, delay = text.split("\n")
+    assert {line.count("|") for line in (head, rule, cut_ins, delay)} == {8}
+    assert cut_ins == "| ours | cut-ins | 2.0 % (n 1000) | 8.0 % (n 1000) | +4.4 % | +1.0 % | **worse** |"
+    assert delay == "| ours | mean delay | 0.50 s (n 1000) | 0.50 s (n 1000) | +0.00 s | +0.10 s | ok |"
+
+
+def test_sums_survive_json(tmp_path: Path) -> None:
+    one = sums(3, 40, 0.5, 0.8, math.inf)
+    file = tmp_path / "week.json"
+    file.write_text(json.dumps(finite({"hearout_report": 1, "ours": one.as_dict()})))
+    assert read_sums(str(file)) == {"ours": one}
+    for text in ("[]", '{"ours": {}}', '{"hearout_report": 1, "ours": {"sums": {"turns": "many"}}}', "\xff"):
+        file.write_text(text, encoding="latin-1")
+        with pytest.raises(UsageError, match=r"week.json: not a report"):
+            read_sums(str(file))
+    with pytest.raises(UsageError, match=r"cannot read the report"):
+        read_sums(str(tmp_path / "none.json"))
+
+
+def test_sums_add_up_in_any_portions() -> None:
+    whole, merged = sums(2, 6, 0.5, 1.0, 3.0), Sums()
+    for part in (sums(1, 3, 0.5, 1.0, 3.0), sums(1, 3, 0.5, 1.0, 3.0)):
+        merged.merge(part)
+    assert merged == whole
+    assert whole.shares["dead air"].hits == 2
+    assert whole.shares["lost words"].value == pytest.approx(1 / 3)
+    assert whole.cost(2.0) == pytest.approx(1.5 + 2 * 2 / 6)
+
+
+def test_delays() -> None:
+    delays = Delays()
+    for seconds in (0.5, 0.5, 1.0, math.inf):
+        delays.add(seconds)
+    assert delays.mean == pytest.approx(1.75)
+    assert (delays.quantile(0.5), delays.quantile(0.75), delays.quantile(0.9)) == (0.5, 1.0, None)
+    low, high = delays.between
+    assert 0.5 <= low < 1.75 < high <= 5.0
+    assert math.isnan(Delays().mean)
+    assert math.isnan(Delays().between[0])

@@ -1,0 +1,254 @@
+"""The page: what is on it, that it needs nothing else, and that no text of a call becomes part of it."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hearout.cli.main import main
+from hearout.report.changes import Change, _asked, _other_language, _without_noise, learn
+from hearout.report.survey import Options
+from hearout.traces.reader import read_trace
+from hearout.tune.episodes import episodes, run
+from hearout_policies import Policy, preset
+from hearout_policies.signals import Asked
+from tests.report.hand_made import agent, bot, lines, said, trace
+
+HOSTILE = "</pre></svg><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7*7 }} $x_$ \"' &amp;"
+GOOD = (
+    said("yes please", 2, 3),
+    bot(3.6, "yes please"),
+    agent(4, 5),
+    said("no thanks", 8, 9),
+    bot(9.5, "no"),
+    agent(10, 11),
+)
+CUT = (
+    said("my number is", 2, 3),
+    bot(3.4, "my number is"),
+    agent(3.8, 4.4),
+    said("five six", 4.2, 5),
+    bot(9, "five six"),
+)
+
+
+@pytest.fixture
+def calls(tmp_path: Path) -> Callable[..., list[str]]:
+    def write(*texts: str) -> list[str]:
+        for number, text in enumerate(texts):
+            (tmp_path / f"{number}.jsonl").write_text(text, encoding="utf-8")
+        return sorted(str(path) for path in tmp_path.glob("*.jsonl"))
+
+    return write
+
+
+class Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: set[str] = set()
+        self.attributes: list[tuple[str, str | None]] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.found.add(tag)
+        self.attributes += attrs
+
+
+def report(*arguments: str, status: int = 0) -> None:
+    assert main(["report", "--jobs", "1", *arguments]) == status
+
+
+def test_a_page_that_needs_nothing_else(
+    calls: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traces = calls(lines(*GOOD, started="2026-11-27T14:03:00", caller="A"), lines(*CUT, caller="B"))
+    page, figures, table = (tmp_path / name for name in ("report.html", "report.json", "report.csv"))
+    report(*traces, "-o", str(page), "--json", str(figures), "--csv", str(table), "--title", "Yesterday")
+    text = page.read_text()
+    assert "<h1>Yesterday</h1>" in text
+    assert not re.search(r"https?:|//[a-z]|@import|<script|<link|<img|url\((?!#)", text)
+    assert "2 calls, 4 turns" in text
+    assert "By caller" in text
+    assert text.count("<article>") == 4
+    data = json.loads(figures.read_text())
+    assert (data["calls"], data["bot"]["turns"], data["bot"]["cut_ins"]["hits"]) == (2, 4, 1)
+    assert data["bot"]["lost_words"]["hits"] == 1
+    assert set(data["groups"]["caller"]) == {"A", "B"}
+    rows = table.read_text().splitlines()
+    assert rows[0].startswith("trace,channel,start,end,who,commits")
+    assert len(rows) == 1 + 2 * 4
+    assert "yes please" not in table.read_text()
+    assert "cut-ins" in capsys.readouterr().out
+
+
+def test_texts_of_calls_are_no_html(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    hostile = said(HOSTILE, 2, 3), bot(6.5, HOSTILE), agent(7, 8)
+    page = tmp_path / "report.html"
+    traces = calls(lines(*hostile, caller=HOSTILE, source=HOSTILE), lines(*GOOD, caller="A"))
+    report(*traces, "-o", str(page), "--title", HOSTILE)
+    tags = Tags()
+    tags.feed(page.read_text())
+    assert not tags.found & {"script", "img", "iframe", "link", "object", "embed", "a", "base", "form"}
+    assert not [name for name, _ in tags.attributes if name.startswith("on")]
+    assert not [value for name, value in tags.attributes if name == "href" and not str(value).startswith("#")]
+    assert "7*7" in page.read_text()
+    assert "&lt;script&gt;alert(1)" in page.read_text()
+
+
+def test_the_same_bytes_on_any_number_of_processes(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    traces = calls(*(lines(*(GOOD if number % 3 else CUT), caller=f"c{number % 2}") for number in range(9)))
+    outputs = []
+    for jobs in ("1", "2"):
+        files = [tmp_path / f"{jobs}.{ending}" for ending in ("html", "json", "csv")]
+        options = ["-o", str(files[0]), "--json", str(files[1]), "--csv", str(files[2])]
+        assert main(["report", *traces, *options, "--jobs", jobs]) == 0
+        outputs.append([file.read_bytes() for file in files])
+    assert outputs[0] == outputs[1]
+
+
+def test_what_is_bad_is_told_in_a_line_and_the_rest_reported(
+    calls: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    traces = calls(
+        lines(*GOOD),
+        "",
+        '{"hearout_trace": 2, "stt": "deepgram"}\n',
+        lines(said("yes", 1, 2)),  # nobody says when the agent spoke
+        lines(agent(1, 2)),  # nobody says anything
+        lines(said("yes", 1, 2), agent(3, 4)),  # without the bot
+    )
+    figures = tmp_path / "report.json"
+    report(*traces, str(tmp_path / "none.jsonl"), "--json", str(figures))
+    complaints = capsys.readouterr().err.splitlines()
+    assert len(complaints) == 6
+    assert all(line.startswith("skipped: ") for line in complaints)
+    for part in (
+        "1.jsonl:1: the trace is empty",
+        "2.jsonl:1: trace of version 2",
+        "3.jsonl: does not say when the agent",
+        "4.jsonl: no final words",
+        "5.jsonl: it does not tell of the bot",
+        "none.jsonl: cannot read",
+    ):
+        assert sum(part in line for line in complaints) == 1, part
+    data = json.loads(figures.read_text())
+    assert data["skipped"] == {"cannot be read": 3, "no agent": 1, "no turn of the bot": 1, "no words": 1}
+    assert data["calls"] == 1
+    report(*traces[1:3], status=2)
+    assert capsys.readouterr().err.endswith("hearout: nothing to report on: all 2 traces were skipped\n")
+
+
+def test_a_bot_that_never_commits(
+    calls: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    figures = tmp_path / "report.json"
+    never = lines(said("yes please", 2, 3), agent(9, 10), [{"t": 9.5, "bot": "interrupted"}])
+    report(*calls(never), "--json", str(figures), "-o", str(tmp_path / "report.html"))
+    data = json.loads(figures.read_text())
+    assert (data["bot"]["dead_air"]["hits"], data["bot"]["commits"], data["bot"]["lost_words"]["hits"]) == (1, 0, 2)
+    assert data["bot"]["cut_ins"]["share"] is None
+    assert "never noticed the end" in (tmp_path / "report.html").read_text()
+
+
+def test_against_another_week_and_another_policy(
+    calls: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    good = calls(*[lines(*GOOD)] * 12)
+    week = tmp_path / "week.json"
+    report(*good, "--json", str(week))
+    report(*good, "--against", str(week))
+    bad = calls(*[lines(*CUT)] * 12)
+    capsys.readouterr()
+    report(*bad, "--against", str(week), status=1)
+    assert "| bot | cut-ins | 0.0 % (n 24) |" in capsys.readouterr().out
+    # The same traces under two policies.
+    report(*bad, "--policy", "patient", "--against", "balanced", status=1)
+    assert re.search(r"\| ours \| mean delay \| 1\.\d\d s .* \*\*worse\*\* \|", capsys.readouterr().out)
+    report(*bad, "--policy", "balanced", "--against", "patient", "--worse-cut-ins", "1")
+    for wrong, what in (
+        (["--against", "balanced"], "name the one to compare with it by --policy"),
+        (["--against", "nobody", "--policy", "fast"], "--against: "),
+        (["--against", bad[0] + "x.json"], "cannot read the report"),
+        (["--confidence", "95"], "a share from 0.5 to 1"),
+        (["-o", "report.pdf"], "must end in .html"),
+        (["--channel", "3"], "nothing to report on"),
+    ):
+        report(*bad, *wrong, status=2)
+        assert what in capsys.readouterr().err
+
+
+# Changes
+
+
+def test_a_question_for_numbers_is_worth_trying() -> None:
+    number = said("five five one two", 2, 4), agent(6, 7)
+    (turn,) = episodes(trace(*number))
+    asked = _asked(turn, Policy())
+    assert [one.expectations[0].to_dict() for one in asked.signals if isinstance(one, Asked)] == [
+        {"type": "digits", "least": 4, "most": 4}
+    ]
+    (before,), (after,) = run(turn, Policy()), run(asked, Policy())
+    assert after.at < before.at
+    (words,) = episodes(trace(said("yes please", 2, 4), agent(6, 7)))
+    assert _asked(words, Policy()) is words
+    (told,) = episodes(trace(*number, [{"t": 1.0, "agent": "said", "text": "Your number?"}]))
+    assert _asked(told, Policy()) is told
+
+
+def test_another_language_is_told_by_its_words() -> None:
+    german = (
+        "ich habe das nicht und der Termin ist mit dem Arzt wenn es geht aber die Zeit ist für mich und uns zu früh "
+    )
+    turns = episodes(trace(said(german * 2, 2, 20), agent(22, 23)))
+    assert _other_language(turns, Policy()) == "de"
+    assert _other_language(turns, Policy(language="de")) is None
+    assert _other_language(episodes(trace(said("ja und", 2, 3), agent(5, 6))), Policy()) is None
+
+
+def test_a_voice_detection_that_noise_holds_open() -> None:
+    first, stop, final = said("yes please", 2, 3)
+    held: list[dict[str, Any]] = [first, stop | {"t": 6.0, "audio": 5.85}, final]
+    (turn,) = episodes(trace(held, agent(8, 9)))
+    (before,), (after,) = run(turn, Policy()), run(_without_noise(turn), Policy())
+    assert (before.at > 5.9, after.at < 4.5) == (True, True)
+    (clean,) = episodes(trace([first, stop, final], agent(8, 9)))
+    assert _without_noise(clean) is clean
+
+
+def test_the_change_is_chosen_on_two_thirds_and_told_of_the_last(calls: Callable[..., list[str]]) -> None:
+    number = lines(said("five five one two", 2, 4), agent(6, 7), said("five five one three", 9, 11), agent(13, 14))
+    traces = calls(*[number] * 24)
+    learned = learn(traces, Options())
+    assert learned is not None
+    assert (learned.calls, learned.held_out, learned.ends) == (24, 8, 32)
+    assert learned.before.turns == learned.after.turns == 16
+    assert learned.between == pytest.approx((learned.saved, learned.saved))  # all calls are the same
+    assert learned.change is not None
+    assert learned.change.kind in ("question", "price")
+    assert learned.saved > 0
+    prices = [point.price for point in learned.curve]
+    assert prices == sorted(prices)
+    assert prices[4] == 1.3
+    means = [point.sums.delays.mean for point in learned.curve]
+    assert means == sorted(means)
+    assert learned.curve[4].sums.delays.mean == pytest.approx(learned.before.delays.mean)
+    assert str(Change("price", 2.6)) == "--set silence.price=2.6"
+    few = learn(traces[:21], Options())
+    assert few is not None
+    assert (few.ends, few.change) == (28, None)
+    assert learn([str(Path(traces[0]).parent / "none")], Options()) is None
+
+
+def test_tune_takes_traces_of_bots(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    policy = tmp_path / "mine.toml"
+    traces = calls(*[lines(*GOOD)] * 6)
+    assert main(["tune", *traces, "--jobs", "1", "-o", str(policy)]) == 0
+    assert policy.exists()
+    assert read_trace(traces[0]).records
+    assert math.isfinite(next(p.value for p in preset("balanced").parameters()))
