@@ -15,7 +15,6 @@ import argparse
 import json
 import os
 import statistics
-import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -24,6 +23,8 @@ from functools import partial
 
 import trio
 from trio_websocket import WebSocketConnection, open_websocket
+
+from benchmarks.served import served
 
 _HEADER = json.dumps({"sample_rate": 16000})
 _BLOCK = bytes(3200)  # 0.1 s
@@ -104,19 +105,6 @@ async def _measure(host: str, port: int, calls: int, crowd: Sequence[str]) -> No
         print(f"longest {1000 * max(times):.0f} ms")
 
 
-def _started(command: Sequence[str], **environment: str) -> tuple[subprocess.Popen[str], str]:
-    """A server, and the first line that it prints."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", *command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,  # that the crowd breaks off in the end
-        text=True,
-        env=os.environ | environment,
-    )
-    assert process.stdout is not None
-    return process, process.stdout.readline().strip()
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--clients", type=int, default=200)
@@ -129,24 +117,12 @@ def main() -> None:
         trio.run(_crowd, host, int(port), args.clients, args.silent)
         return
     places = str(args.clients + args.calls)
-    transcriber, line = _started(["benchmarks.capacity.server"])
-    try:
-        url = f"ws://127.0.0.1:{int(line)}/v1/listen"
-        command = ["hearout", "serve", "--port", "0", "--stt", "deepgram", "--url", url, "--connections", places]
-        server, line = _started(command, HEAROUT_TOKEN=_TOKEN, DEEPGRAM_API_KEY="any")
-        try:
-            address = line.split("//")[1]
-            host, port = address.split(":")
-            crowd = [sys.executable, "-m", "benchmarks.crowd", "--join", address]
-            crowd += ["--clients", str(args.clients), "--silent", str(args.silent)]
-            print(f"{args.calls} calls, then {args.clients} clients at once, and {args.silent} that say nothing")
-            trio.run(_measure, host, int(port), args.calls, crowd)
-        finally:
-            server.terminate()
-            server.wait()
-    finally:
-        transcriber.terminate()
-        transcriber.wait()
+    options = ["--calls", places, "--busy", "2"]  # all are to get in
+    with served(*options, pinned=False, HEAROUT_TOKEN=_TOKEN) as (_, port):
+        crowd = [sys.executable, "-m", "benchmarks.crowd", "--join", f"127.0.0.1:{port}"]
+        crowd += ["--clients", str(args.clients), "--silent", str(args.silent)]
+        print(f"{args.calls} calls, then {args.clients} clients at once, and {args.silent} that say nothing")
+        trio.run(_measure, "127.0.0.1", port, args.calls, crowd)
 
 
 if __name__ == "__main__":

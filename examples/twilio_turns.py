@@ -41,4 +41,4 @@ async def answer(call: TwilioCall, **options: Any) -> None:
 
 if __name__ == "__main__":
     caller = signed_by_twilio(os.environ["TWILIO_AUTH_TOKEN"], os.environ["STREAM_URL"])
-    trio.run(lambda: serve_twilio(answer, int(sys.argv[1]), authorise=caller))
+    trio.run(lambda: serve_twilio(answer, int(sys.argv[1]), authorise=caller, grace=8.0))

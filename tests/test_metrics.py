@@ -16,7 +16,8 @@ import trio.testing
 
 from hearout.errors import UsageError
 from hearout.link.settings import LinkStats
-from hearout.metrics import SessionMetrics
+from hearout.metrics import ServerMetrics, SessionMetrics
+from hearout.serving import Peer, WebSocketServer
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, SessionWarning
 from hearout.session.session import SessionEvent, open_session
 from hearout.transcribers.deepgram import Deepgram
@@ -170,9 +171,34 @@ def test_without_prometheus_client(monkeypatch: pytest.MonkeyPatch) -> None:
         SessionMetrics()
 
 
+async def _nothing(peer: Peer) -> None:
+    await trio.lowlevel.checkpoint()
+
+
+def test_a_server_is_read_off() -> None:
+    registry = prometheus.CollectorRegistry()
+    server = WebSocketServer(_nothing, name="bot")
+    metrics = ServerMetrics(server, registry)
+    metrics.update()
+    assert registry.get_sample_value("hearout_ready") == 1
+    for _ in range(8):
+        server._look(0.0, 1.0)
+    server.refused["full"] += 3
+    metrics.update()
+    server.refused["full"] += 1
+    server.refused["draining"] += 1
+    metrics.update()
+    assert registry.get_sample_value("hearout_ready") == 0
+    assert registry.get_sample_value("hearout_calls") == 0
+    assert registry.get_sample_value("hearout_loop_busy") == pytest.approx(0.865, abs=0.01)
+    assert registry.get_sample_value("hearout_calls_refused_total", {"reason": "full"}) == 4
+    assert registry.get_sample_value("hearout_calls_refused_total", {"reason": "draining"}) == 1
+
+
 def test_the_documentation_lists_all_names_and_no_others() -> None:
     registry = prometheus.CollectorRegistry()
     SessionMetrics(registry)
+    ServerMetrics(WebSocketServer(_nothing, name="bot"), registry)
     # prometheus_client tells the name of a counter without its suffix.
     names = {family.name + "_total" * (family.type == "counter") for family in registry.collect()}
     rows = [line.split("|")[1] for line in PAGE.read_text().splitlines() if line.startswith("| `hearout_")]

@@ -1,7 +1,8 @@
-"""Does the event loop keep up? How late it wakes who sleeps, measured once a loop for all its sessions."""
+"""Does the event loop keep up? How late it wakes who sleeps, and how much it works, measured once for all sessions."""
 
 from __future__ import annotations
 
+import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -9,13 +10,14 @@ from typing import Protocol
 
 import trio
 
-__all__ = ["LagListener", "listen_to_lag", "watch_lag"]
+__all__ = ["LOOK", "LagListener", "listen_to_lag", "watch_lag", "watch_load"]
 
-_EVERY = 0.25  # seconds between two looks; four wake-ups a second, for a process
+LOOK = 0.25  # seconds between two looks; four wake-ups a second, for a process
 _LATE = 0.1  # seconds; what is less is heard by nobody
 _LONG = 1.0  # seconds; a loop that is late for longer has too much to do, or something blocks it
 
 Overloaded = Callable[[float], object]
+Load = Callable[[float, float], object]
 
 
 class LagListener(Protocol):
@@ -40,36 +42,87 @@ def watch_lag(overloaded: Overloaded) -> Iterator[None]:
     Args:
         overloaded: is told once, with the lag in seconds, when the loop is late by more than 0.1 s for more than 1 s.
     """
+    with _meter() as (meter, key):
+        meter.watchers[key] = overloaded
+        yield
+
+
+@contextmanager
+def watch_load(load: Load) -> Iterator[None]:
+    """Measure the load of this trio run for the length of a block.
+
+    Args:
+        load: is told at each `LOOK`: by how many seconds the loop was late, and the share of the time since the last
+            look in which it did not wait for anything (what the machine gave to others meanwhile counts as work).
+    """
+    with _meter() as (meter, key):
+        meter.loads[key] = load
+        trio.lowlevel.add_instrument(work := _Work())
+        meter.work = work
+        try:
+            yield
+        finally:
+            trio.lowlevel.remove_instrument(work)
+
+
+@contextmanager
+def _meter() -> Iterator[tuple[_Meter, object]]:
     meter = _running.get(None)
     if meter is None:
         meter = _Meter()
         _running.set(meter)
         trio.lowlevel.spawn_system_task(meter.run)
     key = object()
-    meter.watchers[key] = overloaded
+    meter.users.add(key)
     try:
-        yield
+        yield meter, key
     finally:
-        del meter.watchers[key]
-        if not meter.watchers:
+        meter.users.remove(key)
+        meter.watchers.pop(key, None)
+        meter.loads.pop(key, None)
+        if not meter.users:
             _running.set(None)
             meter.scope.cancel()
 
 
+class _Work(trio.abc.Instrument):
+    """Seconds in which the loop did not wait: real ones, also where a test makes its own time."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+        self._since = time.perf_counter()
+
+    def before_io_wait(self, timeout: float) -> None:
+        self.seconds += time.perf_counter() - self._since
+
+    def after_io_wait(self, timeout: float) -> None:
+        self._since = time.perf_counter()
+
+
 class _Meter:
     def __init__(self) -> None:
+        self.users: set[object] = set()
         self.watchers: dict[object, Overloaded | None] = {}  # None: told already
+        self.loads: dict[object, Load] = {}
+        self.work = _Work()
         self.scope = trio.CancelScope()
 
     async def run(self) -> None:
         late_since = None
+        looked, work, worked = trio.current_time(), self.work, self.work.seconds
         with self.scope:
             while True:
-                due = trio.current_time() + _EVERY
+                due = trio.current_time() + LOOK
                 await trio.sleep_until(due)
-                lag = trio.current_time() - due
+                now = trio.current_time()
+                lag = now - due
                 for listener in list(_listeners):
                     listener.observe(lag)
+                if work is self.work:
+                    busy = min(1.0, (work.seconds - worked) / (now - looked))
+                    for load in list(self.loads.values()):
+                        load(lag, busy)
+                looked, work, worked = now, self.work, self.work.seconds
                 if lag <= _LATE:
                     late_since = None
                     continue

@@ -1,4 +1,4 @@
-"""Counters and histograms of sessions for Prometheus. Needs the ``metrics`` extra.
+"""Counters and histograms of sessions, and of a server, for Prometheus. Needs the ``metrics`` extra.
 
 All but the lag of the event loop comes from the events a session gives anyway, so it works on a live session, on the
 events of a replay, and behind a queue or a process boundary alike.
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, TypeVar
 from hearout.extras import needs_extra
 from hearout.lag import listen_to_lag
 from hearout.link.settings import LinkStats
+from hearout.serving import WebSocketServer
 from hearout.session.core import SessionEvent
 from hearout.session.notices import AudioLost, LinkDown, LinkUp, SessionWarning
 from hearout_policies.events import (
@@ -26,9 +27,9 @@ from hearout_policies.events import (
 )
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry, Counter, Histogram
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-__all__ = ["SessionMetrics"]
+__all__ = ["ServerMetrics", "SessionMetrics"]
 
 _Metric = TypeVar("_Metric", "Counter", "Histogram")
 
@@ -161,3 +162,43 @@ class SessionMetrics:
 
 def _labelled(metric: _Metric, labels: dict[str, str]) -> _Metric:
     return metric.labels(**labels) if labels else metric
+
+
+class ServerMetrics:
+    """The metrics of a server of a process, read off it now and then (`update`).
+
+    Args:
+        registry: as for `SessionMetrics`.
+
+    Raises:
+        UsageError: prometheus_client is not installed.
+        ValueError: the registry has these metrics already.
+    """
+
+    def __init__(self, server: WebSocketServer, registry: CollectorRegistry | None = None) -> None:
+        with needs_extra("metrics", "counting"):
+            import prometheus_client as prometheus
+        registry = registry or prometheus.REGISTRY
+
+        def show(name: str, text: str) -> Gauge:
+            # Where several processes have one page, it is of all that live.
+            return prometheus.Gauge(f"hearout_{name}", text, registry=registry, multiprocess_mode="livesum")
+
+        self._server = server
+        self._calls = show("calls", "Calls that are open.")
+        self._ready = show("ready", "1: a call that comes now is taken.")
+        self._busy = show("loop_busy", "The share of its time in which the event loop works.")
+        self._refused = prometheus.Counter(
+            "hearout_calls_refused_total", "Connections that were refused.", ["reason"], registry=registry
+        )
+        self._told: dict[str, int] = {}
+
+    def update(self) -> None:
+        """Tell what is so now."""
+        server = self._server
+        self._calls.set(server.calls)
+        self._ready.set(server.status == "ready")
+        self._busy.set(server.pressure.busy)
+        for reason, count in server.refused.items():
+            self._refused.labels(reason).inc(count - self._told.get(reason, 0))
+            self._told[reason] = count

@@ -96,7 +96,15 @@ def test_the_home_page_has_the_first_program_of_the_readme() -> None:
     assert [code for language, _, code in parts(DOCS / "index.md")[1] if language == "python"] == programs[:1]
 
 
-@pytest.mark.parametrize(("word", "page"), [("spanish", "languages.md"), ("whisper", "stt-server.md")])
+@pytest.mark.parametrize(
+    ("word", "page"),
+    [
+        ("spanish", "languages.md"),
+        ("whisper", "stt-server.md"),
+        ("docker", "deployment.md"),
+        ("health", "deployment.md"),
+    ],
+)
 def test_what_people_search_for_is_there(word: str, page: str) -> None:
     assert re.search(rf"\b{word}\b", (DOCS / page).read_text(encoding="utf-8"), re.IGNORECASE)
 

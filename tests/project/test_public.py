@@ -38,12 +38,13 @@ FACES = {
         Ear SmartTurn
     """,
     "hearout.serving": """
-        Authorise Limits Pages Peer PlainAnswer ProtocolError Upgrade WebSocketServer address_of bearer_token
-        is_loopback own_pages_only serve_websockets
+        Authorise GRACE Limits Pages Peer PlainAnswer ProtocolError Upgrade WebSocketServer address_of bearer_token
+        call_id is_loopback own_pages_only serve_websockets
     """,
     "hearout.sources": """
         AudioSource ByteStream FileSource Microphone PushSource RawSource SocketCall TwilioCall audio_file
-        paced serve_twilio signed_by_twilio stdin_source to_mulaw websocket_server
+        paced serve_twilio signed_by_twilio stdin_source to_mulaw twilio_server
+        websocket_server
     """,
     "hearout.threads": """
         Session local_server open_session
@@ -94,7 +95,7 @@ MODULES = {
         HearoutTurns
     """,
     "hearout.metrics": """
-        SessionMetrics
+        ServerMetrics SessionMetrics
     """,
     "hearout.otel": """
         TurnSpans

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -45,7 +46,8 @@ def test_a_crowd_gets_in_and_holds_up_nobody() -> None:
             turns.append(inside)
 
     async def main() -> None:
-        server = WebSocketServer(echo, authorise=bearer_token("any"), limits=Limits(connections=CROWD + 1), name="echo")
+        limits = Limits(connections=CROWD + 1, busy=math.inf, lag=math.inf)
+        server = WebSocketServer(echo, authorise=bearer_token("any"), limits=limits, name="echo")
         with trio.fail_after(60):
             async with trio.open_nursery() as nursery:
                 (listener,) = await nursery.start(serve_websockets, server, 0)

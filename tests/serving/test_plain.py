@@ -110,9 +110,9 @@ def test_whoever_may_not_connect_gets_pages(run_virtual: Callable[..., Any]) -> 
     run_virtual(main)
 
 
-def test_without_pages_plain_requests_are_bad_ones(run_virtual: Callable[..., Any]) -> None:
+def test_without_pages_there_is_none(run_virtual: Callable[..., Any]) -> None:
     async def main() -> None:
-        assert (await asked(server(), get("/healthz"))).startswith(b"HTTP/1.1 400")
+        assert (await asked(server(), get("/"))).startswith(b"HTTP/1.1 404")
         assert (await asked(websocket_server(answer, pages=PAGES), get("/healthz"))).startswith(b"HTTP/1.1 200")
 
     run_virtual(main)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 from collections.abc import Callable
@@ -174,6 +175,8 @@ def test_events_come_back_as_json(run_virtual: Callable[..., Any]) -> None:
             messages = [(0.0, HEADER), *blocks(0, 9), (9.0, {"type": "end"})]
             nursery.start_soon(caller.say_in_time, messages)
             assert await caller.listen() == (1000, "")
+        call = caller.got[0].pop("call")
+        assert re.fullmatch("[0-9a-f]{12}", call)
         assert caller.got[0] == {"type": "ready", "version": 1, "channels": 1}
         assert [event["text"] for event in of(caller, "turn_completed")] == ["good morning", "a table for two"]
         assert [event["turn"] for event in of(caller, "turn_started")] == [1, 2]
@@ -502,7 +505,7 @@ def test_the_command_serves_until_it_is_told_to_stop() -> None:
             ["--host", "0.0.0.0"],
             "can be reached from other machines: set HEAROUT_TOKEN, or give --token",
         ),
-        (["--connections", "0"], "--connections 0: there must be at least 1"),
+        (["--calls", "0"], "--calls 0: there must be at least 1"),
         (["--stt", "deepgram", "--port", "0"], "no key for Deepgram: put it into the environment variable"),
         (["--url", "ws://127.0.0.1:1/"], "--url names a provider's endpoint: add --stt deepgram"),
         (["--policy", "nobody"], "nobody"),

@@ -107,6 +107,11 @@ class _Line:
         self._over = True
         self._more.set()
 
+    @property
+    def draining(self) -> bool:
+        """False: the server is the application's."""
+        return False
+
     async def receive(self) -> str | bytes | None:
         """In trio: the next message; None when Twilio has closed the connection in good order."""
         while not self._messages:

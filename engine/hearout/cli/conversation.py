@@ -14,7 +14,8 @@ from hearout.cli.voice import VADS
 from hearout.ear.base import Ear
 from hearout.fields import finite
 from hearout.link.socket import Connector, open_stream
-from hearout.serving import ProtocolError
+from hearout.metrics import SessionMetrics
+from hearout.serving import ProtocolError, call_id
 from hearout.session.session import Session, open_session
 from hearout.sources.websocket import VERSION, Control, SocketCall
 from hearout.traces.records import Header
@@ -33,6 +34,7 @@ async def converse(
     ear: Ear | None = None,
     connect: Connector = open_stream,
     vad: Callable[[int], SpeechGate] = webrtc_gate,
+    metrics: SessionMetrics | None = None,
 ) -> None:
     """One session: the client's audio in, every event back as a JSON object, first of all ``ready``.
 
@@ -46,23 +48,30 @@ async def converse(
             raise ProtocolError(f"vad {shown(call.vad)}: there are {', '.join(VADS)}")
         vad = VADS[call.vad]
     transcriber = transcribers(call)
-    await call.send({"type": "ready", "version": VERSION, "channels": call.channels})
+    await call.send({"type": "ready", "version": VERSION, "channels": call.channels, "call": call_id.get()})
     begin = partial(open_session, call, transcriber, policy=policy, vad=vad, ear=ear, connect=connect)
     if not call.trace:
         async with begin() as session:
-            await _tell(call, session)
+            await _tell(call, session, metrics)
         return
     trace = _Trace(Header(transcriber.name, call.channels, True, policy.to_dict(), "hearout serve"))
     async with begin(recorder=trace) as session, trio.open_nursery() as nursery:
         nursery.start_soon(trace.tell, call, session)
-        await _tell(call, session)
+        await _tell(call, session, metrics)
         trace.end()
 
 
-async def _tell(call: SocketCall, session: Session) -> None:
+async def _tell(call: SocketCall, session: Session, metrics: SessionMetrics | None) -> None:
     call.on_control = partial(_obey, session)
-    async for event in session:
-        await call.send(as_dict(event))
+    call.on_drain = session.force_end
+    try:
+        async for event in session:
+            if metrics is not None:
+                metrics.observe(event)
+            await call.send(as_dict(event))
+    finally:
+        if metrics is not None:
+            metrics.finish(session.link_stats)
 
 
 class _Trace:

@@ -12,10 +12,13 @@ import io
 import logging
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hearout.cli import call, doctor, importing, listen, models, policies, replay, report_calls, serve, transcript, tune
-from hearout.cli.output import complain
+from hearout.cli.environment import CommandParser, by_variable
+from hearout.cli.logs import LogHandler
+from hearout.cli.output import complain, print_complaints
 from hearout.cli.parser import Parser
 from hearout.errors import SessionError, UsageError, leaves_of
 from hearout.sttserver import command
@@ -33,7 +36,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # a transcript may hold what the locale cannot print
-    logging.basicConfig(handlers=[_LogHandler()], level=logging.WARNING)
+    logging.basicConfig(handlers=[LogHandler()], level=logging.WARNING)
+    args = argparse.Namespace(variables={})
     try:
         try:
             args = _parser().parse_args(arguments)
@@ -41,14 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except BaseException as error:
-        return _explain(error)
-
-
-class _LogHandler(logging.Handler):
-    """Prints to what standard error is at the moment: a live line puts something else in its place."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        complain(f"hearout: {record.levelname.lower()}: {record.getMessage()}")
+        return _explain(error, args.variables)
+    finally:
+        print_complaints()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,7 +55,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="hearout", description="Tells when a user has finished a turn, and what the user said."
     )
     parser.add_argument("--version", action="version", version=f"hearout {__version__}")
-    subparsers = parser.add_subparsers(required=True, metavar="COMMAND")
+    subparsers: Any = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
     listen.register(subparsers)
     replay.register(subparsers)
     transcript.register(subparsers)
@@ -78,12 +77,12 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _explain(error: BaseException) -> int:
+def _explain(error: BaseException, variables: Mapping[str, str]) -> int:
     """One line for what was expected to go wrong; everything else is a bug, and raised."""
     leaves = list(leaves_of(error))  # several, when tasks failed side by side
     for kind, status in ((KeyboardInterrupt, 130), (UsageError, 2), (SessionError, 1)):
         if (found := next((leaf for leaf in leaves if isinstance(leaf, kind)), None)) is not None:
-            complain(f"hearout: {str(found) or 'interrupted'}")
+            complain(f"hearout: {by_variable(str(found), variables) or 'interrupted'}")
             return status
     # Errors of files and connections have become the above by now: what is left is standard output.
     lost = next((leaf for leaf in leaves if isinstance(leaf, OSError)), None)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from hearout.writing import printable
 
-__all__ = ["complain", "print_table", "say"]
+__all__ = ["complain", "complaints_are_text", "print_complaints", "print_table", "say"]
 
 _LONGEST = 2000  # characters of a complaint
 
@@ -18,9 +18,27 @@ def say(*lines: str) -> None:
         print(printable(line), flush=True)
 
 
-def complain(line: str) -> None:
+def _as_text(line: str, level: str) -> str:
+    return printable(line, _LONGEST)
+
+
+_shape: Callable[[str, str], str] = _as_text
+
+
+def complain(line: str, level: str = "error") -> None:
     """Print a line to standard error, at once."""
-    print(printable(line, _LONGEST), file=sys.stderr, flush=True)
+    print(_shape(line, level), file=sys.stderr, flush=True)
+
+
+def print_complaints(shape: Callable[[str, str], str] = _as_text) -> None:
+    """From now on, make of each complaint and its level what ``shape`` does, one line."""
+    global _shape
+    _shape = shape
+
+
+def complaints_are_text() -> bool:
+    """Nobody has said otherwise."""
+    return _shape is _as_text
 
 
 def print_table(rows: Sequence[Sequence[str]], left: Sequence[int] = ()) -> None:

@@ -5,13 +5,15 @@ is that connection's affair: it is closed with a code, and told in one line of t
 """
 
 from hearout.serving.authorise import Authorise, Upgrade, bearer_token, is_loopback, own_pages_only
+from hearout.serving.calls import call_id
 from hearout.serving.limits import Limits
 from hearout.serving.listening import address_of
 from hearout.serving.peer import Peer, ProtocolError
 from hearout.serving.plain import Pages, PlainAnswer
-from hearout.serving.server import WebSocketServer, serve_websockets
+from hearout.serving.server import GRACE, WebSocketServer, serve_websockets
 
 __all__ = [
+    "GRACE",
     "Authorise",
     "Limits",
     "Pages",
@@ -22,6 +24,7 @@ __all__ = [
     "WebSocketServer",
     "address_of",
     "bearer_token",
+    "call_id",
     "is_loopback",
     "own_pages_only",
     "serve_websockets",

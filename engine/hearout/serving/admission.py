@@ -43,6 +43,11 @@ class Admission:
         self._strangers: dict[Visitor, None] = {}  # in the order in which they came
         self._taken = 0
 
+    @property
+    def taken(self) -> int:
+        """Places."""
+        return self._taken
+
     @contextmanager
     def visitor(self, address: str) -> Iterator[Visitor]:
         """A new stranger, for the length of a block, which ends early when its time is up or its room is needed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import socket
 from typing import Any
 
 import trio
@@ -12,12 +13,14 @@ from hearout.errors import UsageError
 __all__ = ["address_of", "listen"]
 
 
-async def listen(port: int, host: str) -> list[trio.SocketListener]:
-    """Listen on an address of this machine; port 0: one that is free.
+async def listen(port: int | socket.socket, host: str) -> list[trio.SocketListener]:
+    """Listen on an address of this machine; port 0: one that is free; or on a socket that listens already.
 
     Raises:
         UsageError: the address cannot be used.
     """
+    if isinstance(port, socket.socket):
+        return [trio.SocketListener(trio.socket.from_stdlib_socket(port))]
     if not 0 <= port <= 65_535:
         raise UsageError(f"{port} is not a port: give one from 0 to 65535")
     try:

@@ -42,16 +42,29 @@ class Peer:
         self._websocket = websocket
         self._heard = trio.current_time()
         self._gone = ""  # why we gave the connection up
+        self._draining = False
+        self._reading = trio.CancelScope()  # of whoever waits for a message
+        self._scope = trio.CancelScope()  # around the handler
+
+    @property
+    def draining(self) -> bool:
+        """The server is about to end, and takes nothing more from here; what is sent still arrives."""
+        return self._draining
 
     async def receive(self) -> str | bytes | None:
-        """The next message; None when the other side has closed the connection in good order.
+        """The next message; None when the other side has closed the connection in good order, or at a drain.
 
         Raises:
             ProtocolError: it was no message by the rules of the websocket, or too large.
             SessionError: the connection broke.
         """
+        if self._draining:
+            await trio.lowlevel.checkpoint()
+            return None
+        message: str | bytes | None = None
         try:
-            message: str | bytes = await self._websocket.get_message()
+            with trio.CancelScope() as self._reading:
+                message = await self._websocket.get_message()
         except ConnectionClosed as closed:
             if (failure := self._arrival.protocol.failure) is not None:
                 told = f"a message is larger than {self.limits.message} bytes"
@@ -82,9 +95,16 @@ class Peer:
         await trio.lowlevel.checkpoint_if_cancelled()
         return sent
 
+    def _drain(self, deadline: float) -> None:
+        """Nothing more is received; the handler may run until ``deadline`` on trio's clock."""
+        self._draining = True
+        self._scope.deadline = deadline
+        self._reading.cancel()
+
     async def _give_up(self, why: str) -> None:
         self._gone = why
-        await self._arrival.line.abort()
+        with trio.CancelScope(shield=True):
+            await self._arrival.line.abort()
 
     async def _watch(self) -> None:
         """Whoever is quiet for long must answer a ping."""

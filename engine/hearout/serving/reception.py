@@ -72,6 +72,11 @@ class Reception:
         self._quiet_until = -1.0
         self._untold = 0
 
+    @property
+    def admitted(self) -> int:
+        """How many places are taken."""
+        return self._admission.taken
+
     async def serve(self, transport: trio.abc.Stream) -> None:
         """Serve one connection to its end."""
         host, remote = _address(transport)

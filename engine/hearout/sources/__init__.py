@@ -7,7 +7,7 @@ from hearout.sources.microphone import Microphone
 from hearout.sources.pacing import paced
 from hearout.sources.push import PushSource
 from hearout.sources.raw import ByteStream, RawSource, stdin_source
-from hearout.sources.twilio import TwilioCall, serve_twilio, signed_by_twilio, to_mulaw
+from hearout.sources.twilio import TwilioCall, serve_twilio, signed_by_twilio, to_mulaw, twilio_server
 from hearout.sources.websocket import SocketCall, websocket_server
 
 __all__ = [
@@ -25,5 +25,6 @@ __all__ = [
     "signed_by_twilio",
     "stdin_source",
     "to_mulaw",
+    "twilio_server",
     "websocket_server",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Generic, Protocol, TypeVar
 
 __all__ = ["MessageLine", "PeerSource", "WireFormat"]
@@ -33,6 +33,10 @@ class WireFormat(Protocol[E_co]):
 class MessageLine(Protocol):
     """What `hearout.serving.Peer` is to a source: somebody who sends messages, and takes some."""
 
+    @property
+    def draining(self) -> bool:
+        """The server is about to end."""
+
     async def receive(self) -> str | bytes | None:
         """In trio: the next message; None when the other side has closed the connection in good order."""
 
@@ -45,6 +49,10 @@ class PeerSource(Generic[E]):
 
     When the connection breaks, or a message breaks the rules, the error comes out of the iteration after all the audio
     before it; a session then delivers the words so far first.
+
+    Attributes:
+        on_drain: called when the audio ends because the server does; for `hearout.Session.force_end`, where the policy
+            waits for long even when there is no more audio.
     """
 
     duration: float | None = None
@@ -57,6 +65,7 @@ class PeerSource(Generic[E]):
         self._items: deque[bytes | E] = deque()
         self._error: Exception | None = None
         self._ended = False
+        self.on_drain: Callable[[], object] | None = None
 
     def __aiter__(self) -> AsyncIterator[bytes]:
         return self
@@ -81,6 +90,8 @@ class PeerSource(Generic[E]):
             if message is not None:
                 self._items += self._wire.receive(message)
             self._ended = message is None or self._wire.ended
+            if self._peer.draining and self.on_drain is not None:
+                self.on_drain()
         except Exception as error:
             self._error = error
             self._ended = True

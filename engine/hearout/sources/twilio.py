@@ -19,6 +19,7 @@ from hearout.serving import (
     ProtocolError,
     Upgrade,
     WebSocketServer,
+    call_id,
     serve_websockets,
 )
 from hearout.sources.peer_source import MessageLine, PeerSource
@@ -137,9 +138,10 @@ async def serve_twilio(
     tls: ssl.SSLContext | None = None,
     authorise: Authorise | None = None,
     limits: Limits | None = None,
+    grace: float | None = None,
     task_status: trio.TaskStatus[Sequence[trio.abc.Listener[Any]]] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer calls until cancelled: ``handler`` runs for each, and the stream ends when it returns.
+    """Answer calls until cancelled, or a signal: ``handler`` runs for each, and the stream ends when it returns.
 
     Args:
         port: 0: one that is free; ``nursery.start`` gives the listeners.
@@ -147,12 +149,14 @@ async def serve_twilio(
         tls: a server context. Twilio connects by ``wss://`` only: give one, or have a proxy or tunnel do TLS.
         authorise: who may connect: `signed_by_twilio`. Required unless ``host`` is this machine.
         limits: of time, size and number.
+        grace: seconds for the last words after SIGTERM or SIGINT; None: signals are the application's affair. See
+            `hearout.serving.serve_websockets`.
 
     Raises:
         UsageError: the address cannot be used, or could be reached by anybody.
     """
     server = twilio_server(handler, authorise=authorise, limits=limits)
-    await serve_websockets(server, port, host=host, tls=tls, task_status=task_status)
+    await serve_websockets(server, port, host=host, tls=tls, grace=grace, task_status=task_status)
 
 
 async def _begin(peer: Peer) -> TwilioCall | None:
@@ -167,6 +171,7 @@ async def _begin(peer: Peer) -> TwilioCall | None:
             events += stream.receive(message)
             if stream.start is not None:
                 call = TwilioCall(peer, stream, stream.start)
+                call_id.set(call.call_sid)
                 call._items += events  # also a key that came before the start
                 return call
             if stream.ended:
