@@ -37,7 +37,7 @@ from hearout_policies.events import TurnAmended, TurnCompleted, TurnUpdated
 from hearout_policies.policy import Policy
 from hearout_policies.rules import Silence
 
-__all__ = ["Call", "NotJudged", "cost", "cut", "in_language_of", "judge", "price_of"]
+__all__ = ["JudgedCall", "NotJudged", "cost", "cut", "in_language_of", "judge", "price_of"]
 
 _FELT = 1.5  # seconds after a backchannel in which an interruption is laid to it
 _NOBODY = "does not say when the agent spoke: record it with agent_started() and agent_stopped(), or in two channels"
@@ -53,7 +53,7 @@ class NotJudged(UsageError):
 
 
 @dataclass(frozen=True)
-class Call:
+class JudgedCall:
     """What a trace gave.
 
     Attributes:
@@ -74,7 +74,7 @@ class Call:
         return any(turn.bot is not None for turn in self.turns)
 
 
-def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None) -> Call:
+def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None) -> JudgedCall:
     """Judge a trace.
 
     Args:
@@ -111,7 +111,7 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
         scene(trace, turn, of, own, bots, ours, costs) for costs, turn, of, bots, ours in worst[:WORST] if costs > 0
     ]
     unclear: Counter[str] = Counter(pause.why for turn in turns for pause in turn.pauses if pause.kind == "unclear")
-    return Call(trace.name, trace.header.caller, tuple(found), tuple(backchannels), unclear, tuple(scenes))
+    return JudgedCall(trace.name, trace.header.caller, tuple(found), tuple(backchannels), unclear, tuple(scenes))
 
 
 def in_language_of(policy: Policy, trace: Trace) -> Policy:

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from hearout.errors import UsageError
-from hearout.report.judge import Call, NotJudged, judge
+from hearout.report.judge import JudgedCall, NotJudged, judge
 from hearout.report.totals import Totals
 from hearout.traces.reader import parse_trace
 from hearout.traces.records import Trace
@@ -55,7 +55,7 @@ def survey(
     options: Options | None = None,
     *,
     jobs: int = 1,
-    each: Callable[[Call], object] = lambda call: None,
+    each: Callable[[JudgedCall], object] = lambda call: None,
     skipped: Callable[[str], object] = lambda message: None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Totals:
@@ -82,7 +82,7 @@ def survey(
     return totals
 
 
-def _judged(trace: Trace, options: Options) -> Call:
+def _judged(trace: Trace, options: Options) -> JudgedCall:
     return judge(trace, options.policy, options.channel)
 
 

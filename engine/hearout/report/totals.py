@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
-from hearout.report.judge import Call
+from hearout.report.judge import JudgedCall
 from hearout.report.scene import WORST, Scene
 from hearout.report.sums import Sums
 
@@ -41,7 +41,7 @@ class Tally:
     unclear: Counter[str] = field(default_factory=Counter)
     scenes: list[Scene] = field(default_factory=list)
 
-    def add(self, call: Call) -> None:
+    def add(self, call: JudgedCall) -> None:
         """One more."""
         self.calls += 1
         self.unclear.update(call.unclear)
@@ -80,7 +80,7 @@ class Totals:
     without_names: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
 
-    def add(self, call: Call) -> None:
+    def add(self, call: JudgedCall) -> None:
         """One more."""
         if call.has_bot:
             self.with_bot.add(call)
