@@ -27,7 +27,7 @@ from hearout.errors import UsageError
 from hearout.fields import finite
 from hearout.report.against import compare, read_sums, table
 from hearout.report.changes import learn
-from hearout.report.judge import Call
+from hearout.report.judge import JudgedCall
 from hearout.report.page import check_page, page
 from hearout.report.sums import Share, Sums
 from hearout.report.survey import Options, survey
@@ -152,7 +152,7 @@ def _csv(rows: Iterable[Sequence[object]]) -> bytes:
     return text.getvalue().encode()
 
 
-def _rows(call: Call) -> Iterator[list[object]]:
+def _rows(call: JudgedCall) -> Iterator[list[object]]:
     """A line for each turn and turn detection, without what was said."""
     for turn in call.turns:
         for who, part in (("bot", turn.bot), ("ours", turn.ours)):
