@@ -23,6 +23,7 @@ from pipecat.services.stt_service import STTService
 from pipecat.turns.user_stop import SpeechTimeoutUserTurnStopStrategy
 from pipecat.turns.user_turn_strategies import ExternalUserTurnStrategies, UserTurnStrategies
 
+from hearout_policies.marks import spoken
 from tests.integration.pipecat.conversation import Conversation, converse
 from tests.integration.pipecat.kit import CALL_ME_BACK, LEAD, WORDS, Script, moved, one_turn, run
 from tests.integration.servers.flux_messages import turn_info
@@ -337,8 +338,9 @@ def test_flux_takes_new_settings_and_silence_ends_a_turn(tmp_path: Path) -> None
                     await call.worker.queue_frame(STTUpdateSettingsFrame(delta=delta))
                 audio = order()
                 await call.say(audio[round(TURNS[2]["start"] * RATE - 4800) * 2 : round(TURNS[2]["end"] * RATE) * 2])
-                await call.no_audio(3.0)  # the service sends silence instead
-        assert call.texts("turn") == SENTENCES[2:]
+                await call.quiet_until("started")
+                await call.no_audio(3.0)  # the service sends silence instead, as a turn is open
+        assert [spoken(text) for text in call.texts("turn")] == SENTENCES[2:]
         assert not call.errors
 
     run(main)
