@@ -196,6 +196,12 @@ def test_a_final_may_be_three_seconds_late_for_a_turn_that_others_followed() -> 
     assert run(*steps, (2.5, on(0.2)), (0.5, off(0.2)), (0.5, final("yes"))) == {1: "yes", 2: "yes"}
 
 
+def test_so_it_is_when_a_noise_keeps_the_voice_detection_going() -> None:
+    steps: list[Step] = [(0.2, on(0.2)), (1.7, interim("do that")), (10.0, lambda own: None)]
+    assert run(*steps, (1.2, final("never mind now"))) == {1: "do that", 2: "never mind now"}
+    assert run(*steps, (1.2, final("do that"))) == {1: "do that"}
+
+
 def test_words_that_begin_while_the_last_ones_were_still_expected() -> None:
     steps: list[Step] = [(0.0, patience(0.35)), (0.5, on(0.2)), (1.0, off(0.2)), (0.2, interim("not that one"))]
     assert list(run(*steps, (3.5, final("not that one"))).values()) == ["not that one"]

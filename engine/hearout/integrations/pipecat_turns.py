@@ -119,6 +119,7 @@ class _Desk:
         self._had = ""  # what it had of that one
         self._final = ""  # the text of the turn that Pipecat has
         self._next = ""  # what is on its way to it for the turn behind that
+        self._queued = 0  # frames from here that it has not handled yet
         self._flying: _OwnFrame | None = None  # is on its way, and ends the turn
         self._flown = 0.0  # when it was sent
         self._predicted: str | None = None
@@ -165,7 +166,10 @@ class _Desk:
                         await self._forget()  # a turn that is over has had some of it
                         await self._hand_over(rest)
                     self._final = f"{self._final} {rest}".strip()
-            case _OwnFrame(ends=True):
+            case _OwnFrame():
+                self._queued = max(0, self._queued - 1)
+                if not frame.ends:
+                    return
                 self._flying = None
                 await self._stop(frame.text)
             case frames.ProposedUserStartedSpeakingFrame():
@@ -235,7 +239,7 @@ class _Desk:
             return  # Pipecat had all of it
         rest = _behind(self._final, text) if text.startswith(self._final) else ""
         await self._start()
-        if not rest:
+        if not rest and not self._queued:
             await self._stop()
             return
         # Words that are not final yet: Pipecat has them from here, or not at all.
@@ -257,9 +261,10 @@ class _Desk:
 
     async def _hand_over(self, text: str, turn: events.TurnCompleted | None = None, *, ends: bool = False) -> None:
         """Give Pipecat words of its user; ``ends``: the turn is over when it has them."""
-        if text:
+        if text or ends:
             frame = _OwnFrame(text, "", time_now_iso8601(), result=turn, ends=ends)
             frame.interruptible = False
+            self._queued += 1
             if ends:
                 self._flying, self._flown = frame, self.turns.now
             await self.stop.push_frame(frame)
@@ -280,7 +285,8 @@ class _Desk:
             if predicted is not None:
                 await self.stop.trigger_user_turn_speculation_cancelled()
             await self.stop.trigger_user_turn_stopped()
-        self.overdue = self.started  # Pipecat ends no turn while its voice detection hears the user
+        if self.started:  # Pipecat ends no turn while its voice detection hears the user
+            self.overdue, self._final = True, ""
 
     async def _take_back(self) -> None:
         if self._predicted is not None:
@@ -295,6 +301,7 @@ class _Desk:
     def ended(self) -> None:
         """Pipecat has ended its turn, be it by itself."""
         self.started = self.overdue = False
+        self._queued = 0
         if self._open is not None:
             self._cut, self._had = self._open, self._final
             self.turns.force_end()

@@ -75,6 +75,7 @@ class OwnTurns(TurnControls):
         self._handed: tuple[Word, ...] = ()  # those of them that turns have which are over
         self._dropped = (0, 0)  # those from here to there were cleared
         self._over_at = 0.0  # when the last of these was over
+        self._spoke_on = False  # a voice was heard then
         self._onset: float | None = None  # of the first voice that was heard since then
         self._heard = False  # there is a voice detection
         self._last: asyncio.TimerHandle | None = None  # no further words are expected then
@@ -122,13 +123,17 @@ class OwnTurns(TurnControls):
             self._final = max(self._final, self._assumed)  # what comes for it now would be lost: it is the next one's
             self._reach = max(self._reach, self._final)
         if isinstance(output, TurnCompleted) and not output.confirmed and len(self._open) > len(self._handed):
-            self._handed, self._over_at, self._onset = self._open, self.now, None
+            self._hand()
         elif isinstance(output, TurnAbandoned) and output.reason == "cleared":
             self._dropped = len(self._handed), len(self._open)
-            self._handed, self._over_at, self._onset = self._open, self.now, None
+            self._hand()
         elif isinstance(output, TurnAbandoned):
             self._wordless = True
         self._take(output)
+
+    def _hand(self) -> None:
+        """A turn is over that has what is open."""
+        self._handed, self._over_at, self._onset, self._spoke_on = self._open, self.now, None, self.speaking
 
     def tell(self, signal: Signal) -> None:
         """Something happened just now.
@@ -279,12 +284,12 @@ class OwnTurns(TurnControls):
         A voice that was heard since may have said the same words again, or others, while those before were never made
         final: some transcribers drop what proves to be nothing.
         """
-        if self._heard and self._onset is None:
+        if self._heard and self._onset is None and not self._spoke_on:
             return standing_for(texts, handed)  # nobody has said anything since
         if len(self._open) > len(self._handed) and alike(texts, self._open[len(self._settled) :]):
             return standing_for(texts, handed)  # it went on with what was said since
         soon = self.now <= self._over_at + _LATE
-        if begins_with(texts, handed[: len(texts)]) and (len(texts) > len(handed) or soon or not self._heard):
+        if begins_with(texts, handed[: len(texts)]) and (len(texts) > len(handed) or soon or self._onset is None):
             return min(len(texts), len(handed))
         return standing_for(texts, handed) if soon and alike(texts, handed) else 0
 
@@ -293,7 +298,7 @@ class OwnTurns(TurnControls):
         onset = self._over_at if self._onset is None else self._onset
         if self._settled:
             self.tell(Transcript(self.now, self._kept(self._settled), self._final, self._reach, is_final=True))
-        self._voice = [(start, stop) for start, stop in self._voice if start >= onset]
+        self._voice = [(start, stop) for start, stop in self._voice if start >= onset or stop is None]
         self._final = self._reach = max(self._reach, onset)
         self._forget()
 
