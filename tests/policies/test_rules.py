@@ -268,6 +268,7 @@ def test_a_voice_that_is_told_late_is_waited_for_longer() -> None:
     _, longer, _ = says(Silence(), replace(SILENT, odds=0.2, late=0.2))
     assert hold is not None
     assert longer == round(hold + 0.2, 3)
+    assert says(Silence(), replace(SILENT, odds=0.4, late=0.2)) == says(Silence(), replace(SILENT, odds=0.4))
 
 
 def test_without_a_voice_an_unfinished_text_is_held_until_its_silence_was_heard() -> None:

@@ -19,9 +19,9 @@ class Silence:
     """Holds a turn for as long as it pays, if one cutoff is worth ``price`` seconds of waiting.
 
     The hold follows from the odds that the turn is over, `TurnView.odds`, and from how long pauses last
-    (`hearout_policies.odds`). It counts from the end of speech, and is longer by the time that the VAD takes to tell
-    that speech goes on (`TurnView.late`). ``patience`` lies behind the time by which a Finalize
-    is answered or given up (1.4 s), so it decides only where nobody can be asked.
+    (`hearout_policies.odds`). It counts from the end of speech, and behind an unfinished text it is longer by the
+    time that the VAD takes to tell that speech goes on (`TurnView.late`). ``patience`` lies behind the time by which a
+    Finalize is answered or given up (1.4 s), so it decides only where nobody can be asked.
     """
 
     price: float = param(1.3, 0.0, 10_000.0, "of waiting that one cutoff is worth: more waits longer, cuts off less")
@@ -61,7 +61,9 @@ class Silence:
             return NEVER
         if turn.ended is not None:  # nobody can go on any more: only outstanding words are worth a wait
             return Verdict(deadline=turn.ended + self.link_patience)
-        hold = self.hold(turn) + turn.late
+        hold = self.hold(turn)
+        if turn.odds < _LIKELY:  # else the time is worth more than what it would save
+            hold += turn.late
         deadline = turn.speech_end + self.patience
         if not (turn.vad or turn.keyed):
             deadline = max(deadline, turn.last_words + self.unheard)
