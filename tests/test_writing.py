@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hearout.fields import finite
-from hearout.writing import counted, printable, shown
+from hearout.writing import counted, meant, printable, shown
 
 #: What a terminal obeys, or cannot encode.
 HOSTILE = [
@@ -68,3 +68,8 @@ def test_numbers_that_json_does_not_have_become_null() -> None:
 
 def test_one_is_no_plural() -> None:
     assert [counted(number, "more end") for number in (0, 1, 2)] == ["0 more ends", "1 more end", "2 more ends"]
+
+
+def test_what_may_have_been_meant() -> None:
+    assert meant("lisen", ["listen", "replay"]) == "; did you mean listen?"
+    assert meant("zzz", ["listen"]) == ""

@@ -410,3 +410,13 @@ def test_a_near_miss_names_what_was_meant(arguments: list[str], line: str, hearo
     done = hearout(*arguments)
     assert done.err.splitlines()[-1] == line
     assert done.status == 2
+
+
+@pytest.mark.parametrize(
+    "arguments", [["stt-server", "--refuse", "418"], ["import", "a.wav", "-o", "b", "--agent", "3"]]
+)
+def test_a_number_that_is_no_choice(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main(arguments)
+    assert left.value.code == 2
+    assert "invalid choice" in capsys.readouterr().err.splitlines()[-1]

@@ -8,6 +8,7 @@ import logging
 import re
 import runpy
 import ssl
+import sys
 from collections.abc import Callable
 from functools import partial
 from itertools import groupby
@@ -573,3 +574,12 @@ def test_the_page_names_what_there_is() -> None:
     ):
         assert text in page
     assert f"up to {Alignment(1, 8000).longest_gap:g} s" in page
+
+
+def test_the_example_names_what_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "argv", ["twilio_turns.py", "0"])
+    monkeypatch.setenv("DEEPGRAM_API_KEY", "any")
+    for name in ("TWILIO_AUTH_TOKEN", "STREAM_URL"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(SystemExit, match=r"^twilio_turns: set STREAM_URL and TWILIO_AUTH_TOKEN$"):
+        runpy.run_path(str(ROOT / "examples" / "twilio_turns.py"), run_name="__main__")

@@ -26,7 +26,8 @@ class Parser(argparse.ArgumentParser):
         return known, extra
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
-        if action.choices is not None and value not in action.choices and (near := meant(value, action.choices)):
+        choices = action.choices
+        if choices is not None and isinstance(value, str) and value not in choices and (near := meant(value, choices)):
             what = "command" if isinstance(action, argparse._SubParsersAction) else action.metavar or "value"
             raise argparse.ArgumentError(action, f"there is no {what} {printable(repr(value))}{near}")
         super()._check_value(action, value)

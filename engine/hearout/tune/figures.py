@@ -150,7 +150,8 @@ def wilson(hits: int, count: int, z: float = 1.96) -> Interval:
     p = hits / count
     centre = (p + z * z / (2 * count)) / (1 + z * z / count)
     half = z * math.sqrt(p * (1 - p) / count + z * z / (4 * count * count)) / (1 + z * z / count)
-    return max(0.0, centre - half), min(1.0, centre + half)
+    # None and all have an end there; reckoned, it may lie beyond by a rounding.
+    return max(0.0, centre - half) if hits else 0.0, min(1.0, centre + half) if hits < count else 1.0
 
 
 def _bootstrap(values: NDArray[np.float64], seed: int) -> Interval:
