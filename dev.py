@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent
 VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
-TRACE = ROOT / "build" / "order.jsonl"  # of the demo's first recording
+TRACE = ROOT / "build" / "table.jsonl"  # of the demo's call
 
 # What the local recogniser needs, 78 MB, unless it is here.
 RECOGNISER = ["-m", "hearout", "models", "get", "whisper-tiny-en"]
@@ -25,8 +25,7 @@ COMMANDS = {
         "local,mic,plot",
         [
             RECOGNISER,
-            ["-m", "hearout", "listen", "samples/order.flac", "--record", "build/order.jsonl"],
-            ["-m", "hearout", "listen", "samples/demo/table.flac"],
+            ["-m", "hearout", "listen", "samples/demo/table.flac", "--record", "build/table.jsonl"],
         ],
     ),
     "test": ("dev", [RECOGNISER, ["-m", "pytest", "-n", "auto", "--dist", "worksteal"]]),
@@ -77,7 +76,7 @@ def next_steps(here: Path) -> list[str]:
     steps = {
         f"{hearout} listen mic": "speak yourself",
         f"{hearout} listen your.wav": "a recording of yours; two files are the two speakers of a call",
-        f"{hearout} replay --explain {named(TRACE)}": "why each turn of the first recording ended when it did",
+        f"{hearout} replay --explain {named(TRACE)}": "why each turn of the call ended when it did",
         f"{hearout} serve --page": "speak into a page: open the address that it prints in a browser",
     }
     width = max(map(len, steps))
