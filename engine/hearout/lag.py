@@ -56,13 +56,15 @@ def watch_load(load: Load) -> Iterator[None]:
             look in which it did not wait for anything (what the machine gave to others meanwhile counts as work).
     """
     with _meter() as (meter, key):
+        if not meter.loads:
+            meter.work.begin()
         meter.loads[key] = load
-        trio.lowlevel.add_instrument(work := _Work())
-        meter.work = work
         try:
             yield
         finally:
-            trio.lowlevel.remove_instrument(work)
+            del meter.loads[key]
+            if not meter.loads:
+                meter.work.end()
 
 
 @contextmanager
@@ -79,7 +81,6 @@ def _meter() -> Iterator[tuple[_Meter, object]]:
     finally:
         meter.users.remove(key)
         meter.watchers.pop(key, None)
-        meter.loads.pop(key, None)
         if not meter.users:
             _running.set(None)
             meter.scope.cancel()
@@ -90,7 +91,16 @@ class _Work(trio.abc.Instrument):
 
     def __init__(self) -> None:
         self.seconds = 0.0
+        self._since = 0.0
+
+    def begin(self) -> None:
+        """Count from now on."""
         self._since = time.perf_counter()
+        trio.lowlevel.add_instrument(self)
+
+    def end(self) -> None:
+        """Count no more."""
+        trio.lowlevel.remove_instrument(self)
 
     def before_io_wait(self, timeout: float) -> None:
         self.seconds += time.perf_counter() - self._since
@@ -109,7 +119,7 @@ class _Meter:
 
     async def run(self) -> None:
         late_since = None
-        looked, work, worked = trio.current_time(), self.work, self.work.seconds
+        looked, worked = trio.current_time(), self.work.seconds
         with self.scope:
             while True:
                 due = trio.current_time() + LOOK
@@ -118,11 +128,10 @@ class _Meter:
                 lag = now - due
                 for listener in list(_listeners):
                     listener.observe(lag)
-                if work is self.work:
-                    busy = min(1.0, (work.seconds - worked) / (now - looked))
-                    for load in list(self.loads.values()):
-                        load(lag, busy)
-                looked, work, worked = now, self.work, self.work.seconds
+                busy = min(1.0, (self.work.seconds - worked) / (now - looked))
+                for load in list(self.loads.values()):
+                    load(lag, busy)
+                looked, worked = now, self.work.seconds
                 if lag <= _LATE:
                     late_since = None
                     continue

@@ -160,6 +160,22 @@ def test_the_share_of_time_that_a_loop_works() -> None:
     assert min(busy for _, busy in looks) < 0.5
 
 
+def test_two_servers_are_measured_as_one_loop_whichever_ends_first() -> None:
+    looks: list[float] = []
+
+    async def main() -> None:
+        with watch_load(lambda lag, busy: looks.append(busy)):
+            with watch_load(lambda lag, busy: None):
+                await trio.lowlevel.checkpoint()
+            await trio.sleep(2 * LOOK)
+            looks.clear()
+            time.sleep(0.6)  # noqa: ASYNC251 (that is the fault)
+            await trio.sleep(2 * LOOK)
+
+    trio.run(main)
+    assert max(looks) > 0.8
+
+
 def test_nobody_watches_no_instrument_is_left() -> None:
     async def main() -> None:
         loads: list[float] = []
