@@ -14,7 +14,7 @@ from hearout.session.controls import TurnControls, chosen_policy
 from hearout_policies import events
 from hearout_policies.language import Language
 from hearout_policies.policy import Policy
-from hearout_policies.signals import KEYS, AgentSpeech, Signal
+from hearout_policies.signals import AgentSpeech, Signal
 
 with needs_extra("pipecat", __name__, "Pipecat 1.14 or newer"):
     from pipecat.frames import frames
@@ -26,6 +26,7 @@ with needs_extra("pipecat", __name__, "Pipecat 1.14 or newer"):
     from pipecat.utils.time import time_now_iso8601
 
     from hearout.integrations.pipecat import BotText
+    from hearout.integrations.pipecat_frames import hear_line, hear_service
 
 __all__ = ["HearoutTurns"]
 
@@ -151,14 +152,12 @@ class _Desk:
                 turns.voice_started(frame.start_secs)
             case frames.VADUserStoppedSpeakingFrame():
                 turns.voice_stopped(frame.stop_secs)
-            case frames.InterimTranscriptionFrame():
-                turns.interim(frame.text)
             case frames.TranscriptionFrame() if not isinstance(frame, _OwnFrame):
                 rest = turns.final(frame.text, finalized=frame.finalized)
-                if self._flying is not None and self._in_flight:
+                if (end := self._in_flight) is not None:
                     # It overtook the words of the turn that is over, which are the same: they come once, and whole.
                     await self._forget()
-                    self._flying.text = self._latest(self._flying)
+                    end.text = self._latest(end)
                     await self._hand_over(rest)
                     self._next = f"{self._next} {rest}".strip()
                 else:
@@ -172,23 +171,11 @@ class _Desk:
                     return
                 self._flying = None
                 await self._stop(frame.text)
-            case frames.ProposedUserStartedSpeakingFrame():
-                turns.provider_turn("started")
-            case frames.ProposedUserStoppedSpeakingFrame():
-                turns.provider_turn("ended")
-            case frames.EagerTranscriptionFrame():
-                turns.provider_turn("eager_end")
-            case frames.EagerEndOfTurnCancelFrame():
-                turns.provider_turn("resumed")
             case frames.BotStartedSpeakingFrame():
                 turns.tell(AgentSpeech(now, "started"))
             case frames.BotStoppedSpeakingFrame():
                 turns.tell(AgentSpeech(now, "stopped"))
-            case frames.InputDTMFFrame() if frame.button.value in KEYS:
-                turns.key(frame.button.value)
-            case frames.STTMetadataFrame() if frame.ttfs_p99_latency > 0:
-                turns.patience = frame.ttfs_p99_latency
-            case _:
+            case _ if not (hear_service(turns, frame) or hear_line(turns, frame)):
                 return
         await self.carry_out()
         words = isinstance(frame, frames.TranscriptionFrame)
@@ -200,7 +187,7 @@ class _Desk:
     async def carry_out(self) -> None:
         """Tell Pipecat what was decided."""
         async with self._order:
-            while self._outputs and not self._in_flight:
+            while self._outputs and self._in_flight is None:
                 event = self._outputs.popleft()
                 await self.stop._call_event_handler("on_turn_event", event)
                 await self._carry_out(event)
@@ -246,11 +233,11 @@ class _Desk:
         await self._hand_over(rest, turn, ends=True)
 
     @property
-    def _in_flight(self) -> bool:
-        """A turn is about to end; what comes behind it must wait."""
+    def _in_flight(self) -> _OwnFrame | None:
+        """A turn is about to end, by this frame; what comes behind it must wait."""
         if self._flying is not None and self.turns.now > self._flown + _DROPPED:
             self._flying = None
-        return self._flying is not None
+        return self._flying
 
     def _latest(self, frame: _OwnFrame) -> str:
         """All words of the turn that it ends, as they are now."""

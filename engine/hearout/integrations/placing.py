@@ -10,12 +10,7 @@ from hearout_policies.marks import spoken
 from hearout_policies.signals import Word
 from hearout_policies.words import spread
 
-__all__ = ["alike", "begins_with", "behind", "end_of", "laid", "moved", "standing_for"]
-
-
-def end_of(words: Sequence[Word], otherwise: float) -> float:
-    """Where ``words`` end, but not before ``otherwise``."""
-    return max(otherwise, words[-1].end) if words else otherwise
+__all__ = ["alike", "begins_with", "behind", "laid", "moved", "standing_for"]
 
 
 def begins_with(texts: Sequence[str], words: Sequence[Word]) -> bool:

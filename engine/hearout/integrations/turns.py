@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from hearout.channels import Channels
-from hearout.integrations.placing import alike, begins_with, behind, end_of, laid, moved, standing_for
+from hearout.integrations.placing import alike, begins_with, behind, laid, moved, standing_for
 from hearout.session.controls import TurnControls
 from hearout_policies.events import Output, TurnAbandoned, TurnCompleted
 from hearout_policies.language import Language
@@ -29,6 +29,7 @@ from hearout_policies.signals import (
     Transcript,
     Word,
 )
+from hearout_policies.words import reach
 
 __all__ = ["OwnTurns"]
 
@@ -228,7 +229,7 @@ class OwnTurns(TurnControls):
         # An interim result is not believed where results are final.
         self._open = self._place(texts, known, words, self._voice, self._assumed)
         self._shown = self.now if self._open else self._shown
-        self._reach = end_of(self._open, self._reach)
+        self._reach = reach(self._open, self._reach)
         kept, start = self._kept(self._open), self._final if words else max(self._final, self._assumed)
         self.tell(Transcript(self.now, kept, start, self._reach, is_final=False, timed=bool(words)))
 
@@ -266,7 +267,7 @@ class OwnTurns(TurnControls):
         begin = self._final if words or not self._open else max(self._final, self._assumed)
         placed = self._place(texts, known, words, over or self._voice, begin)
         ends = [stop for _, stop in over if stop is not None]
-        self._final = max(end_of(placed, self._reach), *ends, 0.0)
+        self._final = max(reach(placed, self._reach), *ends, 0.0)
         self._reach, self._assumed = self._final, 0.0
         kept = self._kept(placed)
         self._forget()
@@ -325,14 +326,14 @@ class OwnTurns(TurnControls):
         before = moved(handed, texts[:known])
         if timed:
             return before + tuple(timed[known:])
-        after = max(after, end_of(self._handed if known else (), self._final))
+        after = max(after, reach(self._handed if known else (), self._final))
         stretches = [(max(start, after), self.now if stop is None else stop) for start, stop in voice]
         stretches = [(start, stop) for start, stop in stretches if stop > start]
         if not stretches:
             begin = max(after, self.now - _PACE * len(texts[known:]))
             stretches = [(begin, max(self.now, begin))]
         placed = before + laid(texts[known:], stretches)
-        self._guessed = end_of(placed, self._guessed)
+        self._guessed = reach(placed, self._guessed)
         return placed
 
     def _trusted(self, words: Sequence[Word]) -> Sequence[Word]:

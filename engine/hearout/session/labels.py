@@ -11,10 +11,11 @@ __all__ = ["unlabelled"]
 
 def unlabelled(policy: Policy, transcriber: Dialect) -> str | None:
     """Why `Policy.only_speaker` leaves nobody out with ``transcriber``; None: it does, or nothing is known of that."""
-    switch = diarization_of(transcriber)
-    if policy.only_speaker is None or any(getattr(transcriber, name or "", None) for name in (switch, "diarize_model")):
-        return None  # diarize_model: Deepgram's newer switch
-    if switch is not None:
+    if policy.only_speaker is None:
+        return None
+    if (switch := diarization_of(transcriber)) is not None:
+        if getattr(transcriber, switch) or getattr(transcriber, "diarize_model", None):  # Deepgram's newer switch
+            return None
         return f"only_speaker has no effect: {transcriber.name} is not told to tell voices apart, {switch}=True"
     if type(transcriber) in {provider.dialect for provider in PROVIDERS.values()}:
         return f"only_speaker has no effect: {transcriber.name} does not tell voices apart"

@@ -12,7 +12,6 @@ from hearout.session.controls import chosen_policy
 from hearout.shadow.beside import Beside
 from hearout.shadow.folder import Folder
 from hearout_policies.policy import Policy
-from hearout_policies.signals import KEYS
 
 with needs_extra("pipecat", __name__, "Pipecat 1.14 or newer"):
     from loguru import logger
@@ -21,6 +20,7 @@ with needs_extra("pipecat", __name__, "Pipecat 1.14 or newer"):
     from pipecat.processors.frame_processor import FrameDirection
 
     from hearout.integrations.pipecat import BotText
+    from hearout.integrations.pipecat_frames import hear_line, hear_service
 
 __all__ = ["Shadow"]
 
@@ -102,13 +102,9 @@ class Shadow(BaseObserver):
                 call.interrupted()
             case frames.LLMContextUserTurnFrame():
                 call.committed(frame.text)
-            case frames.InputDTMFFrame() if frame.button.value in KEYS:
-                call.key(frame.button.value)
-            case frames.STTMetadataFrame() if frame.ttfs_p99_latency > 0:
-                call.patience = frame.ttfs_p99_latency
             case frames.UserMuteStartedFrame() | frames.UserMuteStoppedFrame():
                 self._muted = isinstance(frame, frames.UserMuteStartedFrame)
-            case _ if not self._muted:
+            case _ if not hear_line(call, frame) and not self._muted:
                 self._hear(frame)
 
     def _hear(self, frame: Any) -> None:
@@ -119,18 +115,10 @@ class Shadow(BaseObserver):
                 call.voice_started(_ago(frame.timestamp) + frame.start_secs)
             case frames.VADUserStoppedSpeakingFrame() if call.speaking and self._is_news(frame):
                 call.voice_stopped(_ago(frame.timestamp) + frame.stop_secs)
-            case frames.InterimTranscriptionFrame():
-                call.interim(frame.text)
             case frames.TranscriptionFrame():
                 call.final(frame.text, finalized=frame.finalized)
-            case frames.ProposedUserStartedSpeakingFrame():
-                call.provider_turn("started")
-            case frames.ProposedUserStoppedSpeakingFrame():
-                call.provider_turn("ended")
-            case frames.EagerTranscriptionFrame():
-                call.provider_turn("eager_end")
-            case frames.EagerEndOfTurnCancelFrame():
-                call.provider_turn("resumed")
+            case _:
+                hear_service(call, frame)
 
     def _is_news(self, frame: Any) -> bool:
         """The aggregator tells of its voice detection twice: by a frame that goes up at once, and by a queued one."""
