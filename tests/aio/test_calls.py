@@ -20,7 +20,7 @@ from hearout.caller.line import Call
 from hearout.nursery import open_background
 from hearout.serving import ProtocolError
 from tests.kit.asyncio_runs import assert_no_trio, run_asyncio, until
-from tests.kit.caller import Recording
+from tests.kit.callers import Recording
 from tests.kit.paths import ROOT
 from tests.kit.serving import playing
 from tests.kit.twilio_line import CONNECTED, STOP, media, numbered, start

@@ -22,7 +22,7 @@ from hearout.cli.main import main as command
 from hearout.nursery import open_background
 from hearout.serving import address_of
 from hearout.sources.twilio import TwilioCall, serve_twilio, signed_by_twilio, to_mulaw, twilio_server
-from tests.kit.caller import Recording, connected
+from tests.kit.callers import Recording, connected
 
 TONE = np.full(800, 988, "<i2")  # 0.1 s of a value that mulaw has
 

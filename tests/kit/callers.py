@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
 import trio
 from trio.testing import memory_stream_pair
@@ -47,7 +48,11 @@ def transcriber(nursery: trio.Nursery, *records: dict[str, Any], channels: int =
     """Connects to the local server in memory, which plays these records."""
     header = {"hearout_trace": 1, "stt": "deepgram", "channels": channels, "vad": False}
     script = Script(parse_trace([json.dumps(line) for line in (header, *records)]))
-    server = SttServer(no_recogniser(), script=script)
+    return connected(nursery, SttServer(no_recogniser(), script=script))
+
+
+def connected(nursery: trio.Nursery, server: SttServer | WebSocketServer) -> Connector:
+    """Connects to the server, in memory."""
 
     async def connect(host: str, port: int, tls: bool) -> trio.abc.Stream:
         await trio.lowlevel.checkpoint()
@@ -56,6 +61,20 @@ def transcriber(nursery: trio.Nursery, *records: dict[str, Any], channels: int =
         return ours
 
     return connect
+
+
+class Recording:
+    """A source for `hearout call`: a constant that mulaw has, at 8 kHz, there at once."""
+
+    sample_rate = 8000
+    channels = 1
+
+    def __init__(self, seconds: float) -> None:
+        self.duration: float | None = seconds
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        await trio.lowlevel.checkpoint()
+        yield np.full(round((self.duration or 0) * 8000), 988, "<i2").tobytes()
 
 
 class Caller:

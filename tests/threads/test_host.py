@@ -19,23 +19,11 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 import pytest
 
 from hearout import AudioFormat, Deepgram, TurnCompleted, threads
+from tests.kit.callers import heard
 from tests.kit.serving import playing
 from tests.kit.threads_runs import opened, push_all, turns_of
 
-SAID = {
-    "t": 0.3,
-    "stt": {
-        "type": "Results",
-        "channel_index": [0, 1],
-        "start": 0.0,
-        "duration": 0.2,
-        "is_final": True,
-        "speech_final": True,
-        "channel": {
-            "alternatives": [{"transcript": "hello.", "words": [{"word": "hello.", "start": 0.1, "end": 0.2}]}]
-        },
-    },
-}
+SAID = heard(0.3, "hello.", 0.1, 0.2)
 
 
 def program(code: str) -> subprocess.Popen[str]:
