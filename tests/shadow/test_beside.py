@@ -230,6 +230,25 @@ def test_the_oldest_traces_make_room(tmp_path: Path) -> None:
     assert other.exists(), "files of others stay"
 
 
+def test_traces_that_make_room_are_as_many_as_must(tmp_path: Path) -> None:
+    """More than are looked at in one go; of those that are written, none."""
+    into = folder(tmp_path, limit=5000)
+    going_on = into.call(Header("results"))
+    into.settle()
+    for number in range(200):
+        old = tmp_path / f"20260101T000000-{number:08x}.jsonl"
+        old.write_text("x" * 100)
+        os.utime(old, (number, number))
+    os.utime(going_on.path, (0, 0))
+    size = going_on.path.stat().st_size
+    into.call(Header("results")).close()
+    going_on.close()
+    into.settle()
+    left = sorted(tmp_path.glob("20260101*"))
+    assert [path.name[16:24] for path in left] == [f"{number:08x}" for number in range(200 - (5000 - size) // 100, 200)]
+    assert going_on.path.exists()
+
+
 def test_a_trace_that_another_shadow_writes_stays(tmp_path: Path) -> None:
     """Each Pipecat worker has a shadow of its own, and all may write into one folder."""
     mine, other = folder(tmp_path, limit=100), folder(tmp_path, limit=100)
