@@ -103,7 +103,7 @@ class Shadow(BaseObserver):
             self._call.finish()
         self._call, self._muted = self._beside(), False
         self._turn_open, self._written = False, []
-        self._workers -= 1
+        self._workers = max(self._workers - 1, 0)  # one that is added in mid-call is not set up
 
     def _see(self, frame: Any) -> None:
         call = self._call
