@@ -41,8 +41,9 @@ class Shadow(BaseObserver):
         policy: of the machine beside, as in `hearout.open_session`.
         redact: write no words, only how many there are, and when (`hearout.traces.recorder.redacted`).
         caller: who calls, by a name that you choose, for `hearout report`; None: not known. It is not redacted.
-        call_limit: bytes that the trace of a call may have; it ends there.
-        limit: bytes that all traces in the folder may have: before a call the oldest are deleted.
+        call_limit: bytes that a trace may have. Behind half of them it ends when the bot next begins to speak, and the
+            call goes on in another.
+        limit: bytes that all traces in the folder may have: before one is begun the oldest are deleted.
 
     Raises:
         UsageError: the policy cannot be used, or a limit is none.
