@@ -53,8 +53,13 @@ IN_ASYNCIO: Callable[..., Any] = lambda function, *args: asyncio.run(function(*a
         (trio.run, enter, aio, "aio.open_session is for asyncio, and this is trio: use hearout.open_session"),
         (IN_ASYNCIO, enter_plainly, hearout, "takes `async with`: use async with hearout.aio.open_session"),
         (trio.run, enter_plainly, hearout, "takes `async with`: use async with hearout.open_session"),
-        (trio.run, enter_plainly, threads, "would block the loop of trio in this thread: use hearout.open_session"),
-        (IN_ASYNCIO, enter_plainly, threads, "block the loop of asyncio in this thread: use hearout.aio.open_session"),
+        (trio.run, enter_plainly, threads, "the loop of trio in this thread: use async with hearout.open_session"),
+        (
+            IN_ASYNCIO,
+            enter_plainly,
+            threads,
+            "the loop of asyncio in this thread: use async with hearout.aio.open_session",
+        ),
     ],
 )
 def test_the_wrong_kind_of_loop(run: Any, enter: Any, make: Any, line: str) -> None:

@@ -77,7 +77,12 @@ class PushSource:
                 f"{self.waiting:.1f} s of pushed audio wait to be heard already: nobody listens, or not in real time; "
                 "push slower, or raise the limit of PushSource"
             )
-        self._hold(self._convert(data))
+        self._accept(data)
+
+    def _accept(self, data: bytes | bytearray | memoryview) -> None:
+        """As `push` in the right thread, whatever waits: for who keeps to the limit before."""
+        if not self._closed:
+            self._hold(self._convert(data))
 
     def close(self, error: Exception | None = None) -> None:
         """There is no more audio. ``error``: why; the session raises it when the last words are in.
