@@ -132,6 +132,8 @@ def test_a_key_in_the_place_of_a_transcriber_is_not_shown() -> None:
         (AssemblyAI, {"key_terms": ()}, "AssemblyAI has no option key_terms; did you mean keyterms_prompt?"),
         (ElevenLabs, {"sampel_rate": 8000}, "ElevenLabs has no option sampel_rate; did you mean sample_rate?"),
         (OpenAIRealtime, {"colour": "red"}, "OpenAIRealtime has no option colour"),
+        (Deepgram, {"api_key": "k"}, "Deepgram has no option api_key; did you mean key?"),
+        (Soniox, {"language": "en"}, "Soniox has no option language; did you mean language_hints?"),
     ],
 )
 def test_an_option_that_there_is_not(make: Any, given: dict[str, Any], line: str) -> None:
@@ -145,3 +147,12 @@ def test_options_in_the_wrong_number() -> None:
         Deepgram()  # type: ignore[call-arg]
     with pytest.raises(UsageError, match=r"^Deepgram: too many positional arguments$"):
         Deepgram("a-key", "ws://localhost", 16000, 1, "token")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("module", [hearout, aio, threads])
+def test_an_option_of_a_session_that_there_is_not(module: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        module.open_session(PushSource(), DEEPGRAM, real_time=False)
+    assert str(caught.value) == f"{module.__name__}.open_session has no option real_time; did you mean realtime?"
+    with pytest.raises(UsageError, match=r"local_server has no option protocl; did you mean protocol\?$"):
+        module.local_server(protocl="flux")

@@ -15,7 +15,7 @@ from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
-from hearout.loops import running
+from hearout.loops import check_names, running
 from hearout.session import session as on_trio
 from hearout.session.recording import TraceWriter
 from hearout.session.relay import RelayedSession
@@ -36,6 +36,7 @@ __all__ = ["Session", "local_server", "open_session"]
 E = TypeVar("E")
 
 
+@check_names("hearout.threads")
 @contextmanager
 def open_session(
     source: AudioSource | AudioFormat,
@@ -216,6 +217,7 @@ class Session(RelayedSession):
         return self._host.call(self._core.now)
 
 
+@check_names("hearout.threads")
 @contextmanager
 def local_server(protocol: str = "deepgram") -> Iterator[str]:
     """`hearout.local_server` without async: start the local server on a free port and give its URL.
