@@ -156,3 +156,8 @@ def test_an_option_of_a_session_that_there_is_not(module: Any) -> None:
     assert str(caught.value) == f"{module.__name__}.open_session has no option real_time; did you mean realtime?"
     with pytest.raises(UsageError, match=r"local_server has no option protocl; did you mean protocol\?$"):
         module.local_server(protocl="flux")
+
+
+def test_a_rate_in_the_place_of_a_format() -> None:
+    with pytest.raises(UsageError, match=r"PushSource takes an AudioFormat, such as .*, not 48000$"):
+        PushSource(48000)  # type: ignore[arg-type]

@@ -10,6 +10,7 @@ import trio
 
 from hearout.audio import AudioFormat, Decoder, Resampler, working_rate
 from hearout.errors import UsageError
+from hearout.writing import shown
 
 __all__ = ["PushSource"]
 
@@ -33,6 +34,10 @@ class PushSource:
     duration: float | None = None
 
     def __init__(self, format: AudioFormat | None = None, *, limit: float = 60.0) -> None:
+        if format is not None and not isinstance(format, AudioFormat):
+            raise UsageError(
+                f"PushSource takes an AudioFormat, such as AudioFormat(sample_rate=8000), not {shown(format)}"
+            )
         self.format = format = format or AudioFormat()
         self.sample_rate = working_rate(format.sample_rate)
         self.channels = format.channels
