@@ -15,7 +15,7 @@ class Page {
     this.told = null; // {policy, name, price} of the session
     this.microphone = new Microphone((block) => this.hear(block), (why) => this.stop(why));
     this.timeline = new Timeline(at("timeline"), () => this.clock ?? this.line?.now ?? 0);
-    this.turns = new Turns(at("turns"), at("comparison"));
+    this.turns = new Turns(at("turns"), at("comparison"), at("behind"));
     this.agent = new Agent((message) => this.line?.tell(message), (line) => (at("agent").textContent = line));
     this.offer();
     at("listen").addEventListener("click", () => (this.line ? this.stop("") : this.listen()));
@@ -152,7 +152,10 @@ class Page {
 
   turn(event) {
     if (event.type === "turn_started") this.text = "";
-    if (event.type === "turn_updated") this.text = event.text;
+    if (event.type === "turn_updated") {
+      this.text = event.text;
+      this.turns.update(event);
+    }
     if (event.type === "turn_completed") this.turns.complete(event, this.label, this.told.price);
     if (event.type === "turn_amended") this.turns.amend(event);
     if (event.type === "turn_completed" || event.type === "turn_abandoned") {

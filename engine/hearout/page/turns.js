@@ -41,9 +41,11 @@ const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.l
 
 /** The turns that are over, newest first, and how the settings compare. */
 class Turns {
-  constructor(list, table) {
+  constructor(list, table, behind) {
     this.list = list;
     this.table = table;
+    this.behind = behind;
+    this.lags = []; // of interim results behind the audio, seconds
     this.items = new Map();
     this.groups = new Map();
     this.before = null; // group of the turn before
@@ -53,6 +55,12 @@ class Turns {
   begin() {
     this.items.clear();
     this.before = null;
+  }
+
+  update({ transcription_latency: lag }) {
+    if (lag === null) return;
+    this.lags.push(lag);
+    this.behind.textContent = `Transcription latency ${seconds(median(this.lags))}: interim results behind the audio, median.`;
   }
 
   /** @param {string} settings under which the turn was completed. @param {?number} price */
