@@ -14,6 +14,9 @@ from hearout.report.against import compare, read_sums, table
 from hearout.report.parts import Part
 from hearout.report.sums import Delays, Sums
 
+NO_SIDE = '{"hearout_report": 1}'
+NEWER = '{"hearout_report": 2, "ours": {}}'
+
 
 def sums(cut_ins: int, commits: int, *delays: float) -> Sums:
     out = Sums()
@@ -66,7 +69,14 @@ def test_sums_survive_json(tmp_path: Path) -> None:
     file = tmp_path / "week.json"
     file.write_text(json.dumps(finite({"hearout_report": 1, "ours": one.as_dict()})))
     assert read_sums(str(file)) == {"ours": one}
-    for text in ("[]", '{"ours": {}}', '{"hearout_report": 1, "ours": {"sums": {"turns": "many"}}}', "\xff"):
+    for text in (
+        "[]",
+        '{"ours": {}}',
+        '{"hearout_report": 1, "ours": {"sums": {"turns": "many"}}}',
+        "\xff",
+        NO_SIDE,
+        NEWER,
+    ):
         file.write_text(text, encoding="latin-1")
         with pytest.raises(UsageError, match=r"week.json: not a report"):
             read_sums(str(file))

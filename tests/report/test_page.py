@@ -124,9 +124,9 @@ def test_what_is_bad_is_told_in_a_line_and_the_rest_reported(
         lines(said("yes", 1, 2), agent(3, 4)),  # without the bot
     )
     figures = tmp_path / "report.json"
-    report(*traces, str(tmp_path / "none.jsonl"), "--json", str(figures))
+    report(*traces, str(tmp_path / "none.jsonl"), f"{tmp_path}/./{Path(traces[0]).name}", "--json", str(figures))
     complaints = capsys.readouterr().err.splitlines()
-    assert len(complaints) == 6
+    assert len(complaints) == 7
     assert all(line.startswith("skipped: ") for line in complaints)
     for part in (
         "1.jsonl:1: the trace is empty",
@@ -135,10 +135,17 @@ def test_what_is_bad_is_told_in_a_line_and_the_rest_reported(
         "4.jsonl: no final words",
         "5.jsonl: it does not tell of the bot",
         "none.jsonl: cannot read",
+        "0.jsonl: named twice; it counts once",
     ):
         assert sum(part in line for line in complaints) == 1, part
     data = json.loads(figures.read_text())
-    assert data["skipped"] == {"cannot be read": 3, "no agent": 1, "no turn of the bot": 1, "no words": 1}
+    assert data["skipped"] == {
+        "cannot be read": 3,
+        "named twice": 1,
+        "no agent": 1,
+        "no turn of the bot": 1,
+        "no words": 1,
+    }
     assert data["calls"] == 1
     report(*traces[1:3], status=2)
     assert capsys.readouterr().err.endswith("hearout: nothing to report on: all 2 traces were skipped\n")
@@ -173,7 +180,9 @@ def test_against_another_week_and_another_policy(
     report(*bad, "--policy", "balanced", "--against", "patient", "--worse-cut-ins", "1")
     for wrong, what in (
         (["--against", "balanced"], "name the one to compare with it by --policy"),
-        (["--against", "nobody", "--policy", "fast"], "--against: "),
+        (["--against", "nobody"], "--against nobody: neither a report's JSON nor a policy: no policy named 'nobody'"),
+        (["--against", "nobody", "--policy", "fast"], "--against nobody: neither a report's JSON nor a policy"),
+        (["--against", bad[0]], "not a report that `hearout report --json` wrote"),
         (["--against", bad[0] + "x.json"], "cannot read the report"),
         (["--confidence", "95"], "a share from 0.5 to 1"),
         (["-o", "report.pdf"], "must end in .html"),

@@ -6,7 +6,6 @@ from the Wilson intervals of both (Newcombe 1998, method 10), for the mean delay
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +15,13 @@ from statistics import NormalDist
 import numpy as np
 
 from hearout.errors import UsageError
-from hearout.fields import object_of
+from hearout.fields import object_of, shown
 from hearout.report.sums import Share, Sums
 from hearout.tune.figures import wilson
 
-__all__ = ["Grown", "compare", "read_sums", "table"]
+__all__ = ["VERSION", "Grown", "compare", "read_sums", "table"]
 
+VERSION = 1  # of the JSON
 _MOST = 100_000_000  # bytes of a report's JSON
 _OTHER_SEED = 1  # the two sides are drawn apart
 
@@ -110,11 +110,18 @@ def read_sums(path: str) -> dict[str, Sums]:
         data = object_of(text)
         if "hearout_report" not in data:
             raise ValueError('there is no "hearout_report" in it')
+        if data["hearout_report"] != VERSION:
+            raise ValueError(f"it is of version {shown(data['hearout_report'])}; this hearout reads version {VERSION}")
         found = {side: Sums.from_dict(data[side]) for side in ("bot", "ours") if isinstance(data.get(side), dict)}
+        if not found:
+            raise ValueError('there is neither "bot" nor "ours" in it')
     except OSError as error:
         raise UsageError(f"{path}: cannot read the report: {error.strerror or error}") from None
-    except (ValueError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path}: not a report that `hearout report --json` wrote: {error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a report that `hearout report --json` wrote: it is not UTF-8") from None
+    except ValueError as error:
+        why = str(error).partition("; every line")[0]  # which is said of traces
+        raise UsageError(f"{path}: not a report that `hearout report --json` wrote: {why}") from None
     return found
 
 

@@ -48,6 +48,7 @@ _SKIPPED = {
     "no agent": "it does not say when the agent spoke",
     "no words": "no words in it",
     "no such channel": "it does not have that channel",
+    "named twice": "named twice",
     "no turn of the bot": "it does not tell of the bot, though others do",
 }
 _CHANGES = {
