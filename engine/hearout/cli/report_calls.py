@@ -195,5 +195,5 @@ def _share(share: Share) -> str:
 
 
 def _delay(sums: Sums) -> str:
-    low, high = sums.delays.between
+    low, high = sums.delay_between
     return f"{sums.delays.mean:.2f} s ({low:.2f} to {high:.2f}, n {sums.delays.count})" if sums.delays.count else "-"

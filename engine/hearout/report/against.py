@@ -1,7 +1,8 @@
 """Did it get worse? Two reports compared: of two weeks, or of the same traces under two policies.
 
 Worse is a difference that is, with the confidence asked for, greater than the amount allowed: one-sided, for shares
-from the Wilson intervals of both (Newcombe 1998, method 10), for the mean delay by the bootstrap.
+from the Wilson intervals of both (Newcombe 1998, method 10), for the mean delay by the bootstrap, both as wide as calls
+differ from each other (`hearout.report.sums`).
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ import numpy as np
 from hearout.errors import UsageError
 from hearout.fields import object_of, shown
 from hearout.report.sums import Share, Sums
-from hearout.tune.figures import wilson
 
 __all__ = ["VERSION", "Grown", "compare", "read_sums", "table"]
 
@@ -87,15 +87,15 @@ def _share_grew(was: Share, now: Share, confidence: float) -> float:
     if not was.count or not now.count:
         return math.nan
     z = NormalDist().inv_cdf(confidence)
-    above = wilson(was.hits, was.count, z)[1] - was.value
-    below = now.value - wilson(now.hits, now.count, z)[0]
+    above = was.within(z)[1] - was.value
+    below = now.value - now.within(z)[0]
     return now.value - was.value - math.hypot(above, below)
 
 
 def _mean_grew(was: Sums, now: Sums, confidence: float) -> float:
     if not was.delays.count or not now.delays.count:
         return math.nan
-    return float(np.quantile(now.delays.means() - was.delays.means(_OTHER_SEED), 1 - confidence))
+    return float(np.quantile(now.delay_means() - was.delay_means(_OTHER_SEED), 1 - confidence))
 
 
 def read_sums(path: str) -> dict[str, Sums]:

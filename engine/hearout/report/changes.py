@@ -194,7 +194,7 @@ def _added(found: Sequence[_Found]) -> _Found:
     out = {change: Sums() for change in dict.fromkeys(change for one in found for change in one)}
     for one in found:
         for change, sums in out.items():
-            sums.merge(one.get(change, one[Change()]))
+            sums.add_call(one.get(change, one[Change()]))
     return out
 
 

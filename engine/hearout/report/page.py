@@ -226,7 +226,7 @@ def _share(share: Share) -> dict[str, str]:
 def _delay(sums: Sums) -> dict[str, str]:
     if not sums.delays.count:
         return _cell("-", "n 0")
-    low, high = sums.delays.between
+    low, high = sums.delay_between
     return _cell(_seconds(sums.delays.mean), f"[{low:.2f}, {high:.2f}], n {sums.delays.count}")
 
 
