@@ -14,6 +14,7 @@ import pytest
 
 from hearout.cli.main import main
 from hearout.report.changes import Change, _asked, _other_language, _without_noise, learn
+from hearout.report.judge import price_of
 from hearout.report.survey import Options
 from hearout.traces.reader import read_trace
 from hearout.tune.episodes import episodes, run
@@ -248,6 +249,11 @@ def test_the_change_is_chosen_on_two_thirds_and_told_of_the_last(calls: Callable
     assert means == sorted(means)
     assert learned.curve[4].sums.delays.mean == pytest.approx(learned.before.delays.mean)
     assert str(Change("price", 2.6)) == "--set silence.price=2.6"
+    slow = lines(said("five five one two", 2, 4), agent(6, 7), policy={"base": "patient"})
+    learned = learn(calls(slow)[:1], Options())
+    assert learned is not None
+    assert learned.price == price_of(preset("patient")) == learned.curve[4].price > 1.3
+    calls(number)
     few = learn(traces[:21], Options())
     assert few is not None
     assert (few.ends, few.change) == (28, None)
