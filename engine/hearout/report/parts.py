@@ -37,7 +37,7 @@ __all__ = [
 
 CUT_IN = 2.0  # seconds after a commit within which whoever goes on had not finished
 _BY_THEN = 0.05  # seconds by which the end of a word is not known better
-_MOST = 2000  # words of a turn that are compared; what is longer is no turn
+_MOST = 1000  # words of a turn that are compared; what is longer is no turn
 
 #: Is this text nothing but "I am listening"?
 IsBackchannel = Callable[[str], bool]
@@ -254,17 +254,19 @@ def _matched(said: Sequence[tuple[int, str]], handed: Sequence[tuple[int, str]])
     """
     out: dict[int, int] = {}
     handed = handed[: 2 * _MOST]
-    while said and handed:
-        one, other = [token for _, token in said], [token for _, token in handed]
-        blocks = SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks()
-        found = [(block.a + step, block.b + step) for block in blocks for step in range(block.size)]
-        if not found:
-            break
-        for here, there in found:
-            out.setdefault(said[here][0], handed[there][0])
-        gone, used = {here for here, _ in found}, {there for _, there in found}
-        said = [left for n, left in enumerate(said) if n not in gone]
-        handed = [left for n, left in enumerate(handed) if n not in used]
+    one, other = [token for _, token in said], [token for _, token in handed]
+    used: set[int] = set()
+    for block in SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks():
+        for step in range(block.size):
+            out.setdefault(said[block.a + step][0], handed[block.b + step][0])
+            used.add(block.b + step)
+    left: dict[str, list[int]] = {}
+    for place in reversed(range(len(handed))):
+        if place not in used:
+            left.setdefault(handed[place][1], []).append(handed[place][0])
+    for number, token in said:
+        if number not in out and left.get(token):
+            out[number] = left[token].pop()
     return out
 
 
