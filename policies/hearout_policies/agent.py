@@ -36,12 +36,12 @@ class Agent:
         self._news.append(news)
         self._unanswered = news.at if news.kind == "stopped" else None
 
-    def say(self, text: str, language: str) -> None:
+    def say(self, text: str, language: str, at: float) -> None:
         """It says this now, or is about to."""
         if self.question.answered:
             self._echo = Echo(again=self._echo.heard)
         self._echo.say(text)
-        self.question.say(text, language)
+        self.question.say(text, language, speaking=self.spoke_at(at))
 
     def answered(self, text: str) -> None:
         """Its user has completed a turn."""

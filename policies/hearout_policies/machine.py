@@ -181,7 +181,7 @@ class TurnMachine:
                 if kind == "stopped" and turn:
                     turn.told.agent_stopped(clock.now)
             case AgentSaid(text=text):
-                self._agent.say(text, self.policy.words.base)
+                self._agent.say(text, self.policy.words.base, clock.now)
             case Asked(expectations=expectations, keep=keep):
                 self._agent.question.expect(expectations, keep=keep)
             case PolicyChanged(policy=policy):
@@ -259,6 +259,7 @@ class TurnMachine:
     def _grown(self, turn: Turn, *, key: bool = False, behind: float | None = None) -> None:
         """Tell of its words, unless they are the same as before."""
         text, told = turn.words.text, turn.told
+        self._agent.question.begun |= told.text != text
         if not told.predicts(text):
             self._out += told.resume(self._clock.now)
         told.interrupts |= told.started.agent_speaking and (key or self.policy.is_interruption(text, 0.0))

@@ -19,9 +19,10 @@ class Question:
 
     Attributes:
         answered: a turn was completed since it was asked.
+        begun: the turn that is open has said something since the agent did.
     """
 
-    __slots__ = ("_before", "_by_application", "_keep", "_read", "_said", "answered")
+    __slots__ = ("_anew", "_before", "_by_application", "_keep", "_read", "_said", "answered", "begun")
 
     def __init__(self) -> None:
         self._by_application: tuple[Expectation, ...] = ()
@@ -30,6 +31,8 @@ class Question:
         self._read: tuple[Expectation, ...] = ()  # from that
         self._before = ""  # by the user, in turns that the present one continues
         self.answered = False
+        self.begun = False
+        self._anew = False  # the agent began to say something while a turn was open
 
     def expect(self, expectations: Sequence[Expectation], *, keep: bool) -> None:
         """The application says what it asked for; nothing: what the agent says counts.
@@ -40,21 +43,33 @@ class Question:
         self._by_application, self._keep = tuple(expectations), keep
         self._before, self.answered = "", False
 
-    def say(self, text: str, language: str) -> None:
-        """The agent says this, behind what it has said since the turn before."""
+    def say(self, text: str, language: str, *, speaking: bool) -> None:
+        """The agent says this, behind what it has said since the turn before.
+
+        Args:
+            speaking: it was heard already. One that begins to speak while a turn is open waits no more for the rest of
+                an answer: another turn detection has ended it.
+        """
         if self.answered:
             self._drop()
+        elif self.begun and not speaking:
+            self._said, self._before, self._anew = "", "", True
+        self.begun = False
         self._said = f"{self._said} {text}".strip()[-_LONGEST:]
         self._read = asked(self._said, language)
 
     def turn_opened(self, *, continues: bool) -> None:
         """A question that was answered is asked no more, unless the answer goes on."""
+        self.begun = self._anew = False
         if self.answered and not continues:
             self._drop()
 
     def turn_completed(self, text: str) -> None:
-        """Its user has said something to it."""
-        self._before, self.answered = f"{self._before} {text}".strip(), True
+        """Its user has said something to it, unless it was asked behind that."""
+        if not self._anew or self.begun:
+            self._before, self.answered = f"{self._before} {text}".strip(), True
+        elif not self._keep:
+            self._by_application = ()
 
     def answer(self, text: str, language: str) -> Answer | None:
         """What ``text`` is as an answer; None: none, or nothing is asked."""

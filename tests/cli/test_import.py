@@ -51,7 +51,7 @@ def test_what_it_cannot_read(tmp_path: Path) -> None:
     (tmp_path / "one.jsonl").write_text('{"hearout_trace": 1, "stt": "deepgram"}\n')
     for source, complaint in (
         ("missing.log", "missing.log: cannot be read: No such file or directory"),
-        ("notes.txt", "notes.txt: "),
+        ("notes.txt", "notes.txt: neither a recording nor a log: it is text, and in a trace or a log"),
         ("other.jsonl", "other.jsonl: there is no result of Deepgram in it"),
         ("one.jsonl", "one.jsonl: it must have two channels"),
         (f"{ROOT}/samples/phone_number.wav", f"{ROOT}/samples/phone_number.wav: it has 1 channel"),

@@ -142,6 +142,24 @@ def test_the_agents_own_words_ask() -> None:
     assert answers(PHONE, *spoken("555 1234"), later, *spoken("555 1234", 9.0)) == ["5551234", None]
 
 
+def test_an_agent_that_answers_what_has_begun_waits_no_more_for_the_rest() -> None:
+    """Another turn detection, as of the bot in a shadow, has ended the turn; what follows is no part of the number."""
+    thanks = [AgentSaid(3.9, "Thank you,"), AgentSaid(3.95, "we will see you.")]
+    words = [*spoken("seven three one eight"), *thanks, AgentSpeech(3.95, "started")]
+    more = [AgentSpeech(5.5, "stopped"), *spoken("Thank you, goodbye.", 6.2)]
+    done = of(TurnCompleted, run(PHONE, *words, *more, policy=BALANCED))
+    assert [turn.text for turn in done] == ["seven three one eight", "Thank you, goodbye."]
+    assert done[0].at < 5
+    # It asks on in pieces, and its question is the new one.
+    asks = [AgentSaid(3.4, "And what is"), AgentSaid(3.5, "your phone number?")]
+    assert answers(*spoken("I have"), *asks, *spoken("555 1234", 9.0)) == [None, "5551234"]
+    # What it says on while it speaks belongs to what it has said before, whatever is called in between.
+    speaks = [AgentSaid(0.1, "Please tell me what is"), AgentSpeech(0.5, "started")]
+    yes = [starts(1.0), stops(1.6), final(1.75, "yes", 1.0, 1.4, ff=True), AgentSaid(1.8, "your phone number?")]
+    done = of(TurnCompleted, run(*speaks, *yes, AgentSpeech(3.0, "stopped"), *spoken("555 1234", 5.0), policy=BALANCED))
+    assert [turn.answer.value for turn in done if turn.answer] == ["5551234"]
+
+
 def test_the_application_knows_better() -> None:
     assert answers(PHONE, Asked(0.2, (YesNo(),)), *spoken("yes")) == ["yes"]
     assert answers(PHONE, Asked(0.2, (Open(),)), *spoken("555 1234")) == [None]

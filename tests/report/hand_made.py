@@ -50,7 +50,9 @@ def bot(t: float, text: str) -> list[dict[str, Any]]:
 def lines(*records: list[dict[str, Any]], **header: Any) -> str:
     """A trace as text."""
     first = {"hearout_trace": 1, "stt": "deepgram", **header}
-    flat = sorted([*(record for group in records for record in group), END], key=lambda record: record["t"])
+    flat = sorted([record for group in records for record in group], key=lambda record: record["t"])
+    if not any("end" in record for record in flat):
+        flat.append(END)
     return "".join(json.dumps(record) + "\n" for record in (first, *flat))
 
 

@@ -88,6 +88,64 @@ def test_lost_and_late_words() -> None:
     assert marks.lost == 0
 
 
+def test_a_word_that_stands_elsewhere_is_late_and_not_lost() -> None:
+    two = said("I want two tickets", 1, 3), agent(4, 5), said("for Friday", 7, 8), agent(9, 10)
+    first, _ = bots(*two, bot(3.5, "I want tickets"), bot(8.5, "for two Friday"))
+    assert (first.lost, first.late) == (0, 1)
+    # Where nothing was handed on in between, two turns later.
+    third = said("thank you", 12, 13), agent(14, 15)
+    first, *_ = bots(*two, *third, bot(3.5, "I want two"), bot(13.5, "tickets for Friday thank you"))
+    assert (first.lost, first.late) == (0, 1)
+    # The same word, said again in the next turn and handed on there once, is not the one that is missing.
+    again = said("yes", 1, 1.5), agent(4, 5), said("yes please", 7, 8), agent(9, 10)
+    first, second = bots(*again, bot(2, ""), bot(8.5, "yes please"))
+    assert (first.lost, first.late, second.lost, second.late) == (1, 0, 0, 0)
+
+
+def test_who_hangs_up_has_not_shown_how_long_he_would_have_waited() -> None:
+    """Neither side is charged with an end, five seconds or lost words, that the call had no time for."""
+    call = said("yes please", 1, 2), bot(2.7, "yes please"), agent(3, 4), said("thank you goodbye", 6, 7)
+    over = [{"t": 8.5, "end": True}]
+    broken = judge(trace(*call, over))
+    _, last = [turn.bot for turn in broken.turns]
+    assert last is not None
+    assert (last.delay, last.words, last.lost, broken.turns[1].ours.delay) == (None, 0, 0, None)
+    assert broken.unclear == {"cut short": 1}
+    # Both in time; nobody in five seconds; the agent answered: that is known.
+    for more, delay in (([*bot(7.9, "thank you goodbye"), *over], 0.9), ([{"t": 12.1, "end": True}], math.inf)):
+        known = judge(trace(*call, more))
+        assert known.turns[1].bot is not None
+        assert known.turns[1].bot.delay == pytest.approx(delay)
+        assert known.turns[1].ours.delay is not None
+        assert not known.unclear
+
+
+def test_ours_is_not_helped_nor_harmed_by_what_the_bot_answered() -> None:
+    """Asked for a number, it waits for the rest of it: four seconds, though the bot has long gone on."""
+    asks = [{"t": 0.5, "agent": "said", "text": "What is your phone number?"}, *agent(0.5, 1.5)]
+    thanks = [{"t": 4.9, "agent": "said", "text": "Thank you, we will see you on Friday."}, *agent(4.9, 6.5)]
+    call = asks, said("seven three one eight", 2, 4), bot(4.8, "seven three one eight"), thanks
+    judged = judge(trace(*call, said("thank you goodbye", 7, 8), bot(8.7, "thank you goodbye"), agent(9, 10)))
+    first, second = [turn.ours for turn in judged.turns]
+    assert first.delay == pytest.approx(4.0, abs=0.01)
+    assert second.delay is not None
+    assert second.delay < 1
+    assert [len(turn.ours.commits) for turn in judged.turns] == [1, 1]
+    again = judge(trace(*call, said("thank you goodbye", 7, 8), agent(9, 10)), preset("balanced"))
+    assert again.turns[0].ours.delay == pytest.approx(4.0, abs=0.01)
+
+
+def test_what_a_framework_has_finalized_is_final_under_any_policy() -> None:
+    words = [{"text": "yes", "start": 1.0, "end": 1.5}, {"text": "please.", "start": 1.5, "end": 2.0}]
+    final = {"type": "final", "start": 0.0, "end": 2.0, "words": words, "finalized": True, "timed": True}
+    voice = [{"t": 1.1, "vad": "start", "audio": 1.0}, {"t": 2.2, "vad": "stop", "audio": 2.0}]
+    one = trace(voice, [{"t": 2.25, "stt": final}], agent(5, 6), stt="results")
+    (as_it_was,), (as_it_would,) = judge(one).turns, judge(one, preset("balanced")).turns
+    assert as_it_was.ours.delay == as_it_would.ours.delay
+    assert as_it_was.ours.delay is not None
+    assert as_it_was.ours.delay < 0.7
+
+
 def test_backchannels_that_interrupted() -> None:
     call = judge(
         trace(

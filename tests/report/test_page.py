@@ -14,6 +14,7 @@ import pytest
 
 from hearout.cli.main import main
 from hearout.report.changes import Change, _asked, _other_language, _without_noise, learn
+from hearout.report.judge import price_of
 from hearout.report.survey import Options
 from hearout.traces.reader import read_trace
 from hearout.tune.episodes import episodes, run
@@ -124,9 +125,9 @@ def test_what_is_bad_is_told_in_a_line_and_the_rest_reported(
         lines(said("yes", 1, 2), agent(3, 4)),  # without the bot
     )
     figures = tmp_path / "report.json"
-    report(*traces, str(tmp_path / "none.jsonl"), "--json", str(figures))
+    report(*traces, str(tmp_path / "none.jsonl"), f"{tmp_path}/./{Path(traces[0]).name}", "--json", str(figures))
     complaints = capsys.readouterr().err.splitlines()
-    assert len(complaints) == 6
+    assert len(complaints) == 7
     assert all(line.startswith("skipped: ") for line in complaints)
     for part in (
         "1.jsonl:1: the trace is empty",
@@ -135,10 +136,17 @@ def test_what_is_bad_is_told_in_a_line_and_the_rest_reported(
         "4.jsonl: no final words",
         "5.jsonl: it does not tell of the bot",
         "none.jsonl: cannot read",
+        "0.jsonl: named twice; it counts once",
     ):
         assert sum(part in line for line in complaints) == 1, part
     data = json.loads(figures.read_text())
-    assert data["skipped"] == {"cannot be read": 3, "no agent": 1, "no turn of the bot": 1, "no words": 1}
+    assert data["skipped"] == {
+        "cannot be read": 3,
+        "named twice": 1,
+        "no agent": 1,
+        "no turn of the bot": 1,
+        "no words": 1,
+    }
     assert data["calls"] == 1
     report(*traces[1:3], status=2)
     assert capsys.readouterr().err.endswith("hearout: nothing to report on: all 2 traces were skipped\n")
@@ -173,7 +181,9 @@ def test_against_another_week_and_another_policy(
     report(*bad, "--policy", "balanced", "--against", "patient", "--worse-cut-ins", "1")
     for wrong, what in (
         (["--against", "balanced"], "name the one to compare with it by --policy"),
-        (["--against", "nobody", "--policy", "fast"], "--against: "),
+        (["--against", "nobody"], "--against nobody: neither a report's JSON nor a policy: no policy named 'nobody'"),
+        (["--against", "nobody", "--policy", "fast"], "--against nobody: neither a report's JSON nor a policy"),
+        (["--against", bad[0]], "not a report that `hearout report --json` wrote"),
         (["--against", bad[0] + "x.json"], "cannot read the report"),
         (["--confidence", "95"], "a share from 0.5 to 1"),
         (["-o", "report.pdf"], "must end in .html"),
@@ -239,6 +249,11 @@ def test_the_change_is_chosen_on_two_thirds_and_told_of_the_last(calls: Callable
     assert means == sorted(means)
     assert learned.curve[4].sums.delays.mean == pytest.approx(learned.before.delays.mean)
     assert str(Change("price", 2.6)) == "--set silence.price=2.6"
+    slow = lines(said("five five one two", 2, 4), agent(6, 7), policy={"base": "patient"})
+    learned = learn(calls(slow)[:1], Options())
+    assert learned is not None
+    assert learned.price == price_of(preset("patient")) == learned.curve[4].price > 1.3
+    calls(number)
     few = learn(traces[:21], Options())
     assert few is not None
     assert (few.ends, few.change) == (28, None)

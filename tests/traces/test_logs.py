@@ -12,7 +12,7 @@ import pytest
 from hearout.errors import UsageError
 from hearout.traces import Trace, parse_trace, replay
 from hearout.traces.logs import deepgram_log
-from hearout.traces.records import AgentChange, BotTurn, LinkChange
+from hearout.traces.records import AgentChange, BotTurn, LinkChange, Received
 from hearout_policies.events import TurnCompleted
 
 BEGAN = datetime(2026, 5, 1, 12, tzinfo=UTC).timestamp()
@@ -64,6 +64,28 @@ def test_a_time_and_a_message_in_whatever_shape(shape: str) -> None:
     (turn,) = [event for event in replay(trace).outputs if isinstance(event, TurnCompleted)]
     assert turn.text == "yes please."
     assert replay(trace).warnings == ()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_where_speech_began_is_no_time_of_a_line(shape: str) -> None:
+    """Deepgram's SpeechStarted has a "timestamp" of its own, in seconds of audio."""
+    started = (9.3, {"type": "SpeechStarted", "channel": [0, 1], "timestamp": 8.8})
+    trace = imported([SHAPES[shape](at, message) for at, message in (*MESSAGES[:3], started)])
+    assert replay(trace).warnings == ()
+    assert [round(record.t, 3) for record in trace.records[:3]] == [1.0, 2.3, 2.9]
+    hints = [record for record in trace.records[3:] if isinstance(record, Received)]
+    # Where it stands in the place of the line's own time, nobody knows when it came.
+    assert [round(hint.t, 3) for hint in hints] == ([] if "its keys" in shape else [9.1])
+    assert all(hint.message["timestamp"] == 8.8 for hint in hints)
+
+
+def test_a_log_of_several_calls_is_refused() -> None:
+    gap = {"type": "UtteranceEnd", "channel": [0, 1], "last_word_end": 1.0}  # of a connection that it does not name
+    one = [gap, result(0.0, 1.0, "yes"), gap, result(1.0, 2.0, "no"), gap]
+    imported([{"ts": 1.0 + at, **message} for at, message in enumerate(one)])
+    calls = [result(0.0, 1.0, "yes", request=name, is_final=True) for name in ("a", "b", "a")]
+    with pytest.raises(UsageError, match=r"calls.log: connections at the same time, a and b: .* one call"):
+        deepgram_log([json.dumps({"ts": 1.0 + at, **message}) for at, message in enumerate(calls)], "calls.log")
 
 
 def test_lines_about_the_bot_are_taken_over_and_others_are_not() -> None:

@@ -378,7 +378,11 @@ def test_check_prints_a_table(run: Any, tmp_path: Path, capsys: pytest.CaptureFi
     broken = write(tmp_path / "broken.jsonl", {"t": 1, "emd": True})
     silent = write(tmp_path / "silent.jsonl", {"t": 1, "end": True})
     assert run("replay", "--check", good, silent) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "2 traces, all hold; nothing to check in 1"
+    assert run("replay", "--check", good, good) == 0
     assert capsys.readouterr().out.splitlines()[-1] == "2 traces, all hold"
+    assert run("replay", "--check", silent) == 0
+    assert '\n1 trace, nothing to check; an "expect" line in a trace says' in capsys.readouterr().out
     assert run("replay", "--check", good, wrong) == 1
     assert 'turn 1: text is "two coffees please.", expected "tea"' in capsys.readouterr().out
     assert run("replay", "--check", good, broken, wrong) == 2

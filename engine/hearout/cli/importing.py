@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import os
 import tempfile
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -90,8 +91,23 @@ def _kind(source: str) -> str:
         raise UsageError(f"{source}: cannot be read: {error.strerror or error}") from None
     head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
     if not head.startswith(b"{"):
+        if _is_text(head):
+            wanted = "it is text, and in a trace or a log of Deepgram's messages each line is a JSON object"
+            raise UsageError(f"{source}: neither a recording nor a log: {wanted}")
         return "audio"
     return "trace" if b'"hearout_trace"' in head.split(b"\n")[0] else "log"
+
+
+def _is_text(head: bytes) -> bool:
+    """No audio file is: each has bytes in its head that no text has."""
+    return bool(head) and not any(byte < 32 and byte not in b"\t\n\f\r" for byte in head) and _decodes(head)
+
+
+def _decodes(head: bytes) -> bool:
+    with suppress(UnicodeDecodeError):
+        codecs.getincrementaldecoder("utf-8")().decode(head)
+        return True
+    return False
 
 
 def _heard(args: argparse.Namespace) -> tuple[Header, list[dict[str, Any]]]:

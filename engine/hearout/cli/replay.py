@@ -18,7 +18,7 @@ from hearout.traces.explainer import explain
 from hearout.traces.reader import read_trace
 from hearout.traces.records import Trace
 from hearout.traces.replayer import Replayed, recorded_policy, replay
-from hearout.writing import printable
+from hearout.writing import counted, printable
 from hearout_policies.events import TurnCompleted, as_dict
 from hearout_policies.policy import Policy
 
@@ -148,10 +148,21 @@ def _run_check(args: argparse.Namespace) -> int:
     return max(row.status for row in rows)
 
 
+def _summary(rows: Sequence[_Row]) -> str:
+    """How many hold; those with nothing to hold do not count as such."""
+    bad = sum(row.status > 0 for row in rows)
+    nothing = sum(row.result == "expects nothing" for row in rows)
+    held = len(rows) - nothing - bad
+    out = f"{bad} do not hold" if bad else "nothing to check" if not held else "all hold"
+    if nothing and (bad or held):
+        out += f"; nothing to check in {nothing}"
+    hint = '; an "expect" line in a trace says what must come of it' if nothing == len(rows) else ""
+    return f"{counted(len(rows), 'trace')}, {out}{hint}"
+
+
 def _print_rows(rows: Sequence[_Row]) -> None:
     titles = ("trace", "turns", "result", "what differs")
-    bad = sum(row.status > 0 for row in rows)
-    summary = f"{len(rows)} traces, {'all hold' if not bad else f'{bad} do not hold'}"
+    summary = _summary(rows)
     if sys.stdout.isatty():
         try:
             from rich.console import Console

@@ -10,6 +10,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from pathlib import Path
 
 from hearout.cli.output import complain, print_table, say
 from hearout.cli.policies import add_policy_arguments, chosen_policy
@@ -25,7 +26,7 @@ from hearout.cli.work import (
 )
 from hearout.errors import UsageError
 from hearout.fields import finite
-from hearout.report.against import compare, read_sums, table
+from hearout.report.against import VERSION, compare, read_sums, table
 from hearout.report.changes import learn
 from hearout.report.judge import JudgedCall
 from hearout.report.page import check_page, page
@@ -84,7 +85,7 @@ def _run(args: argparse.Namespace) -> int:
         if isinstance(base, Policy):
             base = _survey(args, replace(options, policy=base), "judging the base", None).sides
     if args.json:
-        found = {"hearout_report": 1, "policy": None if policy is None else policy.to_dict(), **totals.as_dict()}
+        found = {"hearout_report": VERSION, "policy": None if policy is None else policy.to_dict(), **totals.as_dict()}
         found["learned"] = None if learned is None else learned.as_dict()
         write_whole(args.json, json.dumps(finite(found), indent=1).encode() + b"\n")
     if args.output:
@@ -121,14 +122,16 @@ def _base(args: argparse.Namespace, policy: Policy | None) -> dict[str, Sums] | 
     """
     if args.against is None:
         return None
-    if args.against.endswith(".json"):
+    name = Path(args.against)
+    if name.suffix != ".toml" and (name.exists() or name.suffix == ".json"):
         return read_sums(args.against)
+    try:
+        base = load_policy(args.against)
+    except ValueError as error:
+        raise UsageError(f"--against {args.against}: neither a report's JSON nor a policy: {error}") from None
     if policy is None:
         raise UsageError(f"--against {args.against} is a policy: name the one to compare with it by --policy")
-    try:
-        return load_policy(args.against)
-    except ValueError as error:
-        raise UsageError(f"--against: {error}") from None
+    return base
 
 
 def _survey(args: argparse.Namespace, options: Options, doing: str, write: Callable[[bytes], object] | None) -> Totals:
@@ -192,5 +195,5 @@ def _share(share: Share) -> str:
 
 
 def _delay(sums: Sums) -> str:
-    low, high = sums.delays.between
+    low, high = sums.delay_between
     return f"{sums.delays.mean:.2f} s ({low:.2f} to {high:.2f}, n {sums.delays.count})" if sums.delays.count else "-"

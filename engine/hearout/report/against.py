@@ -1,12 +1,12 @@
 """Did it get worse? Two reports compared: of two weeks, or of the same traces under two policies.
 
 Worse is a difference that is, with the confidence asked for, greater than the amount allowed: one-sided, for shares
-from the Wilson intervals of both (Newcombe 1998, method 10), for the mean delay by the bootstrap.
+from the Wilson intervals of both (Newcombe 1998, method 10), for the mean delay by the bootstrap, both as wide as calls
+differ from each other (`hearout.report.sums`).
 """
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from statistics import NormalDist
 import numpy as np
 
 from hearout.errors import UsageError
-from hearout.fields import object_of
+from hearout.fields import object_of, shown
 from hearout.report.sums import Share, Sums
-from hearout.tune.figures import wilson
 
-__all__ = ["Grown", "compare", "read_sums", "table"]
+__all__ = ["VERSION", "Grown", "compare", "read_sums", "table"]
 
+VERSION = 1  # of the JSON
 _MOST = 100_000_000  # bytes of a report's JSON
 _OTHER_SEED = 1  # the two sides are drawn apart
 
@@ -87,15 +87,15 @@ def _share_grew(was: Share, now: Share, confidence: float) -> float:
     if not was.count or not now.count:
         return math.nan
     z = NormalDist().inv_cdf(confidence)
-    above = wilson(was.hits, was.count, z)[1] - was.value
-    below = now.value - wilson(now.hits, now.count, z)[0]
+    above = was.within(z)[1] - was.value
+    below = now.value - now.within(z)[0]
     return now.value - was.value - math.hypot(above, below)
 
 
 def _mean_grew(was: Sums, now: Sums, confidence: float) -> float:
     if not was.delays.count or not now.delays.count:
         return math.nan
-    return float(np.quantile(now.delays.means() - was.delays.means(_OTHER_SEED), 1 - confidence))
+    return float(np.quantile(now.delay_means() - was.delay_means(_OTHER_SEED), 1 - confidence))
 
 
 def read_sums(path: str) -> dict[str, Sums]:
@@ -110,11 +110,18 @@ def read_sums(path: str) -> dict[str, Sums]:
         data = object_of(text)
         if "hearout_report" not in data:
             raise ValueError('there is no "hearout_report" in it')
+        if data["hearout_report"] != VERSION:
+            raise ValueError(f"it is of version {shown(data['hearout_report'])}; this hearout reads version {VERSION}")
         found = {side: Sums.from_dict(data[side]) for side in ("bot", "ours") if isinstance(data.get(side), dict)}
+        if not found:
+            raise ValueError('there is neither "bot" nor "ours" in it')
     except OSError as error:
         raise UsageError(f"{path}: cannot read the report: {error.strerror or error}") from None
-    except (ValueError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path}: not a report that `hearout report --json` wrote: {error}") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path}: not a report that `hearout report --json` wrote: it is not UTF-8") from None
+    except ValueError as error:
+        why = str(error).partition("; every line")[0]  # which is said of traces
+        raise UsageError(f"{path}: not a report that `hearout report --json` wrote: {why}") from None
     return found
 
 

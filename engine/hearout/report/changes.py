@@ -10,15 +10,18 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
+from hearout.errors import UsageError
 from hearout.report.judge import cut, in_language_of, price_of
 from hearout.report.parts import begin_of, parts, predicted, text_between
 from hearout.report.sums import Sums
-from hearout.report.survey import Options, Skipped, in_processes
+from hearout.report.survey import Options, Skipped, in_processes, read
+from hearout.traces.reader import parse_trace
 from hearout.traces.records import Trace
 from hearout.traces.replayer import recorded_policy, replay
 from hearout.tune.episodes import Episode
@@ -151,7 +154,7 @@ def learn(
         UsageError: joblib is missing.
     """
     sample = names[:: math.ceil(len(names) / _SAMPLE)] if names else names
-    own = price_of(options.policy or Policy())
+    own = price_of(options.policy or _recorded_under(sample, options))
     prices = tuple(float(f"{own * factor:.3g}") for factor in np.geomspace(1 / _REACH, _REACH, _PRICES))
     tried = _Options(options.policy, options.channel, options.transcriber, prices)
     found = []
@@ -186,6 +189,16 @@ def learn(
     )
 
 
+def _recorded_under(names: Sequence[str], options: Options) -> Policy:
+    """The policy of the first trace that can be read: the others may have others, and one price judges all."""
+    for name in names:
+        _, text = read(name)
+        with suppress(UsageError):
+            if isinstance(text, str):
+                return recorded_policy(parse_trace([text.partition("\n")[0]], name, options.transcriber))
+    return Policy()
+
+
 _Found = dict[Change, Sums]
 
 
@@ -194,7 +207,7 @@ def _added(found: Sequence[_Found]) -> _Found:
     out = {change: Sums() for change in dict.fromkeys(change for one in found for change in one)}
     for one in found:
         for change, sums in out.items():
-            sums.merge(one.get(change, one[Change()]))
+            sums.add_call(one.get(change, one[Change()]))
     return out
 
 

@@ -53,7 +53,7 @@ def tradeoff(sides: Mapping[str, Sums], curve: Sequence[Point]) -> str:
         if not share.count or not delay.count:
             continue
         low, high = share.between
-        least, most = delay.between
+        least, most = sums.delay_between
         axes.errorbar(
             100 * share.value,
             delay.mean,

@@ -30,8 +30,8 @@ from hearout.report.scene import WORST, Scene, scene
 from hearout.traces.records import AgentChange, BotInterrupted, BotTurn, Expecting, PolicyUse, Trace
 from hearout.traces.replayer import Replayed, recorded_language, recorded_policy, replay
 from hearout.tune.episodes import Episode, episodes
-from hearout.tune.figures import MISSED
-from hearout.tune.labels import SHORTEST, agent_speech
+from hearout.tune.figures import COLLAR, MISSED
+from hearout.tune.labels import SHORTEST, agent_speech, ended_at
 from hearout.tune.search import PRICE
 from hearout_policies.events import TurnAmended, TurnCompleted, TurnUpdated
 from hearout_policies.policy import Policy
@@ -92,13 +92,25 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
     has_bot = bool(_bots(trace))
     found: list[UserTurn] = []
     backchannels: list[Backchannel] = []
+    unclear: Counter[str] = Counter()
     worst: list[tuple[float, UserTurn, Episode, Placed, Placed]] = []
     for number in sorted({turn.channel for turn in turns}):
         mine = [turn for turn in turns if turn.channel == number]
-        ours = [predicted(turn, own) for turn in mine] if policy else placed(mine, _recorded(replayed, number))
-        bots = placed(mine, _of_bot(trace, number))
+        decided, committed = _recorded(replayed, number), _of_bot(trace, number)
+        spoke = agent_speech(trace, number)
+        sides = ([] if policy else [decided]) + ([committed] if has_bot else [])
+        mine[-1] = _broken_off(mine[-1], ended_at(trace), spoke, sides)
+        bots = placed(mine, committed)
+        ours: Sequence[Placed]
+        if policy:
+            ours = [predicted(turn, own) for turn in mine]
+        elif has_bot:
+            ours = _unanswered(mine, placed(mine, decided), own, spoke)
+        else:
+            ours = placed(mine, decided)
         our_parts = parts(mine, ours, own.is_backchannel)
         bot_parts = parts(mine, bots, own.is_backchannel) if has_bot else [None] * len(mine)
+        unclear.update(pause.why for turn in mine for pause in turn.pauses if pause.kind == "unclear")
         contexts = _contexts(trace, mine, own.name, policy is None)
         for place, (turn, bot, our) in enumerate(zip(mine, bot_parts, our_parts, strict=True)):
             used, asked = contexts[place]
@@ -110,7 +122,6 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
     scenes = [
         scene(trace, turn, of, own, bots, ours, costs) for costs, turn, of, bots, ours in worst[:WORST] if costs > 0
     ]
-    unclear: Counter[str] = Counter(pause.why for turn in turns for pause in turn.pauses if pause.kind == "unclear")
     return JudgedCall(trace.name, trace.header.caller, tuple(found), tuple(backchannels), unclear, tuple(scenes))
 
 
@@ -137,13 +148,13 @@ def cut(trace: Trace, replayed: Replayed, channel: int | None = None) -> list[Ep
     """
     if channel is not None and channel >= trace.header.channels:
         raise NotJudged(trace.name, "no such channel", f"there is no channel {channel}: it has {trace.header.channels}")
-    if trace.header.channels == 1 and not any(isinstance(record, AgentChange) for record in trace.records):
-        raise NotJudged(trace.name, "no agent", _NOBODY)
     # Where a bot has decided, the channels it did not listen to are none of a user.
     users = {channel} if channel is not None else _bots(trace) or set(range(trace.header.channels))
     turns = [turn for turn in episodes(trace, 0, replayed) if turn.channel in users]
     if not turns:
         raise NotJudged(trace.name, "no words", _WORDLESS)
+    if trace.header.channels == 1 and not any(isinstance(record, AgentChange) for record in trace.records):
+        raise NotJudged(trace.name, "no agent", _NOBODY)
     return turns
 
 
@@ -164,6 +175,35 @@ def _recorded(replayed: Replayed, channel: int) -> list[Commit]:
 
 def _of_bot(trace: Trace, channel: int) -> list[Commit]:
     return [Commit(r.t, r.text) for r in trace.records if isinstance(r, BotTurn) and r.channel == channel]
+
+
+def _broken_off(
+    turn: Episode, over: float, spoke: Sequence[tuple[float, float]], sides: Sequence[Sequence[Commit]]
+) -> Episode:
+    """The last turn. Whose user hung up on a turn detection has not shown how long it would have kept him waiting."""
+    last = turn.pauses[-1]
+    if last.kind != "end" or over - last.start >= MISSED or any(on >= last.start for on, _ in spoke):
+        return turn
+    if all(any(last.start - COLLAR <= commit.at < over for commit in commits) for commits in sides):
+        return turn
+    return replace(turn, pauses=(*turn.pauses[:-1], replace(last, kind="unclear", why="cut short")))
+
+
+def _unanswered(
+    turns: Sequence[Episode], found: Sequence[Placed], policy: Policy, spoke: Sequence[tuple[float, float]]
+) -> list[Placed]:
+    """Ours, as it would have been had not the bot answered first: to that it listens, and the user does, too.
+
+    Where ours had not ended the turn by then, or still had the one before, it is what it makes of this turn alone.
+    """
+    out = []
+    for turn, mine in zip(turns, found, strict=True):
+        last = turn.pauses[-1]
+        answer = next((on for on, _ in spoke if last.start <= on < last.resume), math.inf)
+        open_still = answer < math.inf and not any(at is last and one.at <= answer for one, at in mine)
+        begun_before = any(one.event and one.event.audio_start + turn.offset < begin_of(turn) - 1 for one, _ in mine)
+        out.append(predicted(turn, policy) if open_still or begun_before else mine)
+    return out
 
 
 def _contexts(trace: Trace, turns: Sequence[Episode], used: str, recorded: bool) -> list[tuple[str, str]]:

@@ -48,6 +48,7 @@ _SKIPPED = {
     "no agent": "it does not say when the agent spoke",
     "no words": "no words in it",
     "no such channel": "it does not have that channel",
+    "named twice": "named twice",
     "no turn of the bot": "it does not tell of the bot, though others do",
 }
 _CHANGES = {
@@ -225,7 +226,7 @@ def _share(share: Share) -> dict[str, str]:
 def _delay(sums: Sums) -> dict[str, str]:
     if not sums.delays.count:
         return _cell("-", "n 0")
-    low, high = sums.delays.between
+    low, high = sums.delay_between
     return _cell(_seconds(sums.delays.mean), f"[{low:.2f}, {high:.2f}], n {sums.delays.count}")
 
 

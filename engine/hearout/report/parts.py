@@ -18,6 +18,7 @@ from hearout.tune.labels import Pause
 from hearout_policies.events import TurnCompleted
 from hearout_policies.marks import bare, has_word, is_blankless, pieces
 from hearout_policies.policy import Policy
+from hearout_policies.signals import Word
 from hearout_policies.words import join, middle
 
 __all__ = [
@@ -36,7 +37,7 @@ __all__ = [
 
 CUT_IN = 2.0  # seconds after a commit within which whoever goes on had not finished
 _BY_THEN = 0.05  # seconds by which the end of a word is not known better
-_MOST = 2000  # words of a turn that are compared; what is longer is no turn
+_MOST = 1000  # words of a turn that are compared; what is longer is no turn
 
 #: Is this text nothing but "I am listening"?
 IsBackchannel = Callable[[str], bool]
@@ -188,8 +189,10 @@ def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsB
         lost = late = words = 0
         if delay is not None or mine:
             words = len(turn.words[:_MOST])
-            later = [commit for commit, _ in found[number + 1]] if following else []
-            lost, late = _missing(turn, [*handed, *later])
+            upto = next((n for n in range(number + 1, len(turns)) if found[n]), number)
+            later = [commit for commit, _ in found[upto]] if upto > number else []
+            others = [word for other in turns[number + 1 : upto + 1] for word in other.words[:_MOST]]
+            lost, late = _missing(turn, others, [*handed, *later])
         out.append(
             Part(
                 tuple(commit.at for commit in handed),
@@ -218,22 +221,23 @@ def _went_on(at: float, pause: Pause | None, following: Episode | None, is_backc
     return not is_backchannel(text_between(following, -math.inf, following.pauses[0].start + COLLAR))
 
 
-def _missing(turn: Episode, commits: Sequence[Commit]) -> tuple[int, int]:
-    """How many words were lost, and how many were late."""
-    said = [
-        (number, token)
-        for number, word in enumerate(turn.words[:_MOST])
-        for token in _tokens(word.text)
-    ]  # fmt: skip
+def _missing(turn: Episode, others: Sequence[Word], commits: Sequence[Commit]) -> tuple[int, int]:
+    """How many words were lost, and how many were late.
+
+    Args:
+        others: were said behind the turn and are in ``commits``, too; they are not taken for late ones.
+    """
+    words = turn.words[:_MOST]
+    said = [(number, token) for number, word in enumerate((*words, *others)) for token in _tokens(word.text)]
     by = _matched(said, [(order, token) for order, commit in enumerate(commits) for token in _tokens(commit.text)])
-    again = [(number, token) for number, token in said if number not in by]
     amended = _matched(
-        again, [(order, token) for order, commit in enumerate(commits) for token in _tokens(commit.more)]
+        [(number, token) for number, token in said if number not in by],
+        [(order, token) for order, commit in enumerate(commits) for token in _tokens(commit.more)],
     )
     times = [commit.at for commit in commits]
     lost = late = 0
-    for number in {number for number, _ in said}:
-        due = bisect_left(times, turn.words[number].end + turn.offset - _BY_THEN)
+    for number in {number for number, _ in said if number < len(words)}:
+        due = bisect_left(times, words[number].end + turn.offset - _BY_THEN)
         if number in by:
             late += by[number] > due
         elif number in amended:
@@ -244,14 +248,25 @@ def _missing(turn: Episode, commits: Sequence[Commit]) -> tuple[int, int]:
 
 
 def _matched(said: Sequence[tuple[int, str]], handed: Sequence[tuple[int, str]]) -> dict[int, int]:
-    """By which commit each word was handed on: number of the word to that of the commit."""
-    one, other = [token for _, token in said], [token for _, token in handed[: 2 * _MOST]]
-    if one == other:
-        return {number: order for (number, _), (order, _) in zip(said, handed, strict=False)}
+    """By which commit each word was handed on: number of the word to that of the commit.
+
+    What came in order goes before what did not: a late word may stand behind words that were said after it.
+    """
     out: dict[int, int] = {}
+    handed = handed[: 2 * _MOST]
+    one, other = [token for _, token in said], [token for _, token in handed]
+    used: set[int] = set()
     for block in SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks():
         for step in range(block.size):
             out.setdefault(said[block.a + step][0], handed[block.b + step][0])
+            used.add(block.b + step)
+    left: dict[str, list[int]] = {}
+    for place in reversed(range(len(handed))):
+        if place not in used:
+            left.setdefault(handed[place][1], []).append(handed[place][0])
+    for number, token in said:
+        if number not in out and left.get(token):
+            out[number] = left[token].pop()
     return out
 
 

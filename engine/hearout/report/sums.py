@@ -1,4 +1,9 @@
-"""Sums over parts of turns, which add up and take no more room for more of them, and the figures that they give."""
+"""Sums over parts of turns, which add up and take no more room for more of them, and the figures that they give.
+
+The turns of one call are alike, so many of them tell less than as many from as many calls. By how much, the *design
+effect* (Kish 1965), is told by how much calls differ from each other: from sums of squares over calls, as for any ratio
+(Cochran 1977, Sampling Techniques, 6.2).
+"""
 
 from __future__ import annotations
 
@@ -20,14 +25,22 @@ DEAD_AIR = 2.0  # seconds from the end of speech to the commit; longer is dead a
 _STEP = 0.01  # seconds; delays are counted in such steps, finer ones are noise
 _NEVER = round(MISSED / _STEP)  # the step of an end without a commit, or with one as late as that
 _RESAMPLES = 500
+_DELAY = "delay"
+
+Squares = tuple[int, int, int, int]
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """``hits`` of ``count``."""
+    """``hits`` of ``count``.
+
+    Attributes:
+        alike: so many of them tell no more than one that stands alone.
+    """
 
     hits: int
     count: int
+    alike: float = 1.0
 
     @property
     def value(self) -> float:
@@ -35,8 +48,12 @@ class Share:
 
     @property
     def between(self) -> Interval:
-        """95 % (Wilson)."""
-        return wilson(self.hits, self.count)
+        """95 %."""
+        return self.within(1.96)
+
+    def within(self, z: float) -> Interval:
+        """Between which bounds it is (Wilson)."""
+        return wilson(self.hits / self.alike, self.count / self.alike, z)
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -63,7 +80,12 @@ class Delays:
     @property
     def mean(self) -> float:
         """Seconds; nan: there are none."""
-        return _STEP * sum(n * step for step, n in self.steps.items()) / self.count if self.count else math.nan
+        return _STEP * self.total / self.count if self.count else math.nan
+
+    @property
+    def total(self) -> int:
+        """Of all, in steps."""
+        return sum(n * step for step, n in self.steps.items())
 
     def quantile(self, q: float) -> float | None:
         """Seconds; None: so many ends had no commit, or there are none."""
@@ -74,20 +96,29 @@ class Delays:
                 return None if step >= _NEVER else step * _STEP
         return None
 
-    def means(self, seed: int = 0) -> Any:
-        """(500,) seconds: the means of as many delays drawn from these (the bootstrap of `hearout.tune`)."""
+    @property
+    def variance(self) -> float:
+        """Of one of them, in steps squared."""
+        mean = self.total / self.count
+        return sum(n * (step - mean) ** 2 for step, n in self.steps.items()) / self.count
+
+    def means(self, seed: int = 0, alike: float = 1.0) -> Any:
+        """(500,) seconds: the means of as many delays drawn from these (the bootstrap of `hearout.tune`).
+
+        Args:
+            alike: as in `Share`.
+        """
         steps = np.array(sorted(self.steps))
         counts = np.array([self.steps[int(step)] for step in steps], float)
         drawn = np.random.default_rng(seed).multinomial(self.count, counts / counts.sum(), _RESAMPLES)
-        return _STEP * (drawn @ steps) / self.count
+        return self.mean + math.sqrt(alike) * (_STEP * (drawn @ steps) / self.count - self.mean)
 
-    @property
-    def between(self) -> Interval:
+    def between(self, alike: float = 1.0) -> Interval:
         """Of the mean, 95 %."""
         if not self.count:
             return math.nan, math.nan
-        low, high = np.quantile(self.means(), [0.025, 0.975])
-        return float(low), float(high)
+        low, high = np.quantile(self.means(alike=alike), [0.025, 0.975])
+        return float(max(0.0, low)), float(min(MISSED, high))
 
 
 @dataclass
@@ -103,6 +134,8 @@ class Sums:
         words, lost, late: as in `Part`.
         backchannels: said over the agent's speech.
         interrupted: those that were taken for an interruption.
+        squares: of each figure the number of calls that have it, and the sums over them of hits squared, of hits times
+            count, and of count squared.
     """
 
     turns: int = 0
@@ -117,6 +150,7 @@ class Sums:
     backchannels: int = 0
     interrupted: int = 0
     delays: Delays = field(default_factory=Delays)
+    squares: dict[str, Squares] = field(default_factory=dict)
 
     def add(self, part: Part) -> None:
         """One more turn."""
@@ -134,18 +168,57 @@ class Sums:
         for name in _COUNTS:
             setattr(self, name, getattr(self, name) + getattr(other, name))
         self.delays.steps.update(other.delays.steps)
+        for name, squares in other.squares.items():
+            self._square(name, squares)
+
+    def add_call(self, call: Sums) -> None:
+        """One more call, which has been summed up by itself."""
+        self.merge(call)
+        for name, (hits, count) in call._ratios.items():
+            if count:
+                self._square(name, (1, hits * hits, hits * count, count * count))
+
+    def _square(self, name: str, more: Squares) -> None:
+        calls, hits, both, counts = self.squares.get(name, (0, 0, 0, 0))
+        self.squares[name] = (calls + more[0], hits + more[1], both + more[2], counts + more[3])
+
+    @property
+    def _ratios(self) -> dict[str, tuple[int, int]]:
+        """Of each figure of what, and of how many."""
+        return {
+            "cut-ins": (self.cut_ins, self.judged),
+            "dead air": (self.dead, self.delays.count),
+            "splits": (self.splits, self.turns),
+            "lost words": (self.lost, self.words),
+            "late words": (self.late, self.words),
+            "backchannels that interrupted": (self.interrupted, self.backchannels),
+            _DELAY: (self.delays.total, self.delays.count),
+        }
+
+    def alike(self, name: str) -> float:
+        """How many of a figure tell no more than one that stands alone: the design effect, 1 or more."""
+        calls, squares, both, counts = self.squares.get(name, (0, 0, 0, 0))
+        hits, count = self._ratios[name]
+        if calls < 2 or not count:
+            return 1.0
+        ratio = hits / count
+        alone = count * (self.delays.variance if name == _DELAY else ratio * (1 - ratio))
+        apart = calls / (calls - 1) * (squares - 2 * ratio * both + ratio * ratio * counts)
+        return max(1.0, apart / alone) if alone > 0 else 1.0
+
+    @property
+    def delay_between(self) -> Interval:
+        """Of the mean delay, 95 %."""
+        return self.delays.between(self.alike(_DELAY))
+
+    def delay_means(self, seed: int = 0) -> Any:
+        """As `Delays.means`."""
+        return self.delays.means(seed, self.alike(_DELAY))
 
     @property
     def shares(self) -> dict[str, Share]:
         """By name."""
-        return {
-            "cut-ins": Share(self.cut_ins, self.judged),
-            "dead air": Share(self.dead, self.delays.count),
-            "splits": Share(self.splits, self.turns),
-            "lost words": Share(self.lost, self.words),
-            "late words": Share(self.late, self.words),
-            "backchannels that interrupted": Share(self.interrupted, self.backchannels),
-        }
+        return {name: Share(*ratio, self.alike(name)) for name, ratio in self._ratios.items() if name != _DELAY}
 
     def cost(self, price: float) -> float:
         """Seconds an end: of waiting, and ``price`` for each cut-in."""
@@ -161,10 +234,11 @@ class Sums:
             "delay": {
                 "n": delays.count,
                 "mean": delays.mean,
-                "between": delays.between,
+                "between": self.delay_between,
                 **{f"p{q}": delays.quantile(q / 100) for q in (50, 90)},
             },
-            "sums": {name: getattr(self, name) for name in _COUNTS} | {"delays": sorted(delays.steps.items())},
+            "sums": {name: getattr(self, name) for name in _COUNTS}
+            | {"delays": sorted(delays.steps.items()), "squares": self.squares},
         }
 
     @classmethod
@@ -180,7 +254,13 @@ class Sums:
             if not (isinstance(pair, list) and len(pair) == 2 and all(type(n) is int for n in pair) and pair[1] >= 0):
                 raise ValueError('"delays" must be pairs of whole numbers')
             out.delays.steps[pair[0]] += pair[1]
+        for name, squares in given.mapping("squares").items():
+            if name not in out._ratios or not (isinstance(squares, list) and len(squares) == 4):
+                raise ValueError('"squares" must be four whole numbers for a figure')
+            if not all(type(n) is int and n >= 0 for n in squares):
+                raise ValueError('"squares" must be whole numbers, 0 or more')
+            out._square(name, (squares[0], squares[1], squares[2], squares[3]))
         return out
 
 
-_COUNTS = tuple(f.name for f in fields(Sums) if f.name != "delays")
+_COUNTS = tuple(f.name for f in fields(Sums) if f.name not in ("delays", "squares"))

@@ -5,6 +5,7 @@ Nobody holds more than a few traces at once, and what comes out does not depend 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -98,10 +99,18 @@ def in_processes(
     from joblib import delayed
 
     task = delayed(_batch)
-    texts = map(read, names)
+    texts = _texts(names)
     batches = iter(lambda: list(islice(texts, _BATCH)), [])
     for results in parallel(task(work, batch, options) for batch in batches):
         yield from results
+
+
+def _texts(names: Sequence[str]) -> Iterator[tuple[str, str | Skipped]]:
+    seen = set()
+    for name in names:
+        path = os.path.realpath(name)
+        yield (name, Skipped("named twice", f"{name}: named twice; it counts once")) if path in seen else read(name)
+        seen.add(path)
 
 
 def read(name: str) -> tuple[str, str | Skipped]:

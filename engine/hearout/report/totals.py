@@ -45,16 +45,21 @@ class Tally:
         """One more."""
         self.calls += 1
         self.unclear.update(call.unclear)
+        whole = Pair()
+        groups: dict[tuple[str, str], Pair] = {}
         for turn in call.turns:
             keys = {"hour": turn.hour, "policy": turn.policy, "asked": turn.asked, "caller": call.caller}
-            for pair in (self.all, *(self._group(name, value) for name, value in keys.items() if value)):
+            for pair in (whole, *(groups.setdefault(key, Pair()) for key in keys.items() if key[1])):
                 pair.ours.add(turn.ours)
                 if turn.bot is not None:
                     pair.bot.add(turn.bot)
         for one in call.backchannels:
-            for sums, interrupted in ((self.all.bot, one.bot), (self.all.ours, one.ours)):
+            for sums, interrupted in ((whole.bot, one.bot), (whole.ours, one.ours)):
                 sums.backchannels += interrupted is not None
                 sums.interrupted += interrupted is True
+        for to, pair in ((self.all, whole), *((self._group(*key), pair) for key, pair in groups.items())):
+            to.bot.add_call(pair.bot)
+            to.ours.add_call(pair.ours)
         # Stable: of equal ones the first stays.
         self.scenes = sorted([*self.scenes, *call.scenes], key=lambda scene: -scene.cost)[:WORST]
 

@@ -17,12 +17,14 @@ from hearout.errors import UsageError
 from hearout.fields import is_number, object_of, refuse, shown
 from hearout.traces.records import Header
 from hearout.transcribers.deepgram import Deepgram
+from hearout.writing import printable
 
 __all__ = ["deepgram_log"]
 
 _TIMES = ("timestamp", "time", "ts", "t", "received_at", "created_at", "@timestamp", "datetime")
 _INSIDE = ("message", "data", "payload", "response", "msg", "event", "stt")
-_MESSAGES = ("Results", "UtteranceEnd", "SpeechStarted")
+_SPEECH_STARTED = "SpeechStarted"
+_MESSAGES = ("Results", "UtteranceEnd", _SPEECH_STARTED)
 _MILLISECONDS = 1e11  # what is more is a number of milliseconds: in seconds it were the year 5138
 _BOT = ("bot", "agent")
 
@@ -58,7 +60,7 @@ def deepgram_log(lines: Iterable[str], name: str) -> tuple[Header, list[dict[str
     connection that was made again. Lines with ``"agent"`` or ``"bot"``, as a trace has them, are taken over.
 
     Raises:
-        UsageError: a line is not JSON, or has no time; or there is no result.
+        UsageError: a line is not JSON, or has no time; there is no result; or there are several calls.
     """
     read = []
     for number, text in enumerate(lines, 1):
@@ -74,12 +76,16 @@ def deepgram_log(lines: Iterable[str], name: str) -> tuple[Header, list[dict[str
     current: str | None = None
     placed = []
     for line in read:
+        if line.request is not None and line.request in began and line.request != current:
+            both = f"{printable(str(line.request), 40)} and {printable(str(current), 40)}"
+            raise UsageError(f"{name}: connections at the same time, {both}: import a log of one call each")
         current = line.request or current
         began[current] = min(began.get(current, math.inf), line.began)
         placed.append((current, line))
     first = next((at for at in began.values() if at < math.inf), None)
     if first is None:
-        raise UsageError(f"{name}: there is no result of Deepgram in it: no message with a start and a duration")
+        wanted = "no message with a start and a duration (Flux's, TurnInfo, are not read)"
+        raise UsageError(f"{name}: there is no result of Deepgram in it: {wanted}")
     return Header(Deepgram.name, _channels(read), vad=False, source=f"a log, {name}"), _records(placed, began, first)
 
 
@@ -109,15 +115,17 @@ def _line(data: Mapping[str, Any]) -> _Line | None:
     bot = {key: data[key] for key in (*_BOT, "text") if key in data}
     if message is None and not any(key in bot for key in _BOT):
         return None
-    key = next((key for key in _TIMES if key in data), None)
+    key = next((key for key in _TIMES if key in data and not _of_audio(data, key)), None)
     if key is None:
+        if data.get("type") == _SPEECH_STARTED:
+            return None  # its own "timestamp" stands where that of the line was; a hint is no loss
         refuse(f"no time: it must be in one of {', '.join(_TIMES)}")
     return _Line(_seconds(key, data[key]), message, bot)
 
 
 def _message(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
     if data.get("type", "Results" if "channel_index" in data else None) in _MESSAGES:
-        return {key: value for key, value in data.items() if key not in _TIMES}
+        return {key: value for key, value in data.items() if key not in _TIMES or _of_audio(data, key)}
     for key in _INSIDE:
         inner = data.get(key)
         if isinstance(inner, str) and inner.lstrip().startswith("{"):
@@ -128,6 +136,11 @@ def _message(data: Mapping[str, Any]) -> Mapping[str, Any] | None:
         if isinstance(inner, dict) and (found := _message(inner)) is not None:
             return found
     return None
+
+
+def _of_audio(data: Mapping[str, Any], key: str) -> bool:
+    """It is no time of the line: Deepgram says by it where in the audio speech began."""
+    return key == "timestamp" and data.get("type") == _SPEECH_STARTED
 
 
 def _seconds(key: str, value: object) -> float:

@@ -18,16 +18,18 @@ whoever was cut off might have said something else.
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from statistics import median
 
 from hearout.channels import Arrivals, Channels
-from hearout.traces.records import Trace
-from hearout.traces.replayer import Replayed
+from hearout.traces.records import BotTurn, Trace
+from hearout.traces.replayer import Replayed, recorded_policy, replay
 from hearout.transcribers.base import least_silence
 from hearout.transcribers.own import provider_of
-from hearout.tune.labels import Pause, Speaker, hear, pauses
+from hearout.tune.labels import SHORTEST, Pause, Speaker, hear, pauses
 from hearout_policies import events, signals
 from hearout_policies.policy import Policy
 from hearout_policies.signals import Signal, Transcript, UtteranceEnd, Word
@@ -92,11 +94,13 @@ def episodes(trace: Trace, number: int = 0, replayed: Replayed | None = None) ->
     Raises:
         UsageError: as `hearout.traces.replayer.replay`.
     """
+    replayed = replayed or replay(trace, recorded_policy(trace))
     channels = hear(trace, replayed)
     provider = provider_of(trace.transcriber)
     out: list[Episode] = []
     for channel, (heard, found) in enumerate(zip(channels, pauses(trace, channels), strict=True)):
         interval = _interval(heard)
+        ended = _ended(trace, replayed, channel)
         turn: list[tuple[float, Pause]] = []
         before, since = -math.inf, -math.inf  # border to the turn before, in audio time; session clock
         for first, pause in found:
@@ -111,7 +115,7 @@ def episodes(trace: Trace, number: int = 0, replayed: Replayed | None = None) ->
                     number,
                     channel,
                     tuple(_on_session_clock(p, heard) for _, p in turn),
-                    tuple(_slice(heard, before, since, border, until)),
+                    tuple(_slice(heard, before, since, border, until, _first(ended, heard.session(pause.start)))),
                     tuple(word for word in heard.words if before <= middle(word) < border),
                     _delays(heard, pause) if provider.finalizes else None,
                     interval,
@@ -121,6 +125,18 @@ def episodes(trace: Trace, number: int = 0, replayed: Replayed | None = None) ->
             )
             turn, before, since = [], border, until
     return out
+
+
+def _ended(trace: Trace, replayed: Replayed, channel: int) -> list[float]:
+    """When turns were ended, by whatever turn detection."""
+    ours = [one.at for one in replayed.outputs if isinstance(one, events.TurnCompleted) and one.channel == channel]
+    bots = [record.t for record in trace.records if isinstance(record, BotTurn) and record.channel == channel]
+    return sorted([*ours, *bots])
+
+
+def _first(times: Sequence[float], since: float) -> float:
+    index = bisect_left(times, since - SHORTEST)
+    return times[index] if index < len(times) else math.inf
 
 
 def _delays(heard: Speaker, pause: Pause) -> tuple[tuple[float, float | None], ...]:
@@ -140,10 +156,11 @@ def _on_session_clock(pause: Pause, heard: Speaker) -> Pause:
     return replace(pause, start=heard.session(pause.start), resume=resume)
 
 
-def _slice(heard: Speaker, before: float, since: float, border: float, until: float) -> list[Signal]:
+def _slice(heard: Speaker, before: float, since: float, border: float, until: float, over: float) -> list[Signal]:
     """The signals from ``since`` to ``until``, without what they say about audio before ``before``.
 
-    What was asked since its user last spoke belongs to it; another policy is for the caller to try.
+    What was asked since its user last spoke belongs to it. What is asked behind ``over``, when the turn was ended, is
+    for the next: a policy that waits longer has not answered yet. Another policy is for the caller to try.
     """
     out: list[Signal] = []
     asked: list[Signal] = []
@@ -181,6 +198,8 @@ def _slice(heard: Speaker, before: float, since: float, border: float, until: fl
                 continue
             case signals.PolicyChanged():
                 continue
+            case signals.Asked() | signals.AgentSaid() if s.at >= over:
+                continue
             case _:
                 out.append(s)
     return out
@@ -203,7 +222,8 @@ class _Run:
         for s in episode.signals:
             at = s.at
             if isinstance(s, Transcript):
-                if s.finalized:
+                # Where a framework asks, and nobody here, the answers come under any policy.
+                if s.finalized and episode.delays is not None:
                     at = max(at, latest + episode.interval)
                     s = replace(s, at=at, is_final=False, finalized=False, endpoint=False)
                 else:
@@ -217,7 +237,7 @@ class _Run:
 
     def _deliver(self, at: float, s: Signal) -> None:
         match s:
-            case Transcript(finalized=True):
+            case Transcript(finalized=True) if self._episode.delays is not None:
                 words = self._missing(s.end)
                 self._covered = max(self._covered, s.end)
                 self._tell(replace(s, words=words))

@@ -143,7 +143,7 @@ def _quantile(latency: NDArray[np.float64], q: float) -> float | None:
     return value if math.isfinite(value) else None
 
 
-def wilson(hits: int, count: int, z: float = 1.96) -> Interval:
+def wilson(hits: float, count: float, z: float = 1.96) -> Interval:
     """The interval of a share (Wilson 1927): 95 % between its ends, unless ``z`` says otherwise."""
     if not count:
         return 0.0, 1.0

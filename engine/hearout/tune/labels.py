@@ -20,7 +20,7 @@ from hearout_policies import events, signals
 from hearout_policies.signals import Signal, Transcript, Word
 from hearout_policies.words import middle
 
-__all__ = ["Pause", "Speaker", "Why", "agent_speech", "hear", "pauses", "stretches"]
+__all__ = ["Pause", "Speaker", "Why", "agent_speech", "ended_at", "hear", "pauses", "stretches"]
 
 SHORTEST = 0.2  # seconds; shorter gaps are part of speaking (the bound of eot-bench, and of most corpora)
 LONGEST_HOLD = 5.0  # seconds; who is silent for longer has finished (likewise)
@@ -177,9 +177,7 @@ def _stretch_of(at: float, voiced: Sequence[tuple[float, float]], starts: Sequen
 def pauses(trace: Trace, channels: Sequence[Speaker]) -> list[list[tuple[float, Pause]]]:
     """The stretches of speech of each channel: where each begins (audio time), and the pause behind it."""
     spoken = [stretches(heard) for heard in channels]
-    over = next((record.t for record in trace.records if isinstance(record, AudioEnd)), math.inf)
-    if over == math.inf and trace.records:
-        over = trace.records[-1].t
+    over = ended_at(trace)
     out = []
     for number, (heard, mine) in enumerate(zip(channels, spoken, strict=True)):
         others = [channels[n].session(start) for n, them in enumerate(spoken) if n != number for start, _ in them]
@@ -198,6 +196,12 @@ def pauses(trace: Trace, channels: Sequence[Speaker]) -> list[list[tuple[float, 
             found.append((first, Pause(start, resume, kind, why)))
         out.append(found)
     return out
+
+
+def ended_at(trace: Trace) -> float:
+    """When the recording ended (session clock); infinite: nothing was recorded."""
+    last = trace.records[-1].t if trace.records else math.inf
+    return next((record.t for record in trace.records if isinstance(record, AudioEnd)), last)
 
 
 def _kind(begins: float, ends: float, over: float, answers: Sequence[float]) -> tuple[Kind, Why]:
