@@ -204,6 +204,13 @@ def test_silence_and_noise_have_no_words(whisper: Whisper) -> None:
         assert whisper.hear(samples) == []
 
 
+def test_figures_that_were_said_one_by_one_are_no_year(whisper: Whisper) -> None:
+    """ "two zero seven": what it is surer of, not what it writes by habit."""
+    audio, _ = soundfile.read(SAMPLES / "phone_number.wav", dtype="float32")
+    said = " ".join(word.text for word in whisper.hear(audio))
+    assert re.sub(r"\D", "", said) == "5512077318"
+
+
 def test_what_says_the_same_over_and_over_is_noticed(whisper: Whisper) -> None:
     once = "I would like a large coffee and "
     assert whisper._repeats(whisper._tokens.encode(8 * once).ids)

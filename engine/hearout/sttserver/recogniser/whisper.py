@@ -40,6 +40,9 @@ _STEPS_A_FRAME = 2  # of the spectrogram
 # Tokens: people say some four words a second at most, and what is spelled or read out has some ten tokens a second.
 _FEW, _TOKENS_A_SECOND = 8, 10
 _REPEATS = 2.4  # compression_ratio_threshold: text that says the same over and over
+# Between the sum of log-probabilities, which favours what leaves words out, and their mean: "Google's Neural Machine
+# Translation System" (Wu et al. 2016), section 7, has 0.6 to 0.7.
+_BY_LENGTH = 0.6
 _NO_SPEECH, _UNSURE = 0.6, -1.0  # no_speech_threshold, logprob_threshold
 # A word ends where its sound does; the aligner lets it last until the next one begins. Sound is what is less than 26 dB
 # below the loudest twentieth of the audio.
@@ -95,10 +98,8 @@ class Whisper:
         if None in self._prompt:
             raise UsageError(f"{home}: the model knows no {names[self._prompt.index(None)]}")
         self._end = int(self._tokens.token_to_id("<|endoftext|>") or 0)
-        # Figures one by one: of "two zero seven" it else makes 2007.
         vocabulary: dict[str, int] = self._tokens.get_vocab()
-        joined = [token for text, token in vocabulary.items() if sum(map(str.isdigit, text)) > 1 and token < self._end]
-        self._suppressed = [-1, *joined]  # -1: and what the model's own configuration names
+        self._joined = {place for text, place in vocabulary.items() if sum(map(str.isdigit, text)) > 1}
         if path is not None:  # one of which nobody knows a hash may have files of different models, or half ones
             with _working(home):
                 nothing = np.zeros(SAMPLE_RATE, np.float32)
@@ -134,11 +135,16 @@ class Whisper:
 
     def _decode(self, encoded: Any, most: int) -> list[int]:
         options: dict[str, Any] = {"beam_size": 1, "return_scores": True, "return_no_speech_prob": True}
-        options["suppress_tokens"] = self._suppressed
         options["max_length"] = len(self._prompt) + most
         (said,) = self._model.generate(encoded, [self._prompt], **options)
         if said.no_speech_prob > _NO_SPEECH and said.scores[0] < _UNSURE:
             return []
+        if not self._joined.isdisjoint(said.sequences_ids[0]):
+            # "two zero seven" is soon written as 2007, but figures one by one alone would leave out the year 1967: what
+            # is the more likely as a whole. -1: and what the model's own configuration names.
+            apart = [-1, *self._joined]
+            (other,) = self._model.generate(encoded, [self._prompt], suppress_tokens=apart, **options)
+            said = max(said, other, key=_likelihood)
         if self._repeats(said.sequences_ids[0]):
             (said,) = self._model.generate(encoded, [self._prompt], no_repeat_ngram_size=3, **options)
         return [token for token in said.sequences_ids[0] if token < self._end]
@@ -179,6 +185,12 @@ class Whisper:
                 groups.append([])
             groups[-1].append(place)
         return groups
+
+
+def _likelihood(said: Any) -> float:
+    """How likely a text is, in comparison with a longer or shorter one; CTranslate2 gives the mean of its tokens."""
+    likely: float = said.scores[0] * len(said.sequences_ids[0]) ** (1 - _BY_LENGTH)
+    return likely
 
 
 def _own(path: Path) -> Path:
