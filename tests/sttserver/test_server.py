@@ -400,7 +400,7 @@ def test_bad_usage_is_one_line(tmp_path: Path) -> None:
     assert (status, "70000" in line) == (2, True)
 
     status, line = refused("--model", str(tmp_path / "missing"))
-    assert (status, f"{tmp_path}/missing: no Whisper model" in line) == (2, True)
+    assert (status, f"{tmp_path}/missing: there is no such folder" in line) == (2, True)
     status, line = refused(HEAROUT_MODELS=str(tmp_path))
     assert (status, "is not on this machine: hearout models get whisper-tiny-en" in line) == (2, True)
     for file in MODELS["whisper-tiny-en"].files:
