@@ -85,7 +85,10 @@ def serving(connections: int) -> Iterator[str]:
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield process.stdout.readline().removeprefix("listening on ").strip()
+        line = process.stdout.readline()
+        if not line:  # it has said why
+            raise SystemExit(process.wait())
+        yield line.removeprefix("listening on ").strip()
         process.stdin.close()
 
 

@@ -13,12 +13,13 @@ import argparse
 import json
 import resource
 import statistics
+import sys
 from pathlib import Path
 from typing import Any
 
 import trio
 
-from hearout import Deepgram, FileSource, TurnCompleted, local_server, open_session, paced
+from hearout import Deepgram, FileSource, TurnCompleted, UsageError, local_server, open_session, paced
 
 _SAMPLES = Path(__file__).parents[1] / "samples"
 
@@ -95,4 +96,8 @@ def _word_errors(reference: str, hypothesis: str) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description="The samples through the local recogniser.")
     parser.add_argument("--speed", choices=["1.0", "max"], default="1.0")
-    trio.run(main, parser.parse_args().speed == "1.0")
+    try:
+        trio.run(main, parser.parse_args().speed == "1.0")
+    except UsageError as error:
+        print(f"benchmarks.samples: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -33,7 +33,7 @@ import numpy as np
 import trio
 from trio.testing import MockClock
 
-from hearout import Deepgram, FileSource, TurnCompleted, local_server, open_session, paced
+from hearout import Deepgram, FileSource, TurnCompleted, UsageError, local_server, open_session, paced
 from hearout.link.settings import LinkSettings
 from hearout_policies.policy import Policy, preset
 from tests.faults.runs import voice_gate
@@ -348,7 +348,11 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=10.0, help="--real: how long (default 10)")
     options = parser.parse_args()
     if options.real:
-        return 0 if trio.run(real, options.minutes) else 1
+        try:
+            return 0 if trio.run(real, options.minutes) else 1
+        except UsageError as error:
+            print(f"benchmarks.soak: {error}", file=sys.stderr)
+            return 2
     clock = MockClock(autojump_threshold=0)
     return 0 if trio.run(soak, options.hours, options.seed, options.calm, clock=clock) else 1
 

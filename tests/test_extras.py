@@ -63,9 +63,26 @@ def test_a_package_that_is_too_old() -> None:
         from soxr import tomorrow  # type: ignore[attr-defined] # noqa: F401
 
 
-def test_other_errors_are_not_about_packages() -> None:
-    with pytest.raises(OSError, match="PortAudio"), needs_extra("mic", "this"):
-        raise OSError("no PortAudio")
+@pytest.mark.parametrize(
+    ("error", "why"),
+    [
+        (OSError("sndfile library\nnot found"), "sndfile library not found"),
+        (RuntimeError("built for a processor with AVX"), "built for a processor with AVX"),
+        (RuntimeError(), "RuntimeError"),
+    ],
+)
+def test_a_package_that_does_not_work_here(error: Exception, why: str) -> None:
+    """What wheels raise when they are imported on a machine that they were not made for."""
+    with (
+        pytest.raises(UsageError, match=f"^this needs Sound that works on this machine: {why}$"),
+        needs_extra("cli", "this", "Sound"),
+    ):
+        raise error
+
+
+def test_a_complaint_of_ones_own_stays_as_it_is() -> None:
+    with pytest.raises(UsageError, match=r"^no PortAudio$"), needs_extra("mic", "this"):
+        raise UsageError("no PortAudio")
 
 
 def test_without_joblib(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

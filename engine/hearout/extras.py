@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from hearout.errors import UsageError
+from hearout.writing import printable
 
 __all__ = ["MissingExtra", "needs_extra"]
 
@@ -33,11 +34,18 @@ def needs_extra(extra: str, purpose: str, package: str | None = None) -> Iterato
 
     Raises:
         MissingExtra: it cannot be imported.
+        UsageError: it raises anything else when it is imported: it lacks a library of the system, or knows no
+            processor such as this.
     """
     try:
         yield
+    except UsageError:
+        raise
     except ImportError as error:
         named = package or error.name or "a package"
         # Not missing, but of no use: old, or without something of its own. That is worth to be told.
         detail = "" if isinstance(error, ModuleNotFoundError) else f" ({error})"
         raise MissingExtra(extra, purpose, named + detail) from None
+    except Exception as error:
+        why = printable(str(error) or type(error).__name__, 200)
+        raise UsageError(f"{purpose} needs {package or 'a package'} that works on this machine: {why}") from None

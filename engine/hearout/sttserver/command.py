@@ -50,7 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--model",
         type=Path,
         metavar="FOLDER",
-        help="another Whisper for CTranslate2 (default: whisper-tiny-en, see hearout models)",
+        help="another Whisper for CTranslate2, a path or the name of a folder beside whisper-tiny-en (the default), "
+        "where hearout models list shows it",
     )
     parser.add_argument(
         "--language", default="en", help="that a model of several languages hears (default: %(default)s)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,7 +37,8 @@ async def local_server(protocol: str = "deepgram") -> AsyncIterator[str]:
     The server ends with the block. It ends too when this process is killed, because it watches a pipe from here.
 
     Raises:
-        UsageError: the recogniser is not installed, or its model is not on this machine; there is no such protocol.
+        UsageError: the recogniser is not installed, cannot work on this machine, or has no model here; there is no such
+            protocol.
         SessionError: the server did not start for another reason.
     """
     command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", "--until-eof", "--protocol", protocol]
@@ -72,10 +74,15 @@ async def _first_line(process: trio.Process) -> str:
 def _failure(process: trio.Process, complaints: BinaryIO) -> Exception:
     complaints.seek(0)
     lines = complaints.read().decode(errors="replace").strip().splitlines()
-    detail = _COMPLAINT.sub("", lines[-1]) if lines else f"exit status {process.returncode}"
-    if process.returncode == 2:
-        return UsageError(detail)
-    return SessionError(f"the local recogniser did not start: {detail}")
+    status = process.returncode or 0
+    if status == 2 and lines:
+        return UsageError(_COMPLAINT.sub("", lines[-1]))
+    if status == -signal.SIGILL:
+        return UsageError("the local recogniser uses an instruction that this machine's processor does not have")
+    if status < 0:
+        return SessionError(f"the local recogniser did not start: it was ended by {signal.Signals(-status).name}")
+    detail = next((_COMPLAINT.sub("", line) for line in reversed(lines) if _COMPLAINT.match(line)), None)
+    return SessionError(f"the local recogniser did not start: {detail or f'exit status {status}'}")
 
 
 async def _stop(process: trio.Process) -> None:

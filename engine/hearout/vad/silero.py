@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
 from hearout.models.known import MODELS, require
+from hearout.models.onnx import load, runtime
 from hearout.vad.gate import SpeechGate
 from hearout.vad.levels import LineLevels
 from hearout.writing import printable
@@ -119,15 +120,9 @@ def _session() -> Any:
     """
     known = MODELS["silero-vad"]
     with needs_extra("silero", "Silero's voice detection", "onnxruntime"):
-        import onnxruntime
+        runtime()
     file = require(known) / known.files[0].name
-    options = onnxruntime.SessionOptions()
-    options.inter_op_num_threads = options.intra_op_num_threads = 1
-    options.log_severity_level = 4  # errors are raised, which is enough
-    try:
-        session = onnxruntime.InferenceSession(file, options, providers=["CPUExecutionProvider"])
-    except Exception as error:  # of its own kinds, which have no common name
-        raise UsageError(f"{file}: onnxruntime cannot load it: {printable(str(error), 200)}") from None
+    session = load(file)
     inputs = {one.name for one in session.get_inputs()}
     if inputs != _INPUTS:
         raise UsageError(f"{file}: a model of another shape: {printable(str(sorted(inputs)), 200)}")

@@ -8,7 +8,8 @@ OpenAI's own program (https://github.com/openai/whisper, transcribe.py).
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,12 +20,15 @@ import numpy.typing as npt
 from hearout.ear.features import SAMPLE_RATE, Samples, log_mel
 from hearout.errors import UsageError
 from hearout.extras import needs_extra
-from hearout.models.known import MODELS, require
+from hearout.models.known import MODELS, folder, require
 from hearout.sttserver.recogniser.repeats import invented
 from hearout.sttserver.steps import HeardWord
 from hearout.writing import printable
 
 __all__ = ["FRAME", "LONGEST", "Whisper", "sounding"]
+
+_USUAL = "whisper-tiny-en"
+_FILES = ("model.bin", "config.json", "tokenizer.json")  # and a vocabulary, of which there are two kinds
 
 LONGEST = 28.0  # seconds of audio; the model has seen 30 at a time
 _PAD = 0.5  # seconds of silence behind the audio: where it is cut in a word, the model may else begin to repeat itself
@@ -36,6 +40,9 @@ _STEPS_A_FRAME = 2  # of the spectrogram
 # Tokens: people say some four words a second at most, and what is spelled or read out has some ten tokens a second.
 _FEW, _TOKENS_A_SECOND = 8, 10
 _REPEATS = 2.4  # compression_ratio_threshold: text that says the same over and over
+# Between the sum of log-probabilities, which favours what leaves words out, and their mean: "Google's Neural Machine
+# Translation System" (Wu et al. 2016), section 7, has 0.6 to 0.7.
+_BY_LENGTH = 0.6
 _NO_SPEECH, _UNSURE = 0.6, -1.0  # no_speech_threshold, logprob_threshold
 # A word ends where its sound does; the aligner lets it last until the next one begins. Sound is what is less than 26 dB
 # below the loudest twentieth of the audio.
@@ -60,13 +67,13 @@ class Whisper:
     """A model, which serves many threads at once.
 
     Args:
-        path: a folder with a Whisper for CTranslate2 (``model.bin``, ``config.json``, ``vocabulary``,
-            ``tokenizer.json``); None: the one that ``hearout models get whisper-tiny-en`` has fetched.
-        language: for models that know several, as in ISO 639-1.
+        path: a folder with a Whisper for CTranslate2 (`_FILES`), or the name of one among the `hearout.models.folder`;
+            None: the one that ``hearout models get whisper-tiny-en`` has fetched.
+        language: for models that know several, as in ISO 639-1; of longer tags ("pt-BR") the first part counts.
         threads: how many it may serve at once; each takes a core.
 
     Raises:
-        UsageError: something is not installed, there is no such model, or it is damaged.
+        UsageError: something is not installed, there is no such model, it is damaged, or it does not know the language.
     """
 
     def __init__(self, path: Path | None = None, *, language: str = "en", threads: int = 1) -> None:
@@ -74,27 +81,30 @@ class Whisper:
             import ctranslate2
         with needs_extra("local", "the recogniser", "tokenizers"):
             import tokenizers
-        folder = require(MODELS["whisper-tiny-en"]) if path is None else path
-        try:
-            self._tokens: Any = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
+        home = require(MODELS[_USUAL]) if path is None or str(path) == _USUAL else _own(path)
+        with _working(home):
+            self._tokens: Any = tokenizers.Tokenizer.from_file(str(home / "tokenizer.json"))
             self._model: Any = ctranslate2.models.Whisper(
-                str(folder), device="cpu", compute_type="int8", inter_threads=threads, intra_threads=1
+                str(home), device="cpu", compute_type="int8", inter_threads=threads, intra_threads=1
             )
-        except Exception as error:  # of their own kinds, which have no common name
-            why = printable(str(error), 200)
-            raise UsageError(f"{folder}: no Whisper model for CTranslate2 that works here: {why}") from None
+        language = language.partition("-")[0].lower()
+        if language != "en" and not self._model.is_multilingual:
+            raise UsageError(f"{home}: this model hears English only, not {language}; name another with --model")
         self._view = ctranslate2.StorageView.from_array
         several = ["<|transcribe|>"] if self._model.is_multilingual else []
         spoken = [f"<|{language}|>"] if self._model.is_multilingual else []
         names = ["<|startoftranscript|>", *spoken, *several, "<|notimestamps|>"]
         self._prompt = [self._tokens.token_to_id(name) for name in names]
         if None in self._prompt:
-            raise UsageError(f"{folder}: the model knows no {names[self._prompt.index(None)]}")
+            raise UsageError(f"{home}: the model knows no {names[self._prompt.index(None)]}")
         self._end = int(self._tokens.token_to_id("<|endoftext|>") or 0)
-        # Figures one by one: of "two zero seven" it else makes 2007.
         vocabulary: dict[str, int] = self._tokens.get_vocab()
-        joined = [token for text, token in vocabulary.items() if sum(map(str.isdigit, text)) > 1 and token < self._end]
-        self._suppressed = [-1, *joined]  # -1: and what the model's own configuration names
+        self._joined = {place for text, place in vocabulary.items() if sum(map(str.isdigit, text)) > 1}
+        if path is not None:  # one of which nobody knows a hash may have files of different models, or half ones
+            with _working(home):
+                nothing = np.zeros(SAMPLE_RATE, np.float32)
+                self.hear(nothing)
+                self.align(nothing, "one")
 
     def hear(self, samples: Samples) -> list[HeardWord]:
         """The words of ``samples``: shape (n,), from -1 to 1, 16 kHz, `LONGEST` seconds at most."""
@@ -121,15 +131,20 @@ class Whisper:
         step = round(_WHOLE * SAMPLE_RATE)
         whole = np.zeros(-(-(len(samples) + round(_PAD * SAMPLE_RATE)) // step) * step, np.float32)
         whole[: len(samples)] = samples
-        return self._model.encode(self._view(np.ascontiguousarray(log_mel(whole)[None])))
+        return self._model.encode(self._view(np.ascontiguousarray(log_mel(whole, self._model.n_mels)[None])))
 
     def _decode(self, encoded: Any, most: int) -> list[int]:
         options: dict[str, Any] = {"beam_size": 1, "return_scores": True, "return_no_speech_prob": True}
-        options["suppress_tokens"] = self._suppressed
         options["max_length"] = len(self._prompt) + most
         (said,) = self._model.generate(encoded, [self._prompt], **options)
         if said.no_speech_prob > _NO_SPEECH and said.scores[0] < _UNSURE:
             return []
+        if not self._joined.isdisjoint(said.sequences_ids[0]):
+            # "two zero seven" is soon written as 2007, but figures one by one alone would leave out the year 1967: what
+            # is the more likely as a whole. -1: and what the model's own configuration names.
+            apart = [-1, *self._joined]
+            (other,) = self._model.generate(encoded, [self._prompt], suppress_tokens=apart, **options)
+            said = max(said, other, key=_likelihood)
         if self._repeats(said.sequences_ids[0]):
             (said,) = self._model.generate(encoded, [self._prompt], no_repeat_ngram_size=3, **options)
         return [token for token in said.sequences_ids[0] if token < self._end]
@@ -170,6 +185,35 @@ class Whisper:
                 groups.append([])
             groups[-1].append(place)
         return groups
+
+
+def _likelihood(said: Any) -> float:
+    """How likely a text is, in comparison with a longer or shorter one; CTranslate2 gives the mean of its tokens."""
+    likely: float = said.scores[0] * len(said.sequences_ids[0]) ** (1 - _BY_LENGTH)
+    return likely
+
+
+def _own(path: Path) -> Path:
+    """The folder of a model that is not hearout's.
+
+    Raises:
+        UsageError: there is none, or not all of it.
+    """
+    home = path if path.is_dir() else folder() / path
+    if not home.is_dir():
+        raise UsageError(f"{path}: there is no such folder, here or in {folder()}")
+    if missing := [name for name in _FILES if not (home / name).is_file()]:
+        raise UsageError(f"{home}: no Whisper model for CTranslate2, which has a {missing[0]}")
+    return home
+
+
+@contextmanager
+def _working(home: Path) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # of kinds of CTranslate2's and of tokenizers', which have no common name
+        why = printable(str(error), 200)
+        raise UsageError(f"{home}: no Whisper model for CTranslate2 that works here: {why}") from None
 
 
 def sounding(samples: Samples) -> Places:
