@@ -33,9 +33,9 @@ def test_all_that_the_page_loads_is_there_and_guarded() -> None:
     index = got("/").body.decode()
     loaded = re.findall(r'(?:src|href)="([^"]+)"', index)
     scripts = "".join(path.read_text() for path in FOLDER.glob("*.js"))
-    loaded += re.findall(r'(?:addModule|fetch)\("([^"]+)"\)', scripts)
+    loaded += re.findall(r'(?:addModule|answer)\("([^"]+)"\)', scripts)
     served = pages({})
-    assert {f"/{name}" for name in loaded} | {"/"} == set(served)
+    assert {f"/{name}" for name in loaded} | {"/"} == {*served, "/healthz"}  # which every server has
     for path in served:
         headers = dict(got(path).headers)
         assert headers["content-security-policy"].startswith("default-src 'self';")
@@ -61,9 +61,20 @@ def test_the_settings_are_what_the_server_has(monkeypatch: pytest.MonkeyPatch) -
     assert {one["name"]: one["price"] for one in told["presets"]}["provider"] is None
     assert told["policy"] == {"preset": "fast", "price": 0.4, "settings": {"base": "fast"}}
     assert told["vads"] == [{"name": "webrtc", "why": None}, {"name": "silero", "why": "it is not installed"}]
-    own = preset("patient").replace({"silence.price": 2.5, "language": "es"})
+    own = preset("patient").replace({"silence.price": 2.5})
     assert settings(own)["policy"]["preset"] is None
     assert Policy.from_dict(settings(own)["policy"]["settings"]) == own
+
+
+def test_another_preset_is_for_the_same_line() -> None:
+    line = {"only_speaker": "first", "backchannels": ["aha"]}
+    told = settings(Policy().replace(line | {"language": "es"}))
+    assert told["policy"]["preset"] == "balanced"
+    for one in (*told["presets"], told["policy"]):
+        policy = Policy.from_dict(one["settings"])
+        assert (policy.only_speaker, policy.backchannels) == ("first", {"aha"})
+        assert policy.language is None  # so a session keeps its own, whose table may be larger than a message
+    assert Policy.from_dict(told["presets"][1]["settings"]) == preset("fast").replace(line)
 
 
 def test_a_voice_detection_that_is_not_there_is_told_at_once(

@@ -46,9 +46,9 @@ TOKEN = "s3cret, of Zoë"
 
 
 @contextmanager
-def serving(url: str) -> Iterator[str]:
-    """The address that ``hearout serve --page`` says to open."""
-    command = [*COMMAND, "serve", "--page", "--port", "0", "--stt", "deepgram", "--url", url]
+def serving(url: str, *, refuses: bool = False) -> Iterator[str]:
+    """The address that ``hearout serve --page`` says to open; of whom it ``refuses`` it complains."""
+    command = [*COMMAND, "serve", "--page", "--port", "0", "--busy", "2", "--stt", "deepgram", "--url", url]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdout=pipe, stderr=pipe, text=True, env=environment(HEAROUT_TOKEN=TOKEN)
@@ -62,7 +62,11 @@ def serving(url: str) -> Iterator[str]:
         finally:
             process.terminate()
             told = process.communicate(timeout=30)
-    assert told == ("", "hearout: terminated\n")
+    *complaints, last = told[1].splitlines()
+    assert (told[0], last) == ("", "hearout: terminated")
+    assert bool(complaints) == refuses
+    assert all("refused with 403: not authorised" in line for line in complaints)
+    assert TOKEN not in told[1]
 
 
 def test_speaking_into_it(tmp_path: Path) -> None:

@@ -8,11 +8,13 @@ class Line {
    * @param {object} header what the audio is.
    * @param {string} token empty: none is needed.
    * @param {(event: object) => void} heard is given each event.
-   * @param {(why: string) => void} closed is told in the end; empty: in good order.
+   * @param {(why: ?string) => void} closed is told in the end; empty: in good order; null: it was never let in.
    */
   constructor(header, token, heard, closed) {
     const protocols = token ? ["hearout", `token.${Line.coded(token)}`] : ["hearout"];
-    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/`, protocols);
+    const address = new URL(".", location.href); // a proxy may have put the page anywhere
+    address.protocol = address.protocol.replace("http", "ws");
+    const socket = new WebSocket(address, protocols);
     this.socket = socket;
     this.rate = header.sample_rate;
     this.began = null; // performance.now() at the beginning of the audio
@@ -28,11 +30,8 @@ class Line {
       heard(event);
     });
     socket.addEventListener("close", ({ code, reason }) => {
-      const refused = token
-        ? "The server refused: is that its token? Its log says why."
-        : "The server cannot be reached, or refused: does it run still? Its log says why.";
       const broke = failure || reason || `The connection broke (code ${code}).`;
-      closed(code === 1000 ? "" : opened ? broke : refused);
+      closed(code === 1000 ? "" : opened ? broke : null);
     });
   }
 

@@ -2,6 +2,8 @@
 
 const at = (id) => document.getElementById(id);
 const AS_STARTED = "as the server was started";
+const FULL = "The server has no time or no place for another session: try again in a few seconds, or give it a larger --busy or --calls.";
+const OWN = /^(localhost|127\..*|\[::1\])$/; // names of the machine that the browser is on
 
 /** The page: one session at a time. */
 class Page {
@@ -12,6 +14,7 @@ class Page {
     this.trace = [];
     this.outlook = null;
     this.text = "";
+    this.behind = []; // transcription latencies of the open turn
     this.told = null; // {policy, name, price} of the session
     this.microphone = new Microphone((block) => this.hear(block), (why) => this.stop(why));
     this.timeline = new Timeline(at("timeline"), () => this.clock ?? this.line?.now ?? 0);
@@ -26,7 +29,10 @@ class Page {
       this.setPrice(this.preset.price);
       this.use();
     });
-    at("price").addEventListener("input", () => this.showPrice());
+    at("price").addEventListener("input", () => {
+      this.moved = true;
+      this.showPrice();
+    });
     at("price").addEventListener("change", () => this.use());
     at("vad").addEventListener("change", () => this.again());
     say(`Ready. Transcriber: ${settings.transcriber}.`);
@@ -44,11 +50,15 @@ class Page {
     }
     this.setPrice(this.preset.price);
     at("token-row").hidden = !token;
-    if (location.hash) {
-      at("token").value = decoded(location.hash.slice(1));
-      history.replaceState(null, "", location.pathname); // so that it is in no history, and on no screen
-    }
+    this.takeToken();
+    window.addEventListener("hashchange", () => this.takeToken());
     for (const id of ["listen", "preset", "vad"]) at(id).disabled = false;
+  }
+
+  takeToken() {
+    if (!location.hash) return;
+    at("token").value = decoded(location.hash.slice(1));
+    history.replaceState(null, "", location.pathname); // so that it is in no history, and on no screen
   }
 
   get preset() {
@@ -66,18 +76,18 @@ class Page {
     at("price").disabled = price === null;
     at("price").value = price === null ? 0 : 10 * Math.log10(Math.max(0.1, price));
     this.moved = false; // the slider stands near the price of the preset, which is exact
-    at("price-shown").textContent = price === null ? "none" : `${price} s`;
+    this.showPrice();
   }
 
   showPrice() {
-    this.moved = true;
-    at("price-shown").textContent = `${this.price} s`;
+    const told = this.price === null ? "none" : `${this.price} s`;
+    at("price-shown").textContent = told;
+    at("price").setAttribute("aria-valuetext", told); // its own value is a logarithm
   }
 
   get policy() {
-    const { name, price, settings } = this.preset;
-    const base = settings ?? { base: name };
-    return price === null ? base : { ...base, "silence.price": this.price };
+    const { price, settings } = this.preset;
+    return price === null ? settings : { ...settings, "silence.price": this.price };
   }
 
   get label() {
@@ -151,9 +161,15 @@ class Page {
   }
 
   turn(event) {
-    if (event.type === "turn_started") this.text = "";
-    if (event.type === "turn_updated") this.text = event.text;
-    if (event.type === "turn_completed") this.turns.complete(event, this.label, this.told.price);
+    if (event.type === "turn_started") {
+      this.text = "";
+      this.behind = [];
+    }
+    if (event.type === "turn_updated") {
+      this.text = event.text;
+      if (event.transcription_latency !== null) this.behind.push(event.transcription_latency);
+    }
+    if (event.type === "turn_completed") this.turns.complete(event, this.label, this.told.price, this.behind);
     if (event.type === "turn_amended") this.turns.amend(event);
     if (event.type === "turn_completed" || event.type === "turn_abandoned") {
       this.outlook = null;
@@ -175,7 +191,7 @@ class Page {
     const end = held ? this.speechEnd : 0;
     const share = held ? Math.min(1, Math.max(0, (this.line.now - end) / (outlook.when - end))) : 0;
     at("waited").style.width = `${100 * share}%`;
-    let why = outlook ? "you speak" : "\u00a0";
+    let why = outlook ? ["you speak", behind(this.behind.slice(-1))].filter(Boolean).join("; ") : "\u00a0";
     if (held) {
       const silence = outlook.opinions.find(({ rule }) => rule === "silence");
       const told = [`over at +${seconds(outlook.when - end)} by ${wordy(outlook.reason)} if nothing more comes`, odds(outlook, this.text), answered(outlook)];
@@ -213,12 +229,12 @@ class Page {
     this.stop("");
   }
 
-  closed(failure) {
+  async closed(failure) {
     this.clock = this.line.now;
     this.agent.halt("");
     this.microphone.close();
     this.line = this.outlook = null;
-    const why = failure || this.ending;
+    const why = this.ending || (failure ?? (await this.refusal()));
     this.ending = "";
     at("listen").textContent = "Listen";
     at("listen").disabled = false;
@@ -229,6 +245,22 @@ class Page {
     say(why || "Stopped.", Boolean(why));
     if (this.restart && !why) this.listen();
     this.restart = false;
+  }
+
+  /** Why no websocket came to be, which a browser tells nobody. */
+  async refusal() {
+    try {
+      const { status } = await answer("healthz");
+      if (status === "full") return FULL;
+      if (status === "draining") return "The server is about to end.";
+      const { token } = await answer("settings.json"); // it may be another server than when the page was opened
+      at("token-row").hidden = !token;
+      if (token) return at("token").value ? "The server did not take this token." : "The server wants its token.";
+      if (OWN.test(location.hostname)) return FULL; // a moment ago: by now there is time again
+      return `The server refused: without a token it lets in pages of its own machine only, not of ${location.host}.`;
+    } catch {
+      return GONE;
+    }
   }
 
   download() {
@@ -253,12 +285,15 @@ function decoded(text) {
   }
 }
 
+async function answer(path) {
+  return (await fetch(path)).json();
+}
+
 async function begin() {
   const why = Microphone.missing();
   if (why) return say(why, true);
   try {
-    const settings = await (await fetch("settings.json")).json();
-    window.page = new Page(settings);
+    window.page = new Page(await answer("settings.json"));
   } catch (error) {
     say(`The server's settings cannot be read: ${error.message}`, true);
   }

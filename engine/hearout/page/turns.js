@@ -39,6 +39,13 @@ function opinion({ rule, deadline, hold }, end, price) {
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
+/** Transcription latency, as Deepgram's pages measure it: audio heard, less where the newest interim result ends. */
+function behind(latencies) {
+  return latencies.length ? `interim words ${seconds(median(latencies))} behind the audio` : null;
+}
+
+const SHOWN = 100; // turns: a list that grew with the session would make each one slower than the last
+
 /** The turns that are over, newest first, and how the settings compare. */
 class Turns {
   constructor(list, table) {
@@ -55,8 +62,12 @@ class Turns {
     this.before = null;
   }
 
-  /** @param {string} settings under which the turn was completed. @param {?number} price */
-  complete(turn, settings, price) {
+  /**
+   * @param {string} settings under which the turn was completed.
+   * @param {?number} price
+   * @param {number[]} latencies transcription latencies of its interim results.
+   */
+  complete(turn, settings, price, latencies) {
     const { speech_end: end, decided } = turn.timings;
     const latency = end === null ? null : decided - end;
     const text = element("span", turn.text);
@@ -66,6 +77,7 @@ class Turns {
     const details = document.createElement("details");
     const lines = [
       steps(turn.timings),
+      behind(latencies),
       odds(turn, turn.text),
       answered(turn),
       ...turn.opinions.map((one) => opinion(one, end ?? decided, price)),
@@ -76,6 +88,8 @@ class Turns {
     item.append(details);
     this.list.prepend(item);
     this.items.set(turn.turn, text);
+    if (this.list.childElementCount > SHOWN) this.list.lastElementChild.remove();
+    if (this.items.size > SHOWN) this.items.delete(this.items.keys().next().value);
     this.count(turn, settings, latency);
   }
 
