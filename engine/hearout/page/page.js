@@ -23,7 +23,7 @@ class Page {
     this.offer();
     at("listen").addEventListener("click", () => (this.line ? this.stop("") : this.listen()));
     at("force").addEventListener("click", () => this.line?.tell({ type: "force_end" }));
-    at("speak").addEventListener("click", () => this.line && this.agent.speak(at("sentence").value.trim()));
+    at("speak").addEventListener("click", () => this.speak());
     at("download").addEventListener("click", () => this.download());
     at("preset").addEventListener("change", () => {
       this.setPrice(this.preset.price);
@@ -210,6 +210,11 @@ class Page {
     this.timeline.draw();
     this.wait();
     requestAnimationFrame(() => this.animate());
+  }
+
+  speak() {
+    const { value, defaultValue } = at("sentence");
+    if (this.line) this.agent.speak(value.trim(), value === defaultValue ? "sentence.flac" : null);
   }
 
   /** No more audio; the last words come still. `why`: what went wrong. */
