@@ -1,6 +1,7 @@
 "use strict";
 
 const PATIENCE = 5; // seconds of audio that may wait for the network
+const LAST_WORDS = 20; // seconds; a server that lives has closed by then
 
 /** One session of hearout: a header, then audio and commands one way, events the other. */
 class Line {
@@ -8,7 +9,8 @@ class Line {
    * @param {object} header what the audio is.
    * @param {string} token empty: none is needed.
    * @param {(event: object) => void} heard is given each event.
-   * @param {(why: ?string) => void} closed is told in the end; empty: in good order; null: it was never let in.
+   * @param {(why: ?string) => void} closed is told in the end; empty: in good order; null: it was never let in. It
+   *   may be told again.
    */
   constructor(header, token, heard, closed) {
     const protocols = token ? ["hearout", `token.${Line.coded(token)}`] : ["hearout"];
@@ -16,6 +18,7 @@ class Line {
     address.protocol = address.protocol.replace("http", "ws");
     const socket = new WebSocket(address, protocols);
     this.socket = socket;
+    this.closed = closed;
     this.rate = header.sample_rate;
     this.began = null; // performance.now() at the beginning of the audio
     let opened = false;
@@ -50,7 +53,7 @@ class Line {
   hear(block) {
     if (this.socket.readyState !== WebSocket.OPEN) return;
     if (this.socket.bufferedAmount > 2 * this.rate * PATIENCE) {
-      this.socket.close(4000, "The connection is too slow for live audio.");
+      this.leave("The connection is too slow for live audio.");
       return;
     }
     this.began ??= performance.now() - (1000 * block.length) / this.rate;
@@ -65,5 +68,12 @@ class Line {
   end() {
     if (this.socket.readyState === WebSocket.OPEN) this.tell({ type: "end" });
     else this.socket.close();
+    setTimeout(() => this.leave("The server did not answer any more."), 1000 * LAST_WORDS);
+  }
+
+  /** A browser takes a minute to find that nobody is at the other end. */
+  leave(why) {
+    this.socket.close(4000, why);
+    this.closed(why);
   }
 }
