@@ -5,7 +5,8 @@
     uvicorn --app-dir examples fastapi_calls:app --port 8080
 
 STREAM_URL is what the TwiML of the telephone number names (docs/telephony.md); the proxy or tunnel behind that address
-forwards to the port given here. In FastAPI, ``@app.websocket("/media")`` takes the place of the route.
+forwards to the port given here. With DEEPGRAM_URL=ws://127.0.0.1:PORT/v1/listen a local server (``hearout stt-server``)
+transcribes, for any key. In FastAPI, ``@app.websocket("/media")`` takes the place of the route.
 """
 
 from __future__ import annotations
@@ -21,12 +22,17 @@ from hearout import Deepgram, HearoutError, TurnCompleted, TurnUpdated, aio
 from hearout.serving import Upgrade
 from hearout.sources import signed_by_twilio, to_mulaw
 
+if missing := {"DEEPGRAM_API_KEY", "TWILIO_AUTH_TOKEN", "STREAM_URL"} - os.environ.keys():
+    raise SystemExit(f"fastapi_calls: set {' and '.join(sorted(missing))}")
+KEY, URL = os.environ["DEEPGRAM_API_KEY"], os.environ.get("DEEPGRAM_URL", Deepgram.url)
+FROM_TWILIO = signed_by_twilio(os.environ["TWILIO_AUTH_TOKEN"], os.environ["STREAM_URL"])
+
 # 0.4 s of 440 Hz, where a bot would play its speech.
 TONE = to_mulaw((4000 * np.sin(np.arange(3200) / 8000 * 2 * np.pi * 440)).astype("<i2").tobytes())
 
 
 async def answer(call: aio.TwilioCall) -> None:
-    deepgram = Deepgram(os.environ["DEEPGRAM_API_KEY"], sample_rate=call.sample_rate, channels=call.channels)
+    deepgram = Deepgram(KEY, URL, sample_rate=call.sample_rate, channels=call.channels)
     async with aio.open_session(call, deepgram) as session:
         call.on_mark = lambda name: session.agent_stopped()
         async for event in session:
@@ -41,8 +47,7 @@ async def answer(call: aio.TwilioCall) -> None:
 
 
 async def media(websocket: WebSocket) -> None:
-    from_twilio = signed_by_twilio(os.environ["TWILIO_AUTH_TOKEN"], os.environ["STREAM_URL"])
-    if not from_twilio(Upgrade(websocket.url.path, websocket.headers, "")):
+    if not FROM_TWILIO(Upgrade(websocket.url.path, websocket.headers, "")):
         return await websocket.close()
     await websocket.accept()
     try:

@@ -40,6 +40,7 @@ pytest.importorskip("opentelemetry.sdk")
 
 from opentelemetry import trace
 from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.propagate import extract
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -286,6 +287,13 @@ def test_whose_children_turns_are(collected: Collected) -> None:
     parents = {(span.attributes or {})["made"]: parent_of(span) for span in collected.spans if span.name == "user_turn"}
     within = call.get_span_context().span_id
     assert parents == {"within": within, "given": within, "alone": None}
+
+
+def test_a_trace_that_began_elsewhere_goes_on(collected: Collected) -> None:
+    headers = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"}
+    collected.told(COMPLETED, context=extract(headers))
+    assert parent_of(collected.one("user_turn")) == 0xB7AD6B7169203331
+    assert {span.context.trace_id for span in collected.spans if span.context} == {0x0AF7651916CD43DD8448EB211C80319C}
 
 
 def test_nothing_grows_with_the_session(collected: Collected) -> None:

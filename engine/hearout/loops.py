@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
@@ -12,8 +13,9 @@ from typing import Generic, Literal, NoReturn, ParamSpec, TypeVar
 import trio
 
 from hearout.errors import UsageError
+from hearout.writing import meant
 
-__all__ = ["only_in", "running"]
+__all__ = ["check_names", "only_in", "running"]
 
 Library = Literal["trio", "asyncio"]
 
@@ -37,9 +39,28 @@ def only_in(library: Library) -> Callable[[Callable[P, AsyncIterator[T]]], Calla
     def decorate(function: Callable[P, AsyncIterator[T]]) -> Callable[P, AbstractAsyncContextManager[T]]:
         manager = asynccontextmanager(function)
 
+        @check_names(_CALLS[library])
         @wraps(function)
         def call(*args: P.args, **kwargs: P.kwargs) -> AbstractAsyncContextManager[T]:
             return _Only(library, function.__name__, manager(*args, **kwargs))
+
+        return call
+
+    return decorate
+
+
+def check_names(module: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
+    """Of a call of ``module``: an option that it has not is a `UsageError` in one line."""
+
+    def decorate(function: Callable[P, T]) -> Callable[P, T]:
+        known = inspect.signature(function).parameters
+
+        @wraps(function)
+        def call(*args: P.args, **given: P.kwargs) -> T:
+            for name in given:
+                if name not in known:
+                    raise UsageError(f"{module}.{function.__name__} has no option {name}{meant(name, known)}")
+            return function(*args, **given)
 
         return call
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 
 __all__ = ["counted", "meant", "printable", "shown"]
@@ -48,5 +49,12 @@ def counted(number: int, noun: str) -> str:
 
 def meant(name: str, names: Iterable[str]) -> str:
     """The end of an error message about ``name``: which of ``names`` was meant, if one is near; else nothing."""
-    near = difflib.get_close_matches(name, list(names), 1, 0.65)
+    names = list(names)
+    words = set(_words(name))
+    # Nearly the same letters, or a word in common: api_key is what most SDKs call the key.
+    near = difflib.get_close_matches(name.lower(), names, 1, 0.65) or [one for one in names if words & set(_words(one))]
     return f"; did you mean {near[0]}?" if near else ""
+
+
+def _words(name: str) -> list[str]:
+    return re.findall("[a-z]{2,}", name.lower())

@@ -31,6 +31,7 @@ __all__ = ["PRESETS", "Parameter", "Policy", "load_policy", "preset"]
 _LARGEST = 1_000_000  # bytes of a policy file
 _DEEPEST = 8  # tables in each other; a parameter lies in three at most
 _FARTHEST = 16  # characters of a backchannel without blanks
+_WORDS = ("language", "only_speaker", "backchannels")  # parameters that are no numbers
 _LONGEST_KEY = 80  # characters of a key that an error repeats
 
 
@@ -281,9 +282,8 @@ def _set_in(owner: Any, path: str, key: str, value: Any, policy: Policy) -> Any:
         return dataclasses.replace(owner, **{name: _set_in(inner, rest, key, value, policy)})
     if not found or rest or "why" not in found.metadata:
         key = key if len(key) <= _LONGEST_KEY else key[:_LONGEST_KEY] + "..."
-        hint = (
-            f"did you mean {' or '.join(near)}?" if (near := policy.near(key)) else "`hearout policies` lists all keys"
-        )
+        near = policy.near(key) or difflib.get_close_matches(key, _WORDS, 1, 0.7)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`hearout policies` lists all keys"
         raise ValueError(f"policy {policy.name!r} has no parameter {key!r}; {hint}")
     low, high, unit = found.metadata["low"], found.metadata["high"], found.metadata["unit"]
     try:

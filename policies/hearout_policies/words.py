@@ -58,6 +58,18 @@ def is_same_audio(one: Word, other: Word) -> bool:
     return min(one.end, other.end) - max(one.start, other.start) > shorter / 2
 
 
+def not_said_again(olds: list[Word], said: list[Word], start: float, end: float) -> list[Word]:
+    """Those of ``olds`` that ``said`` does not say again: it does all in its span, if it has the audio of most.
+
+    A transcriber may send a turn once more, formatted. What follows closely has other audio, whatever its span.
+    """
+    within = [old for old in olds if has_word(old.text) and start <= middle(old) < end]
+    again = [old for old in within if any(is_same_audio(old, word) for word in said)]
+    if 2 * len(again) <= len(within):
+        return olds
+    return [old for old in olds if not start <= middle(old) < end]
+
+
 class Words:
     """Collects the results of one turn.
 
@@ -147,24 +159,13 @@ class Words:
         """Final words take the place of the interim words in their span, and of final ones that they say again."""
         end = reach(result.words, end)
         said = [word for word in result.words if has_word(word.text)]
-        self.finals = self._unsaid(self.finals, said, result.start, end)
+        self.finals = not_said_again(self.finals, said, result.start, end)
         # What was only kept goes also when its final comes after a result that claimed to cover it.
-        self.kept = self._unsaid(self.kept, said, min([result.start, *(word.start for word in said)]), end)
+        self.kept = not_said_again(self.kept, said, min([result.start, *(word.start for word in said)]), end)
         for word in result.words:
             insort(self.finals, word, key=lambda w: w.start)
         self.covered = max(self.covered, end)
         self.pending = self._outside(result.start, end)
-
-    def _unsaid(self, olds: list[Word], said: list[Word], start: float, end: float) -> list[Word]:
-        """Those of ``olds`` that ``said`` does not say again: it does all in its span, if it has the audio of most.
-
-        A transcriber may send a turn once more, formatted. What follows closely has other audio, whatever its span.
-        """
-        within = [old for old in olds if has_word(old.text) and start <= middle(old) < end]
-        again = [old for old in within if any(is_same_audio(old, word) for word in said)]
-        if 2 * len(again) <= len(within):
-            return olds
-        return [old for old in olds if not start <= middle(old) < end]
 
     def _set_interim(self, result: Transcript, end: float) -> None:
         """Interim words take the place of those in their span; what lies outside of it stays pending.

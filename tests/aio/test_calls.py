@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
+import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import trio
 
-from hearout import Deepgram, SessionError, UsageError, aio
+from hearout import SessionError, UsageError, aio
 from hearout.aio.guest import in_trio
 from hearout.caller.line import Call
 from hearout.nursery import open_background
@@ -63,40 +64,58 @@ SERVERS = {"fastapi_calls": ("starlette", uvicorn_serving), "aiohttp_calls": ("a
 def example(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """With the scripted server in the place of Deepgram, which says "hello." at 0.3 s."""
     pytest.importorskip(SERVERS[request.param][0])
-    spec = importlib.util.spec_from_file_location(request.param, ROOT / "examples" / f"{request.param}.py")
-    assert spec
-    assert spec.loader
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
     monkeypatch.setenv("DEEPGRAM_API_KEY", "any")
     monkeypatch.setenv("TWILIO_AUTH_TOKEN", TOKEN)
     monkeypatch.setenv("STREAM_URL", URL)
     with playing(SAID) as address:
-        monkeypatch.setattr(module, "Deepgram", partial(Deepgram, url=f"ws://{address}/v1/listen"))
-        yield module
+        monkeypatch.setenv("DEEPGRAM_URL", f"ws://{address}/v1/listen")
+        yield load(request.param)
+
+
+def load(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "examples" / f"{name}.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_the_example_says_what_is_not_set(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip(SERVERS[name][0])
+    for variable in ("DEEPGRAM_API_KEY", "TWILIO_AUTH_TOKEN", "STREAM_URL"):
+        monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(SystemExit, match=f"^{name}: set DEEPGRAM_API_KEY and STREAM_URL and TWILIO_AUTH_TOKEN$"):
+        load(name)
+
+
+@asynccontextmanager
+async def calling(call: Call, wait: float) -> AsyncIterator[tuple[asyncio.Event, list[Exception]]]:
+    """In trio: 0.6 s of speech; the caller hangs up when the bot has been quiet for ``wait`` seconds after it."""
+    done, failed = asyncio.Event(), list[Exception]()
+
+    async def play() -> None:
+        try:
+            await call.play(Recording(0.6), wait)
+        except Exception as error:
+            failed.append(error)
+        done.set()
+
+    async with open_background() as nursery:
+        nursery.start_soon(play)
+        yield done, failed
+
+
+def caller(port: int, told: list[str], token: str = TOKEN) -> Call:
+    return Call(f"ws://127.0.0.1:{port}/media", lambda _, what: told.append(what), token=token, signed_url=URL)
 
 
 async def call_up(example: ModuleType, told: list[str], token: str = TOKEN) -> Call:
-    """A call of 0.6 s, which the caller ends when the bot has been quiet for 0.6 s."""
-
-    @asynccontextmanager
-    async def calling(call: Call) -> AsyncIterator[asyncio.Event]:
-        async def play() -> None:
-            try:
-                await call.play(Recording(0.6), 0.6)
-            except Exception as error:
-                failed.append(error)
-            done.set()
-
-        async with open_background() as nursery:
-            nursery.start_soon(play)
-            yield done
-
-    done, failed = asyncio.Event(), list[Exception]()
     _, serving = SERVERS[example.__name__]
     async with serving(example.app) as port:
-        call = Call(f"ws://127.0.0.1:{port}/media", lambda _, what: told.append(what), token=token, signed_url=URL)
-        async with in_trio(calling(call)):
+        call = caller(port, told, token)
+        async with in_trio(calling(call, 0.6)) as (done, failed):
             await done.wait()
         if failed:
             raise failed[0]
@@ -107,10 +126,36 @@ async def call_up(example: ModuleType, told: list[str], token: str = TOKEN) -> C
 def test_the_example_answers_a_call(example: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     told: list[str] = []
     call = run_asyncio(lambda: call_up(example, told))
-    assert capsys.readouterr().out == "CA0: hello.\n"
+    assert capsys.readouterr().out == f"{call.sid}: hello.\n"
     assert told == ["the bot speaks", "mark reply"]
     assert example.TONE  # 0.4 s of it, as loud as it was sent
     assert call.playback.until == pytest.approx(0.5 + 0.4, abs=0.5)
+    assert_no_trio()
+
+
+def test_calls_have_names_of_their_own() -> None:
+    assert caller(1, []).sid != caller(1, []).sid
+
+
+def test_a_server_that_is_told_to_end_gives_the_last_words(
+    example: ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def main() -> str:
+        _, serving = SERVERS[example.__name__]
+        async with AsyncExitStack() as server:
+            call = caller(await server.enter_async_context(serving(example.app)), told)
+            async with in_trio(calling(call, 30.0)) as (done, failed):
+                await until(lambda: told)
+                before = time.monotonic()
+                await server.aclose()
+                assert time.monotonic() - before < 5
+                await done.wait()
+        assert [str(error) for error in failed] in ([], ["the bot broke the call off: code 1012"])
+        return call.sid
+
+    told: list[str] = []
+    sid = run_asyncio(main)
+    assert capsys.readouterr().out == f"{sid}: hello.\n"  # and no failure
     assert_no_trio()
 
 
@@ -127,6 +172,7 @@ class StarletteSocket:
         self.messages, self.code = list(messages), code
         self.sent: list[Any] = []
         self.closed = False
+        self.told: Any = None
 
     async def receive(self) -> dict[str, Any]:
         await asyncio.sleep(0)
@@ -141,12 +187,15 @@ class StarletteSocket:
             raise RuntimeError("closed")
         self.sent.append(json.loads(message))
 
-    async def close(self) -> None:
-        self.closed = True
+    async def close(self, code: int, reason: str) -> None:
+        self.closed, self.told = True, (code, reason)
 
 
 class AiohttpSocket(StarletteSocket):
     send_str = StarletteSocket.send_text
+
+    async def close(self, code: int, message: bytes) -> None:  # type: ignore[override]
+        await super().close(code, message.decode())
 
     @property
     def close_code(self) -> int:
@@ -187,9 +236,11 @@ async def hear(socket: Any) -> int:
 
 @each
 def test_a_call_is_heard_to_its_end(kind: Any) -> None:
-    for last in ([STOP], []):  # Twilio's word, or just the end of the connection
-        socket = kind(*numbered(*SPOKEN, *last))
+    # Twilio's word, just the end of the connection, and that of a server which is told to end (uvicorn's).
+    for last, code in (([STOP], 1000), ([], 1000), ([], 1012)):
+        socket = kind(*numbered(*SPOKEN, *last), code=code)
         assert run_asyncio(partial(hear, socket)) == 20 * 160 * 2 * 2
+        assert socket.told == (1000, "")
         assert [message["mark"] for message in socket.sent] == [{"name": "one"}]
 
 
@@ -205,12 +256,38 @@ def test_no_call(kind: Any) -> None:
         async with aio.TwilioCall(socket):
             raise AssertionError
 
-    with pytest.raises(SessionError, match="the caller hung up before the call began"):
-        run_asyncio(lambda: begin(kind()))
-    with pytest.raises(ProtocolError, match="is this Twilio"):
-        run_asyncio(lambda: begin(kind('{"hello": 1}')))
-    with pytest.raises(ProtocolError, match="binary message"):
-        run_asyncio(lambda: begin(kind(b"\0")))
+    for message, error, line, code in (
+        ([], SessionError, "the caller hung up before the call began", 1011),
+        (['{"hello": 1}'], ProtocolError, "is this Twilio", 1007),
+        ([b"\0"], ProtocolError, "binary message", 1003),
+    ):
+        socket = kind(*message)
+        with pytest.raises(error, match=line):
+            run_asyncio(partial(begin, socket))
+        assert socket.closed
+        assert socket.told[0] == code
+        assert line in socket.told[1]
+
+
+@each
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ProtocolError("two starts", 1002), (1002, "two starts")),
+        (SessionError("key\0 " + 100 * "é"), (1011, "key  " + 59 * "é")),
+        (LookupError("a secret"), (1011, "internal error")),
+        (asyncio.CancelledError(), (1001, "")),
+    ],
+)
+def test_what_a_failed_handler_leaves_is_told_as_by_the_server_of_trio(kind: Any, error: Any, told: Any) -> None:
+    async def fail() -> None:
+        async with aio.TwilioCall(socket):
+            raise error
+
+    socket = kind(*numbered(*SPOKEN))
+    with pytest.raises(type(error)):
+        run_asyncio(fail)
+    assert socket.told == told
 
 
 def test_no_websocket() -> None:

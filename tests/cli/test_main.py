@@ -399,10 +399,8 @@ def test_a_port_in_use(hearout: Run, server: list[str]) -> None:
     [
         (["lisen", "call.wav"], "hearout: error: argument COMMAND: there is no command 'lisen'; did you mean listen?"),
         (["models", "gt"], "hearout models: error: argument ACTION: there is no command 'gt'; did you mean get?"),
-        (
-            ["listen", "x", "--polcy=fast"],
-            "hearout listen: error: there is no option --polcy=fast; did you mean --policy?",
-        ),
+        (["listen", "x", "--polcy=fast"], "hearout listen: error: there is no option --polcy; did you mean --policy?"),
+        (["call", "x", "--ulr", "ws://x"], "hearout call: error: there is no option --ulr; did you mean --url?"),
         (["listen", "x", "--zzz"], "hearout listen: error: there is no option --zzz"),
     ],
 )

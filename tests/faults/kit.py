@@ -7,11 +7,10 @@ import socket
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from tests.faults.server import RATE, Sound, Trouble, say
+from tests.faults.server import Sound, Trouble, say
 
 __all__ = [
     "BROKE",
-    "COARSE",
     "GOOD",
     "LONG",
     "REFUSED",
@@ -37,9 +36,6 @@ def refusal(status: int, error: str = "", **headers: str) -> Trouble:
 
 def sound(**options: Any) -> Callable[[random.Random, float, int], Sound]:
     return lambda rng, end, channels: Sound(end, channels=channels, **options)
-
-
-COARSE = sound(chunk=lambda: RATE // 10)  # where 20 ms would only cost time
 
 
 def odd_chunks(rng: random.Random, end: float, channels: int) -> Sound:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from hearout.link.settings import LinkSettings
 from tests.faults.kit import (
     BROKE,
-    COARSE,
     GOOD,
     LONG,
     REFUSED,
@@ -28,7 +27,7 @@ from tests.faults.messages import MESSAGES
 from tests.faults.parts import broken_recorder, broken_rule, broken_voice, full_disk, odd_rule
 from tests.faults.providers import FLUX, SONIOX
 from tests.faults.runs import DIALECTS, END, OTHER, TALK, Row
-from tests.faults.server import Trouble, frame, say
+from tests.faults.server import RATE, Trouble, frame, say
 
 __all__ = ["BELOW", "GROUPS", "ROWS", "dialects"]
 
@@ -45,7 +44,6 @@ CONNECTING = [
         "refused for good",
         "a port of this machine that nobody listens on",
         wire="no port",
-        source=COARSE,
         notices="link_down",
         error="Connection refused; gave up after 9 s",
     ),
@@ -61,7 +59,6 @@ CONNECTING = [
         "name not found",
         "the resolver knows no such name",
         wire="no name",
-        source=COARSE,
         notices="link_down",
         error="Name or service not known; gave up after 9 s",
     ),
@@ -69,27 +66,23 @@ CONNECTING = [
         "TLS in order",
         "control: a real TLS server whose authority is trusted",
         wire="trusted",
-        source=COARSE,
     ),
     Row(
         "certificate of an unknown authority",
         "a real TLS server",
         wire="untrusted",
-        source=COARSE,
         error="unable to get local issuer certificate",
     ),
     Row(
         "certificate of another host",
         "a real TLS server",
         wire="other name",
-        source=COARSE,
         error="Hostname mismatch",
     ),
     Row(
         "certificate out of date",
         "a real TLS server",
         wire="expired",
-        source=COARSE,
         error="certificate has expired",
     ),
     Row(
@@ -97,7 +90,6 @@ CONNECTING = [
         "a real server that answers in plain HTTP",
         (Trouble(reply=b"HTTP/1.1 400 Bad Request\r\n\r\n"),),
         wire="no tls",
-        source=COARSE,
         notices="link_down",
         error="gave up after 9 s",
     ),
@@ -106,7 +98,6 @@ CONNECTING = [
         "a real server that accepts and says nothing",
         (Trouble(hang_handshake=True),),
         wire="no tls",
-        source=COARSE,
         notices="link_down",
         error="no answer within 5 s",
     ),
@@ -236,7 +227,6 @@ BROKEN = [
         BROKE,
         recovered=0.3,
         wire="sockets",
-        source=COARSE,
     ),
     *[
         Row(
@@ -350,7 +340,6 @@ BROKEN = [
         BROKE,
         words=(LONG,),
         end=18.0,
-        source=COARSE,
         recovered=3.5,
     ),
     Row(
@@ -372,9 +361,8 @@ BROKEN = [
         end=490.0,
         recovered=2.0,
         turns=False,
-        source=COARSE,
         seed=1,
-        only=("deepgram", "soniox"),
+        only=("deepgram",),
         why_only="Flux begins a turn anew with each connection, and would never catch up",
     ),
     Row(
@@ -386,9 +374,8 @@ BROKEN = [
         end=360.0,
         recovered=2.0,
         turns=False,
-        source=COARSE,
         seed=1,
-        only=("flux",),
+        only=("soniox", "flux"),
         why_only="instead of the row before",
     ),
     Row(
@@ -471,6 +458,11 @@ SOURCE = [
         parts=broken_voice,
         error="the detector is broken",
     ),
+    Row(
+        "chunks of 20 ms",
+        "as telephone lines give them; they are of 100 ms elsewhere",
+        source=sound(chunk=lambda: RATE // 50),
+    ),
     Row("audio in bursts", "the line hangs for 0.1 to 0.4 s, twice a second", source=bursts, seed=5),
     Row("odd chunks", "1 to 4000 samples each", source=odd_chunks, seed=6),
     Row("audio comes too fast", "10 times real time", source=sound(speed=10.0)),
@@ -551,8 +543,8 @@ BELOW = "nothing of the provider's is involved"
 
 
 def dialects(row: Row) -> Sequence[str]:
-    """Those on which it can happen; names and certificates are the same for all of them."""
-    return row.only if row.wire in ("memory", "sockets") else DIALECTS[:1]
+    """Those on which it can happen; names, certificates and parts of the application are the same for all of them."""
+    return row.only if row.wire in ("memory", "sockets") and row.parts is dict else DIALECTS[:1]
 
 
 ROWS: list[Row] = [

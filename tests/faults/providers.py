@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from hearout.link.settings import LinkSettings
-from tests.faults.kit import BROKE, COARSE, GOOD, sound, talk_for
+from tests.faults.kit import BROKE, GOOD, sound, talk_for
 from tests.faults.runs import Row
 from tests.faults.server import Trouble, say
 
@@ -56,7 +56,6 @@ SONIOX = [
         (ending(OVERLOADED, 0.0),),
         None,
         end=100.0,
-        source=COARSE,
         error="429 limit_exceeded: Too many concurrent requests; gave up after",
     ),
     Row(
@@ -94,7 +93,6 @@ SONIOX = [
         recovered=0.1,
         words=(list(talk_for(150.0)),),
         end=150.0,
-        source=COARSE,
         settings=LinkSettings(renew=20.0),
         longest=60.0,
     ),
@@ -107,7 +105,6 @@ SONIOX = [
         recovered=0.1,
         words=(say("and " * 300, 1.0),),
         end=100.0,
-        source=COARSE,
         settings=LinkSettings(renew=20.0),
         longest=60.0,
         turns=False,

@@ -90,7 +90,7 @@ class Sound:
         end: float,
         *,
         channels: int = 1,
-        chunk: Callable[[], int] = lambda: RATE // 50,
+        chunk: Callable[[], int] = lambda: RATE // 10,
         speed: float = 1.0,
         pauses: dict[float, float] | None = None,
         late: Callable[[float], float] = lambda audio: 0.0,

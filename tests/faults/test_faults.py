@@ -11,7 +11,7 @@ import pytest
 
 from hearout.traces.reader import parse_trace
 from hearout.traces.replayer import replay
-from tests.faults.kit import COARSE, GOOD, refusal
+from tests.faults.kit import GOOD, refusal
 from tests.faults.matrix import ROWS
 from tests.faults.runs import DIALECTS, Outcome, Row, run
 from tests.faults.server import Trouble, say
@@ -115,7 +115,7 @@ def test_the_span_that_is_lost_is_told_exactly() -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_drop_at_every_message(dialect: str) -> None:
     """After the n-th message of the server, and instead of it."""
-    row = Row("", "", words=(SLOW,), end=13.0, source=COARSE, dialect=dialect)
+    row = Row("", "", words=(SLOW,), end=13.0, dialect=dialect)
     messages = run(row).server.sent
     assert messages > 10
     for number in range(1, messages + 1, 1 if messages < 40 or dialect == "deepgram" else 2):
@@ -133,7 +133,7 @@ def test_a_drop_at_every_message(dialect: str) -> None:
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_a_drop_at_every_piece_of_audio(dialect: str) -> None:
     """After each message with audio. Turns may run into one another, the words may not change."""
-    row = Row("", "", words=(QUICK,), end=6.5, source=COARSE, dialect=dialect)
+    row = Row("", "", words=(QUICK,), end=6.5, dialect=dialect)
     for step in range(1 + DIALECTS.index(dialect) % 3, 66, 1 if dialect == "deepgram" else 3):
         broken = replace(row, plans=(Trouble(drop_at=step / 10), Trouble()))
         outcome = run(broken)

@@ -130,6 +130,7 @@ async def look(tab: Tab) -> None:
     assert "ends like a plain (“water”)" in shown
     assert "under fast, 0.4 s a cutoff, webrtc" in shown
     assert "fast, 0.4 s a cutoff, webrtc" in await tab.run("document.getElementById('comparison').innerText")
+    assert "Transcription latency 0." in await tab.run("document.getElementById('behind').innerText")
     width, screen = await tab.run("[document.documentElement.scrollWidth, innerWidth]")
     assert width <= screen == 360
     colour = "getComputedStyle(document.body).backgroundColor"

@@ -90,6 +90,25 @@ def test_a_turn_that_another_goes_on_from_is_a_cutoff() -> None:
     assert not any(turn.cut for turn in answered.lanes[0].turns)
 
 
+def test_what_a_bot_did_is_drawn(drawn: list[Canvas], tmp_path: Path) -> None:
+    trace = make(
+        *ORDER,
+        answered(),
+        {"t": 2.5, "bot": "committed", "text": "two coffees\nplease"},
+        {"t": 7.0, "bot": "interrupted"},
+        {"t": 9.5, "bot": "committed", "text": "and I have said very much more than has room there " * 9, "channel": 1},
+        {"t": 9.6, "bot": "committed", "text": "", "channel": 1},
+        channels=2,
+    )
+    shown = timeline(trace)
+    assert shown.stop == 9.6
+    assert shown.lanes[0].bot == [Moment(2.5, "committed: two coffees please"), Moment(7.0, "interrupted")]
+    plot(trace, replay(trace), tmp_path / "a.png")
+    found = [label for label, _ in labels(drawn[0])]
+    assert {"bot", "committed: two coffees please", "interrupted", "committed:"} <= set(found)
+    assert [label for label in found if label.startswith("committed: and I have") and label.endswith("…")]
+
+
 def test_a_waveform_is_the_peaks_of_each_channel() -> None:
     waveform = Waveform(16_000, 2)
     samples = np.zeros((480, 2), "<i2")
@@ -155,6 +174,8 @@ def crowded() -> Trace:
             {"t": at + 0.6, "app": "hold"},
             {"t": at + 0.7, "app": "release"},
             {"t": at + 0.9, "app": "force_end"},
+            {"t": at + 0.9, "bot": "interrupted"},
+            {"t": at + 0.9, "bot": "committed", "text": "Yes, indeed, that is what I said."},
         ]
     for at in (0.5, 29.8, 59.0):
         records += [{"t": at, "link": "lost"}, {"t": at + 0.3, "link": "restored", "audio": at}]

@@ -151,6 +151,7 @@ def test_replace_sets_parameters_at_any_depth() -> None:
         ({"silence.plain": 1}, "no parameter 'silence.plain'; did you mean odds.plain?"),
         ({"max_tern": 1}, "no parameter 'max_tern'; did you mean max_turn?"),
         ({"silence.prise": 1}, "no parameter 'silence.prise'; did you mean silence.price?"),
+        ({"langauge": "es"}, "no parameter 'langauge'; did you mean language?"),
         ({"nonsense": 1}, "no parameter 'nonsense'; `hearout policies` lists all keys"),
         ({"odds": 1}, "no parameter 'odds'"),
         ({"silence": 1}, "no parameter 'silence'"),

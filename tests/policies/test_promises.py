@@ -119,7 +119,7 @@ def test_the_kit_notices_words_that_other_audio_takes_away(monkeypatch: pytest.M
     watched.handle(SpeechStarted(0.6, 0.5, 0.6))
     first = Transcript(1.4, (Word("one", 0.5, 0.9), Word("two", 0.9, 1.3)), 0.5, 1.3, is_final=True)
     watched.handle(first)
-    monkeypatch.setattr(Words, "_unsaid", lambda *_: [])  # whatever the audio
+    monkeypatch.setattr("hearout_policies.words.not_said_again", lambda *_: [])  # whatever the audio
     watched.handle(Transcript(2.4, (Word("three", 1.9, 2.3),), 1.3, 2.3, is_final=True))
     with pytest.raises(AssertionError, match=r"'one'.* was received 1 times, and told 0 times"):
         watched.settle()

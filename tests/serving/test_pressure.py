@@ -173,7 +173,7 @@ def test_two_servers_are_measured_as_one_loop_whichever_ends_first() -> None:
             await trio.sleep(2 * LOOK)
 
     trio.run(main)
-    assert max(looks) > 0.8
+    assert max(looks) > 0.65  # 0.6 s of work, and before it up to a look's 0.25 s of rest
 
 
 def test_nobody_watches_no_instrument_is_left() -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -21,7 +23,7 @@ from hearout import (
     replay,
 )
 from hearout.errors import SessionError, UsageError
-from hearout.traces.reader import parse_trace
+from hearout.traces.reader import parse_trace, read_trace
 from hearout_policies import Policy
 from hearout_policies.rules import Silence, Verdict
 from hearout_policies.view import TurnView
@@ -138,6 +140,19 @@ def test_a_trace_that_broke_off_has_no_hole() -> None:
         disk.full = False  # somebody has made room
     assert recorder.failed
     assert len(disk.text.splitlines()) == 2
+
+
+def test_a_trace_that_a_full_disk_broke_off_ends_with_a_whole_line(tmp_path: Path) -> None:
+    resource = pytest.importorskip("resource", reason="a limit of the size of files stands in for a disk")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    with Recorder(tmp_path / "call.jsonl", Header("deepgram")) as recorder, ExitStack() as stack:
+        stack.callback(resource.setrlimit, resource.RLIMIT_FSIZE, before)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
+        stack.enter_context(pytest.raises(SessionError, match=r"call\.jsonl: cannot write the trace: File too large"))
+        for _ in range(100):
+            recorder.write({"t": 1.0, "agent": "said", "text": "Grüß Gott, was möchten Sie?"})
+    assert 900 < (tmp_path / "call.jsonl").stat().st_size <= 1000
+    assert len(read_trace(tmp_path / "call.jsonl").records) > 10
 
 
 # -- rules ---------------------------------------------------------------------------------------------------------

@@ -53,8 +53,13 @@ IN_ASYNCIO: Callable[..., Any] = lambda function, *args: asyncio.run(function(*a
         (trio.run, enter, aio, "aio.open_session is for asyncio, and this is trio: use hearout.open_session"),
         (IN_ASYNCIO, enter_plainly, hearout, "takes `async with`: use async with hearout.aio.open_session"),
         (trio.run, enter_plainly, hearout, "takes `async with`: use async with hearout.open_session"),
-        (trio.run, enter_plainly, threads, "would block the loop of trio in this thread: use hearout.open_session"),
-        (IN_ASYNCIO, enter_plainly, threads, "block the loop of asyncio in this thread: use hearout.aio.open_session"),
+        (trio.run, enter_plainly, threads, "the loop of trio in this thread: use async with hearout.open_session"),
+        (
+            IN_ASYNCIO,
+            enter_plainly,
+            threads,
+            "the loop of asyncio in this thread: use async with hearout.aio.open_session",
+        ),
     ],
 )
 def test_the_wrong_kind_of_loop(run: Any, enter: Any, make: Any, line: str) -> None:
@@ -127,6 +132,8 @@ def test_a_key_in_the_place_of_a_transcriber_is_not_shown() -> None:
         (AssemblyAI, {"key_terms": ()}, "AssemblyAI has no option key_terms; did you mean keyterms_prompt?"),
         (ElevenLabs, {"sampel_rate": 8000}, "ElevenLabs has no option sampel_rate; did you mean sample_rate?"),
         (OpenAIRealtime, {"colour": "red"}, "OpenAIRealtime has no option colour"),
+        (Deepgram, {"api_key": "k"}, "Deepgram has no option api_key; did you mean key?"),
+        (Soniox, {"language": "en"}, "Soniox has no option language; did you mean language_hints?"),
     ],
 )
 def test_an_option_that_there_is_not(make: Any, given: dict[str, Any], line: str) -> None:
@@ -140,3 +147,17 @@ def test_options_in_the_wrong_number() -> None:
         Deepgram()  # type: ignore[call-arg]
     with pytest.raises(UsageError, match=r"^Deepgram: too many positional arguments$"):
         Deepgram("a-key", "ws://localhost", 16000, 1, "token")  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("module", [hearout, aio, threads])
+def test_an_option_of_a_session_that_there_is_not(module: Any) -> None:
+    with pytest.raises(UsageError) as caught:
+        module.open_session(PushSource(), DEEPGRAM, real_time=False)
+    assert str(caught.value) == f"{module.__name__}.open_session has no option real_time; did you mean realtime?"
+    with pytest.raises(UsageError, match=r"local_server has no option protocl; did you mean protocol\?$"):
+        module.local_server(protocl="flux")
+
+
+def test_a_rate_in_the_place_of_a_format() -> None:
+    with pytest.raises(UsageError, match=r"PushSource takes an AudioFormat, such as .*, not 48000$"):
+        PushSource(48000)  # type: ignore[arg-type]

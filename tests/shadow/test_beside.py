@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 import os
 import stat
@@ -39,12 +40,14 @@ def folder(path: Path, complaints: list[str] | None = None, **options: float) ->
     )
 
 
-def converse(into: Folder, steps: Sequence[Step], policy: Policy | None = None) -> list[Output]:
+def converse(
+    into: Folder, steps: Sequence[Step], policy: Policy | None = None, caller: str | None = None
+) -> list[Output]:
     """Each step so many seconds after the one before; what was decided meanwhile."""
     decided: list[Output] = []
 
     async def conversation() -> None:
-        beside = Beside(policy or preset("balanced"), into, "made here", decided.append)
+        beside = Beside(policy or preset("balanced"), into, "made here", caller, decided.append)
         beside.start()
         for pause, step in steps:
             await asyncio.sleep(pause)
@@ -227,6 +230,85 @@ def test_the_oldest_traces_make_room(tmp_path: Path) -> None:
     assert other.exists(), "files of others stay"
 
 
+def test_traces_that_make_room_are_as_many_as_must(tmp_path: Path) -> None:
+    """More than are looked at in one go; of those that are written, none."""
+    into = folder(tmp_path, limit=5000)
+    going_on = into.call(Header("results"))
+    into.settle()
+    for number in range(200):
+        old = tmp_path / f"20260101T000000-{number:08x}.jsonl"
+        old.write_text("x" * 100)
+        os.utime(old, (number, number))
+    os.utime(going_on.path, (0, 0))
+    size = going_on.path.stat().st_size
+    into.call(Header("results")).close()
+    going_on.close()
+    into.settle()
+    left = sorted(tmp_path.glob("20260101*"))
+    assert [path.name[16:24] for path in left] == [f"{number:08x}" for number in range(200 - (5000 - size) // 100, 200)]
+    assert going_on.path.exists()
+
+
+def test_a_trace_that_another_shadow_writes_stays(tmp_path: Path) -> None:
+    """Each Pipecat worker has a shadow of its own, and all may write into one folder."""
+    mine, other = folder(tmp_path, limit=100), folder(tmp_path, limit=100)
+    header = Header("results", source="a call that goes on")
+    going_on = mine.call(header)
+    mine.settle()
+    over = mine.call(header)
+    over.close()
+    mine.settle()
+    other.call(header).close()
+    other.settle()
+    assert (going_on.path.exists(), over.path.exists()) == (True, False)
+    going_on.write({"t": 1.0, "end": True})
+    going_on.close()
+    mine.settle()
+    assert len(read_trace(going_on.path).records) == 1
+    other.call(header).close()
+    other.settle()
+    assert not going_on.path.exists()
+
+
+def test_a_long_call_goes_on_in_another_trace(tmp_path: Path) -> None:
+    """When the bot begins to speak; each is replayed for itself, and none has another's words."""
+    into = folder(tmp_path, call_limit=12_000)
+    decided: list[Output] = []
+
+    async def conversation() -> None:
+        beside = Beside(preset("balanced"), into, "made here", "Ann", decided.append)
+        beside.start()
+        for pause, step in CALL * 20:
+            await asyncio.sleep(pause)
+            into.settle()  # virtual time is faster than any disk
+            with beside.safely():
+                step(beside)
+                beside = beside.continued() if beside.bot_speaking else beside
+        beside.finish()
+
+    run_virtually(conversation())
+    into.settle()
+    paths = sorted(tmp_path.iterdir(), key=lambda path: path.stat().st_mtime_ns)
+    assert len(paths) > 2
+    assert all(path.stat().st_size < 12_000 and stat.S_IMODE(path.stat().st_mode) == 0o600 for path in paths)
+    traces = [read_trace(path) for path in paths]
+    assert {trace.header.caller for trace in traces} == {"Ann"}
+    assert sum(isinstance(record, BotTurn) for trace in traces for record in trace.records) == 20
+    assert [
+        output for trace in traces for output in replay(trace).outputs if output.at <= trace.records[-1].t
+    ] == decided
+    assert [event.text for event in decided if isinstance(event, TurnCompleted)] == ["Yes, please."] * 20
+    for before, after in itertools.pairwise(traces):
+        assert isinstance(before.records[-2], AgentChange)
+        assert isinstance(after.records[0], AgentChange)
+
+
+def test_who_calls_is_in_the_header(tmp_path: Path) -> None:
+    converse(folder(tmp_path, redact=True), CALL, caller="Ann")
+    (written,) = tmp_path.iterdir()
+    assert read_trace(written).header.caller == "Ann"
+
+
 def test_what_cannot_be_written_is_told_once_and_harms_nobody(tmp_path: Path) -> None:
     complaints: list[str] = []
     occupied = tmp_path / "calls"
@@ -239,13 +321,21 @@ def test_what_cannot_be_written_is_told_once_and_harms_nobody(tmp_path: Path) ->
     assert complaint.startswith("the shadow has stopped, the bot goes on: FileExistsError: ")
 
 
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a disk that is always full")
-def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Folder, "make_room", lambda self, path: path.symlink_to("/dev/full"))
+def test_a_full_disk(tmp_path: Path) -> None:
+    """What stands in for it is a limit of the size of files."""
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
     complaints: list[str] = []
-    converse(folder(tmp_path, complaints), CALL * 3)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (3000, before[1]))
+    try:
+        converse(folder(tmp_path, complaints), CALL * 9)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert len(complaints) == 1
-    assert "No space left on device" in complaints[0]
+    assert "cannot write the trace: File too large" in complaints[0]
+    (written,) = tmp_path.iterdir()
+    trace = read_trace(written)  # it ends with a whole line
+    assert next(event.text for event in replay(trace).outputs if isinstance(event, TurnCompleted)) == "Yes, please."
 
 
 def test_a_failure_of_the_machine_ends_the_shadow_alone(tmp_path: Path) -> None:
@@ -263,7 +353,7 @@ def test_a_failure_of_the_machine_ends_the_shadow_alone(tmp_path: Path) -> None:
 
 def test_a_disk_that_does_not_keep_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     hangs = threading.Event()
-    monkeypatch.setattr(Folder, "make_room", lambda self, path: hangs.wait())
+    monkeypatch.setattr(Folder, "make_room", lambda self: hangs.wait())
     complaints: list[str] = []
     into = folder(tmp_path, complaints)
     file = into.call(Header("results"))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager
 from typing import Any
 
 import pytest
+import trio
 
 import hearout
 from hearout import (
@@ -21,6 +24,9 @@ from hearout import (
     UsageError,
     threads,
 )
+from hearout.nursery import open_background
+from hearout.threads.host import in_trio
+from hearout.threads.inlet import Inlet
 from tests.kit.provider import Plan, Source, audio
 from tests.kit.threads_runs import opened, push_all, turns_of
 
@@ -120,9 +126,31 @@ def test_a_session_that_calls_functions_is_not_iterated_over() -> None:
         session.wait()
 
 
-def test_on_takes_a_class() -> None:
-    with opened() as session, pytest.raises(UsageError, match="such as TurnCompleted, and a function; not 'Results'"):
-        session.on("Results", print)  # type: ignore[arg-type]
+@pytest.mark.parametrize("given", [("Results", print), (TurnCompleted, None)])
+def test_on_takes_a_class_and_a_function(given: Any) -> None:
+    with opened() as session, pytest.raises(UsageError, match=r"such as TurnCompleted, and a function; not \("):
+        session.on(*given)
+
+
+def test_a_function_that_exits_ends_the_program_as_elsewhere() -> None:
+    with opened() as session:
+        session.on(TurnStarted, lambda event: sys.exit(7))
+        with pytest.raises(SystemExit, match="7"):
+            session.wait()
+
+
+def test_a_function_does_not_wait_for_itself() -> None:
+    with opened() as session:
+        session.on(TurnCompleted, lambda event: session.wait())
+        with pytest.raises(UsageError, match="wait was called by a function of on, and would wait for that itself"):
+            session.wait()
+
+
+def test_a_function_may_end_the_session() -> None:
+    with ExitStack() as stack:
+        session = stack.enter_context(opened(Source(600.0), realtime=True))
+        session.on(TurnCompleted, lambda event: stack.close())
+        assert session.wait(10)
 
 
 def test_the_session_fails_in_whatever_thread_asks() -> None:
@@ -139,7 +167,7 @@ def test_the_session_fails_in_whatever_thread_asks() -> None:
 
 def test_a_failure_that_nobody_saw_comes_at_the_end_of_the_block() -> None:
     def run() -> None:
-        with opened(plan=Plan(status=401)) as session, session._more:
+        with opened(plan=Plan(status=401)) as session:
             assert session._more.wait_for(lambda: session._closed, 10)
 
     with pytest.raises(SessionError, match="401"):
@@ -168,6 +196,41 @@ def test_audio_waits_for_room_and_is_never_dropped() -> None:
         push_all(session, 20.0)  # forty times the limit
         assert turns_of(session) == ["yes please."]
         assert session.heard == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("rate", [16_000, 44_100])  # which is resampled, and the resampler keeps some of it for later
+def test_who_waited_for_room_has_it(rate: int) -> None:
+    # Many threads at once, and somebody who takes little at a time.
+    taken, refused, over = 0.0, list[UsageError](), threading.Event()
+    source = PushSource(AudioFormat(sample_rate=rate), limit=0.1)
+
+    @asynccontextmanager
+    async def taking() -> AsyncIterator[None]:
+        async def take() -> None:
+            nonlocal taken
+            try:
+                async for pcm in source:
+                    taken += len(pcm) / 32_000
+                    await trio.sleep(0.001)
+            except UsageError as error:
+                refused.append(error)
+            over.set()
+
+        async with open_background() as nursery:
+            nursery.start_soon(take)
+            yield
+
+    def push(_: int) -> bool:
+        return all(inlet.push(bytes(rate // 50 * 2), 10.0) for _ in range(50))
+
+    with in_trio(taking()):
+        inlet = Inlet(source)
+        with ThreadPoolExecutor(4) as pool:
+            assert all(pool.map(push, range(4)))
+        inlet.close()
+        assert over.wait(10)
+    assert not refused
+    assert taken == pytest.approx(4.0, abs=0.001)
 
 
 def test_without_room_one_error_says_so() -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 
-from hearout import UsageError, parse_trace
+from hearout import UsageError, parse_trace, read_trace
 from hearout.cli.main import main
 from hearout.traces.transcript import WordError, transcript, word_error
 from tests.kit.callers import heard
+from tests.kit.paths import ROOT
 
 
 def lines(*records: dict[str, Any], channels: int = 1) -> list[str]:
@@ -39,6 +40,41 @@ def test_all_finals_are_joined() -> None:
 
 def test_a_text_for_each_channel() -> None:
     assert transcript(parse_trace(PAIR)) == ["hello there", "good morning"]
+
+
+def test_what_is_said_again_counts_once() -> None:
+    call = lines(
+        heard(1.5, "where is", 0.2, 0.8),
+        heard(2.0, "my parcel", 0.9, 1.4),
+        heard(2.1, "my parcel", 0.9, 1.4),  # delivered twice
+        heard(2.5, "Where is my parcel?", 0.2, 1.4),  # formatted
+        {"t": 3.0, "link": "lost"},
+        {"t": 3.5, "link": "restored", "audio": 0.5},
+        heard(3.9, "parcel please", 1.6, 2.8),  # at 2.1: up to 2.5 all was final before
+    )
+    assert transcript(parse_trace(call)) == ["Where is my parcel? please"]
+
+
+def test_of_the_captured_cases_nothing_is_twice() -> None:
+    for path in (ROOT / "tests/cases").glob("again_*.jsonl"):
+        for text in transcript(read_trace(path)):
+            plain = text.lower().rstrip(".?").split()
+            assert not plain or plain.count("parcel") + plain.count("bags") <= 1, path.name
+
+
+@pytest.mark.parametrize(
+    ("reference", "text"),
+    [
+        ("It's seventy-five, e-mail me", "its seventy five e mail me"),
+        ("It’s 7.5 in the U.S.", "it's 7.5 in the u.s"),
+        ("yes...and no/maybe", "Yes. And no, maybe."),
+        ("Zoe\u0308 cafe\u0301", "ZO\u00cb CAF\u00c9"),
+        ("नमस्ते जी।", "नमस्ते जी"),
+    ],
+)
+def test_what_does_not_count(reference: str, text: str) -> None:
+    pytest.importorskip("jiwer")
+    assert word_error(text, reference).rate == 0
 
 
 @pytest.mark.parametrize(
@@ -76,7 +112,7 @@ def call(tmp_path: Path) -> str:
 def test_the_command(call: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("jiwer")
     said = tmp_path / "said.txt"
-    said.write_text("I would like one coffee, yes, that is right")
+    said.write_text("I would like one coffee, yes, that is right", encoding="utf-8-sig")  # as some editors write it
     assert main(["transcript", call, "--reference", str(said)]) == 0
     done = capsys.readouterr()
     assert done.out == "I would like a coffee. Yes, that is right.\n"

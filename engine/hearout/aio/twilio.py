@@ -14,13 +14,15 @@ import trio
 from hearout.errors import SessionError, UsageError
 from hearout.loops import running
 from hearout.serving import Limits, ProtocolError
+from hearout.serving.peer import last_word
 from hearout.sources import twilio as on_trio
 from hearout.sources.twilio_messages import TwilioEvent, TwilioStream
 
 __all__ = ["TwilioCall"]
 
-# How Twilio closes when it is done, as in `hearout.serving.peer`.
-_IN_GOOD_ORDER = (1000, 1001, 1005)
+# How Twilio closes when it is done, as in `hearout.serving.peer`; and 1012 ("service restart"): so does uvicorn close
+# when it is told to end. The audio is over then, and the session has its last words.
+_IN_GOOD_ORDER = (1000, 1001, 1005, 1012)
 
 
 class TwilioCall(on_trio.TwilioCall):
@@ -31,8 +33,9 @@ class TwilioCall(on_trio.TwilioCall):
                 async for event in session:
                     ...
 
-    Entering waits for the start message; then its attributes are there. Leaving closes the websocket. Nobody else may
-    read from that. ``send_audio``, ``send_mark`` and ``clear`` are awaited in asyncio.
+    Entering waits for the start message; then its attributes are there. Leaving closes the websocket: with 1000, with
+    the code of a `ProtocolError`, with 1001 when the task is cancelled, and with 1011 for every other error. Nobody
+    else may read from it. ``send_audio``, ``send_mark`` and ``clear`` are awaited in asyncio.
 
     Raises:
         UsageError: it is no such websocket.
@@ -48,45 +51,53 @@ class TwilioCall(on_trio.TwilioCall):
             raise UsageError(
                 f"hearout.aio.TwilioCall is for asyncio, and this is {here}: use hearout.sources.serve_twilio"
             )
-        stream, events = TwilioStream(), list[bytes | TwilioEvent]()
         limits = Limits()
         try:
-            async with asyncio.timeout(limits.start):
+            await self._begin(limits.start)
+        except BaseException as error:
+            await self._line.end(error)
+            raise
+        self._reading = asyncio.create_task(self._line.read_on(limits.queue))
+        return self
+
+    async def _begin(self, patience: float) -> None:
+        stream, events = TwilioStream(), list[bytes | TwilioEvent]()
+        try:
+            async with asyncio.timeout(patience):
                 while stream.start is None:
                     message = await self._line.read()
                     if message is None or stream.ended:
                         raise SessionError("the caller hung up before the call began")
                     events += stream.receive(message)
         except TimeoutError:
-            raise ProtocolError(f"no start message within {limits.start:g} s", 1008) from None
+            raise ProtocolError(f"no start message within {patience:g} s", 1008) from None
         super().__init__(self._line, stream, stream.start)
         self._items += events  # also a key that came before the start
-        self._reading = asyncio.create_task(self._line.read_on(limits.queue))
-        return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._reading.cancel()
         await asyncio.wait([self._reading])
-        with suppress(Exception):  # it is closed already
-            await self._line.close()
+        await self._line.end(error)
 
 
 class _Line:
     """The websocket: read in asyncio, handed over to trio as `hearout.serving.Peer` does."""
 
     def __init__(self, websocket: Any) -> None:
+        self._close: Callable[[int, str], Awaitable[Any]]
         if hasattr(websocket, "send_text") and hasattr(websocket, "receive"):
             self._send, self.read = websocket.send_text, _reader_of_starlette(websocket)
+            self._close = lambda code, reason: websocket.close(code=code, reason=reason)
         elif hasattr(websocket, "send_str") and hasattr(websocket, "receive"):
             self._send, self.read = websocket.send_str, _reader_of_aiohttp(websocket)
+            self._close = lambda code, reason: websocket.close(code=code, message=reason.encode())
         else:
             raise UsageError(
                 f"{type(websocket).__name__} is no websocket of Starlette's, FastAPI's or aiohttp's; in trio "
                 "hearout.sources.serve_twilio takes calls"
             )
-        self.close: Callable[[], Awaitable[Any]] = websocket.close
         self._messages: deque[str | bytes] = deque()
         self._over = False
         self._error: Exception | None = None
@@ -106,6 +117,15 @@ class _Line:
             self._error = error
         self._over = True
         self._more.set()
+
+    async def end(self, error: BaseException | None) -> None:
+        """In asyncio: close it, as `hearout.serving.WebSocketServer` does."""
+        if isinstance(error, Exception):
+            code, reason = last_word(error)
+        else:
+            code, reason = 1000 if error is None else 1001, ""
+        with suppress(Exception):  # it is closed already
+            await self._close(code, reason)
 
     @property
     def draining(self) -> bool:

@@ -46,6 +46,11 @@ class Call:
         token: of the Twilio account: the request is signed with it, as Twilio does; "": it is not.
         signed_url: what it is signed for, when that is not ``url``.
 
+    Attributes:
+        playback: what the bot has said.
+        lasted: seconds that the call took.
+        sid: the call's name, of its own.
+
     Raises:
         UsageError: ``url`` is no address of a websocket.
     """
@@ -62,13 +67,14 @@ class Call:
     ) -> None:
         check_url("call", url, "TWILIO_AUTH_TOKEN")
         self.playback = Playback()
-        self.lasted = 0.0  # seconds
+        self.lasted = 0.0
         self._url = url
         self._tell = tell
         self._parameters = dict(parameters or {})
         self._headers = _signature(token, signed_url or url) if token else []
         self._connect = connect
-        self._sid = f"MZ{uuid.uuid4().hex}"
+        self.sid = f"CA{uuid.uuid4().hex}"
+        self._stream = f"MZ{uuid.uuid4().hex}"
         self._number = 0
         self._gate = webrtc_gate(SAMPLE_RATE)
         self._quiet_since: float | None = None  # when the caller's last words ended
@@ -130,7 +136,7 @@ class Call:
                 self._tell(self._now, f"mark {name}")
                 await self._send(websocket, "mark", {"name": name})
             number += 1
-        await self._send(websocket, "stop", {"accountSid": "AC0", "callSid": "CA0"})
+        await self._send(websocket, "stop", {"accountSid": "AC0", "callSid": self.sid})
 
     async def _listen(self, websocket: WebSocket) -> None:
         await websocket.receive(self._hear)
@@ -145,8 +151,8 @@ class Call:
     def _start(self) -> dict[str, Any]:
         return {
             "accountSid": "AC0",
-            "streamSid": self._sid,
-            "callSid": "CA0",
+            "streamSid": self._stream,
+            "callSid": self.sid,
             "tracks": ["inbound"],
             "mediaFormat": {"encoding": "audio/x-mulaw", "sampleRate": SAMPLE_RATE, "channels": 1},
             "customParameters": self._parameters,
@@ -156,7 +162,7 @@ class Call:
         message = {"event": event, **more}
         if content is not None:
             self._number += 1
-            message |= {"sequenceNumber": str(self._number), "streamSid": self._sid, event: content}
+            message |= {"sequenceNumber": str(self._number), "streamSid": self._stream, event: content}
         await websocket.send(json.dumps(message))
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+import itertools
+import sys
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from hearout.writing import meant, printable
@@ -17,13 +19,18 @@ class Parser(argparse.ArgumentParser):
     def parse_known_args(  # type: ignore[override]
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        # Each command looks at its own: the one above it does not know its options.
+        # Each command looks at its own, before it complains of what is missing then: the one above does not know them.
+        if self._subparsers is None:
+            self._check_options(itertools.takewhile("--".__ne__, sys.argv[1:] if args is None else args))
         known, extra = super().parse_known_args(args, namespace)
-        for name in extra:
-            if name.startswith("--"):
-                options = [option for option in self._option_string_actions if option.startswith("--")]
-                self.error(f"there is no option {printable(name)}{meant(name.partition('=')[0], options)}")
+        self._check_options(extra)
         return known, extra
+
+    def _check_options(self, given: Iterable[str]) -> None:
+        options = [option for option in self._option_string_actions if option.startswith("--")]
+        for name, _, _ in (one.partition("=") for one in given if one.startswith("--")):
+            if not any(option.startswith(name) for option in options):
+                self.error(f"there is no option {printable(name)}{meant(name, options)}")
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         choices = action.choices

@@ -50,7 +50,7 @@ def _run(args: argparse.Namespace) -> int:
 
 def _read(path: str) -> str:
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:
             return file.read()
     except UnicodeDecodeError:
         raise UsageError(f"--reference {path}: it is no text in UTF-8") from None

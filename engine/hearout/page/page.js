@@ -14,11 +14,10 @@ class Page {
     this.trace = [];
     this.outlook = null;
     this.text = "";
-    this.behind = []; // transcription latencies of the open turn
     this.told = null; // {policy, name, price} of the session
     this.microphone = new Microphone((block) => this.hear(block), (why) => this.stop(why));
     this.timeline = new Timeline(at("timeline"), () => this.clock ?? this.line?.now ?? 0);
-    this.turns = new Turns(at("turns"), at("comparison"));
+    this.turns = new Turns(at("turns"), at("comparison"), at("behind"));
     this.agent = new Agent((message) => this.line?.tell(message), (line) => (at("agent").textContent = line));
     this.offer();
     at("listen").addEventListener("click", () => (this.line ? this.stop("") : this.listen()));
@@ -161,15 +160,12 @@ class Page {
   }
 
   turn(event) {
-    if (event.type === "turn_started") {
-      this.text = "";
-      this.behind = [];
-    }
+    if (event.type === "turn_started") this.text = "";
     if (event.type === "turn_updated") {
       this.text = event.text;
-      if (event.transcription_latency !== null) this.behind.push(event.transcription_latency);
+      this.turns.update(event);
     }
-    if (event.type === "turn_completed") this.turns.complete(event, this.label, this.told.price, this.behind);
+    if (event.type === "turn_completed") this.turns.complete(event, this.label, this.told.price);
     if (event.type === "turn_amended") this.turns.amend(event);
     if (event.type === "turn_completed" || event.type === "turn_abandoned") {
       this.outlook = null;
@@ -191,7 +187,7 @@ class Page {
     const end = held ? this.speechEnd : 0;
     const share = held ? Math.min(1, Math.max(0, (this.line.now - end) / (outlook.when - end))) : 0;
     at("waited").style.width = `${100 * share}%`;
-    let why = outlook ? ["you speak", behind(this.behind.slice(-1))].filter(Boolean).join("; ") : "\u00a0";
+    let why = outlook ? "you speak" : "\u00a0";
     if (held) {
       const silence = outlook.opinions.find(({ rule }) => rule === "silence");
       const told = [`over at +${seconds(outlook.when - end)} by ${wordy(outlook.reason)} if nothing more comes`, odds(outlook, this.text), answered(outlook)];

@@ -39,18 +39,15 @@ function opinion({ rule, deadline, hold }, end, price) {
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
-/** Transcription latency, as Deepgram's pages measure it: audio heard, less where the newest interim result ends. */
-function behind(latencies) {
-  return latencies.length ? `interim words ${seconds(median(latencies))} behind the audio` : null;
-}
-
 const SHOWN = 100; // turns: a list that grew with the session would make each one slower than the last
 
 /** The turns that are over, newest first, and how the settings compare. */
 class Turns {
-  constructor(list, table) {
+  constructor(list, table, behind) {
     this.list = list;
     this.table = table;
+    this.behind = behind;
+    this.lags = []; // of the last interim results behind the audio, seconds
     this.items = new Map();
     this.groups = new Map();
     this.before = null; // group of the turn before
@@ -62,12 +59,15 @@ class Turns {
     this.before = null;
   }
 
-  /**
-   * @param {string} settings under which the turn was completed.
-   * @param {?number} price
-   * @param {number[]} latencies transcription latencies of its interim results.
-   */
-  complete(turn, settings, price, latencies) {
+  update({ transcription_latency: lag }) {
+    if (lag === null) return;
+    this.lags.push(lag);
+    if (this.lags.length > 10 * SHOWN) this.lags.shift();
+    this.behind.textContent = `Transcription latency ${seconds(median(this.lags))}: interim results behind the audio, median.`;
+  }
+
+  /** @param {string} settings under which the turn was completed. @param {?number} price */
+  complete(turn, settings, price) {
     const { speech_end: end, decided } = turn.timings;
     const latency = end === null ? null : decided - end;
     const text = element("span", turn.text);
@@ -77,7 +77,6 @@ class Turns {
     const details = document.createElement("details");
     const lines = [
       steps(turn.timings),
-      behind(latencies),
       odds(turn, turn.text),
       answered(turn),
       ...turn.opinions.map((one) => opinion(one, end ?? decided, price)),

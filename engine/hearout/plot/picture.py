@@ -23,7 +23,8 @@ _LONGEST_PAGE = 36.0  # a session a little longer is not worth a second page
 _MOST_PAGES = 100
 _NARROWEST = 150.0  # pixels that the text of a turn gets at least: the longest name of a rule
 _QUIETEST = 0.05  # of full scale, -26 dBFS: the noise of a line is not drawn as if it were a voice
-_CALL = 20  # pixels of a row of the application's calls
+_CALL = 20  # pixels of a row of the application's calls, and the bot's
+_COMMITTED = 300  # pixels that what a bot committed gets at most
 
 _WAVE, _VOICE, _HANGOVER = "#5f7f9c", "#38a3a5", "#c7e8e6"
 _AGENT, _ALARM, _HINT = "#a78bbd", "#e5484d", "#b4236a"
@@ -145,7 +146,7 @@ def _draw_channel(canvas: Canvas, lanes: Lanes, stop: float, loudest: float) -> 
     if lanes.agent:
         canvas.lane("agent", 24, lambda y: _draw_agent(canvas, lanes.agent, y))
     if lanes.calls:
-        _draw_calls(canvas, lanes.calls)
+        _draw_moments(canvas, "application", lanes.calls)
     if lanes.waveform:
         canvas.lane("audio", 44, lambda y: _draw_waveform(canvas, lanes.waveform, loudest, y))
     canvas.lane("voice", 30, lambda y: _draw_voice(canvas, lanes, y))
@@ -153,6 +154,9 @@ def _draw_channel(canvas: Canvas, lanes: Lanes, stop: float, loudest: float) -> 
     _draw_words(canvas, "final words", lanes.finals, _FINAL, italic=False)
     canvas.lane("transcriber", 78 if lanes.hints else 56, lambda y: _draw_messages(canvas, lanes, y))
     _draw_turns(canvas, lanes.turns, stop, top)
+    if lanes.bot:
+        shown = [Moment(moment.at, canvas.shorten(moment.kind, _COMMITTED)) for moment in lanes.bot]
+        _draw_moments(canvas, "bot", shown)
 
 
 def _draw_agent(canvas: Canvas, speech: Sequence[Span], y: float) -> None:
@@ -163,19 +167,19 @@ def _draw_agent(canvas: Canvas, speech: Sequence[Span], y: float) -> None:
             canvas.text(canvas.time(left), y + 12, "agent", colour="white", dx=GAP)
 
 
-def _draw_calls(canvas: Canvas, calls: Sequence[Moment]) -> None:
+def _draw_moments(canvas: Canvas, name: str, moments: Sequence[Moment]) -> None:
     rows = Rows()
     places = []
-    for call in calls:
-        if canvas.start <= call.at <= canvas.stop:
-            left, width = _extent(canvas, call.at, call.kind)
-            places.append((call, rows.place(left, width)))
+    for moment in moments:
+        if canvas.start <= moment.at <= canvas.stop:
+            left, width = _extent(canvas, moment.at, moment.kind)
+            places.append((moment, rows.place(left, width)))
 
     def draw(y: float) -> None:
-        for call, row in places:
-            _draw_moment(canvas, call.at, call.kind, y + 12 + row * _CALL)
+        for moment, row in places:
+            _draw_moment(canvas, moment.at, moment.kind, y + 12 + row * _CALL)
 
-    canvas.lane("application", 4 + max(len(rows.ends), 1) * _CALL, draw)
+    canvas.lane(name, 4 + max(len(rows.ends), 1) * _CALL, draw)
 
 
 def _extent(canvas: Canvas, at: float, label: str) -> tuple[float, float]:

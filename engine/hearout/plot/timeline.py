@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from hearout.plot.waveform import BIN, Waveform
-from hearout.traces.records import LinkChange, Trace
+from hearout.traces.records import BotInterrupted, BotTurn, LinkChange, Trace
 from hearout.traces.replayer import Replayed
 from hearout_policies import events, signals
 from hearout_policies.clock import Clock
@@ -68,6 +68,7 @@ class Lanes:
     hints: list[Moment] = field(default_factory=list)  # ... that carry no words
     finalizes: list[tuple[float, float | None]] = field(default_factory=list)  # sent, answered
     turns: list[TurnSpan] = field(default_factory=list)
+    bot: list[Moment] = field(default_factory=list)  # of a turn detection that is not ours
 
 
 @dataclass(slots=True)
@@ -87,13 +88,17 @@ class Timeline:
 
 def arrange(trace: Trace, replayed: Replayed, waveform: Waveform | None = None) -> Timeline:
     """Sort the signals and outputs of a replay into lanes; the audio too, if there is any."""
+    bot = [record for record in trace.records if isinstance(record, BotTurn | BotInterrupted)]
     moments = [item.signal.at for item in replayed.heard] + [output.at for output in replayed.outputs]
-    stop = max(moments, default=0.0)
+    stop = max([*moments, *(record.t for record in bot)], default=0.0)
     collectors = [_Collector(stop) for _ in range(trace.header.channels)]
     for item in replayed.heard:
         collectors[item.channel].hear(item.signal)
     for output in replayed.outputs:
         collectors[output.channel].tell(output)
+    for record in bot:
+        text = " ".join(["committed:", *record.text.split()]) if isinstance(record, BotTurn) else "interrupted"
+        collectors[record.channel].lanes.bot.append(Moment(record.t, text))
     for channel, collector in enumerate(collectors):
         collector.finish([] if waveform is None else waveform.peaks(channel))
     return Timeline(stop, [collector.lanes for collector in collectors], _outages(trace, stop))

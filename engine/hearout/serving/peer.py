@@ -10,8 +10,9 @@ from hearout.errors import HearoutError, SessionError
 from hearout.serving.authorise import Upgrade
 from hearout.serving.limits import Limits
 from hearout.serving.reception import Applicant
+from hearout.writing import printable
 
-__all__ = ["Peer", "ProtocolError"]
+__all__ = ["Peer", "ProtocolError", "last_word"]
 
 _CLOSE_TIMEOUT = 5.0  # seconds
 _MOST_REASON = 123  # bytes of text in a close frame (RFC 6455)
@@ -124,8 +125,12 @@ class Peer:
 
     async def _close(self, code: int, reason: str) -> None:
         with trio.move_on_after(_CLOSE_TIMEOUT):
-            await self._websocket.aclose(code, _cut(reason))
+            await self._websocket.aclose(code, reason)
 
 
-def _cut(reason: str) -> str:
-    return reason.encode(errors="replace")[:_MOST_REASON].decode(errors="ignore")
+def last_word(error: BaseException) -> tuple[int, str]:
+    """Code and reason for the close frame of a connection whose handler has failed."""
+    if not isinstance(error, HearoutError):
+        return 1011, "internal error"
+    told = printable(str(error), 300).encode(errors="replace")[:_MOST_REASON].decode(errors="ignore")
+    return (error.code if isinstance(error, ProtocolError) else 1011), told

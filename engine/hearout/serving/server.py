@@ -20,7 +20,7 @@ from hearout.serving.calls import call_id, new_call_id
 from hearout.serving.health import RETRY_AFTER, Status, health_pages
 from hearout.serving.limits import Limits
 from hearout.serving.listening import listen
-from hearout.serving.peer import Peer, ProtocolError
+from hearout.serving.peer import Peer, last_word
 from hearout.serving.plain import Pages
 from hearout.serving.pressure import Pressure
 from hearout.serving.reception import Applicant, Reception
@@ -174,12 +174,11 @@ class WebSocketServer:
                 await self._handler(peer)
         except Exception as exc:
             error = sole_error(exc)
-            if not isinstance(error, HearoutError):
+            if isinstance(error, HearoutError):
+                _log.warning("%s: %s: %s", self._name, peer.upgrade.remote, printable(str(error), 300))
+            else:
                 _log.exception("%s: %s: the handler failed", self._name, peer.upgrade.remote)
-                return 1011, "internal error"
-            told = printable(str(error), 300)
-            _log.warning("%s: %s: %s", self._name, peer.upgrade.remote, told)
-            return (error.code if isinstance(error, ProtocolError) else 1011), told
+            return last_word(error)
         return _GOING_AWAY if peer.draining else (1000, "")
 
 

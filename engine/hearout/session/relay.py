@@ -20,7 +20,7 @@ class RelayedSession(SessionControls):
     def __init__(self) -> None:
         self._queue: deque[SessionEvent] = deque()
         self._closed = False  # there will be no more events
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
 
     def _notify(self) -> None:
         """Called in trio: there is more to read."""

@@ -31,15 +31,22 @@ class Beside(OwnTurns):
         policy: as in `hearout.open_session`.
         folder: where the trace goes.
         source: who wrote it, for people.
+        caller: of the header; None: not known.
         take: is given what the machine decides.
     """
 
     def __init__(
-        self, policy: Policy, folder: Folder, source: str, take: Callable[[Output], object] = lambda output: None
+        self,
+        policy: Policy,
+        folder: Folder,
+        source: str,
+        caller: str | None = None,
+        take: Callable[[Output], object] = lambda output: None,
     ) -> None:
         super().__init__(policy, take)
         self._folder = folder
         self._source = source
+        self._caller = "" if caller is None else str(caller)
         self._file: CallFile | None = None
         self._written = 0.0  # `t` of the last line
         self._finished = False
@@ -64,8 +71,10 @@ class Beside(OwnTurns):
     def start(self) -> None:
         if self._file is None:
             began = datetime.now().astimezone().isoformat(timespec="seconds")
-            header = Header(Results.name, policy=self._policy.to_dict(), source=self._source, started=began)
-            self._file = self._folder.call(header)
+            policy = self._policy.to_dict()
+            self._file = self._folder.call(
+                Header(Results.name, policy=policy, source=self._source, started=began, caller=self._caller)
+            )
             super().start()
 
     def finish(self) -> None:
@@ -90,6 +99,21 @@ class Beside(OwnTurns):
     def _all_said(self) -> None:
         with self.safely():
             super()._all_said()
+
+    def continued(self) -> Beside:
+        """The same; or, when its trace has become long, a machine that goes on beside the call with another one.
+
+        To be asked when the bot begins to speak: then the user's turn is over, as a rule. Either trace can be replayed
+        and judged for itself; the bot's beginning is in both.
+        """
+        if self._file is None or not self.running or not self._file.long or self.speaking or self._open:
+            return self
+        self.finish()
+        other = Beside(self._policy, self._folder, self._source, self._caller, self._take)
+        other.patience = self.patience
+        other.start()
+        other.bot_started()
+        return other
 
     # What the bot does
 

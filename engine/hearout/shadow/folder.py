@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from datetime import UTC, datetime
+from heapq import nsmallest
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Any, BinaryIO
 
 from hearout.errors import HearoutError, UsageError
 from hearout.traces.recorder import Recorder
 from hearout.traces.records import Header
 from hearout.writing import printable, shown
 
+try:
+    import fcntl
+except ImportError:  # Windows, where nobody can delete a file that is open
+    fcntl = None  # type: ignore[assignment]
+
 __all__ = ["CallFile", "Folder"]
 
 _OURS = re.compile(r"\d{8}T\d{6}-[0-9a-f]{8}\.jsonl")
 _MOST_PENDING = 10_000  # lines that wait for the disk: minutes of many calls
+# A folder may have tens of thousands of traces: the loop of the bot wants the interpreter, too.
+_AT_A_TIME = 50
+_MEANWHILE = 0.002  # seconds
 
 
 class Folder:
@@ -33,9 +44,9 @@ class Folder:
     Args:
         path: made when the first call begins, for its owner alone.
         redact: as of `hearout.traces.recorder.Recorder`.
-        call_limit: bytes that the trace of one call may have; it ends there.
-        limit: bytes that all traces together may have: before a call, the oldest are deleted until they do. Those of
-            calls that go on are added to that.
+        call_limit: bytes that a trace may have; it ends there.
+        limit: bytes that all traces together may have: before one is begun, the oldest are deleted until they do.
+            Those that are still written, by whatever process, are not.
         warn: is told what went wrong, in one line, by any thread.
 
     Raises:
@@ -57,7 +68,6 @@ class Folder:
         self._pending = 0
         self._counting = threading.Lock()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hearout-shadow")
-        self._open: set[Path] = set()  # of the thread
 
     @property
     def failed(self) -> bool:
@@ -111,38 +121,71 @@ class Folder:
 
     # In the thread
 
-    def make_room(self, path: Path) -> None:
+    def make_room(self) -> None:
         """Delete the oldest traces, so that one more has room."""
         self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self._open.add(path)
-        found = []
-        for entry in os.scandir(self.path):
-            if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
-                with suppress(FileNotFoundError):  # another process makes room, too
-                    found.append((entry.stat().st_mtime, Path(entry.path), entry.stat().st_size))
-        total = sum(size for _, _, size in found)
-        for _, old, size in sorted(found):
-            if total <= self._limit:
-                break
-            if old not in self._open:
-                old.unlink(missing_ok=True)
-                total -= size
+        total = sum(size for _, _, size in self._traces())
+        before = math.inf
+        while self._limit < total < before:  # not when all the oldest are still written
+            before = total
+            for _, old, size in nsmallest(_AT_A_TIME, self._traces()):
+                with suppress(FileNotFoundError):
+                    if total > self._limit and not _in_use(old):
+                        os.unlink(old)
+                        total -= size
 
-    def forget(self, path: Path) -> None:
-        """It is written."""
-        self._open.discard(path)
+    def _traces(self) -> Iterator[tuple[float, str, int]]:
+        """When each was written last, where it is, and its bytes.
+
+        None is kept: the garbage collector would look at all, and hold up the loop.
+        """
+        with os.scandir(self.path) as entries:
+            for number, entry in enumerate(entries, 1):
+                if number % _AT_A_TIME == 0:
+                    time.sleep(_MEANWHILE)
+                if _OURS.fullmatch(entry.name) and entry.is_file(follow_symlinks=False):
+                    with suppress(FileNotFoundError):  # another process makes room, too
+                        about = entry.stat()
+                        yield about.st_mtime, entry.path, about.st_size
+
+
+def _in_use(path: str) -> bool:
+    """A shadow writes it: it has locked it."""
+    try:
+        with open(path, "rb+") as file:
+            return not _lock(file)
+    except PermissionError:
+        return False  # of somebody else
+
+
+def _lock(file: BinaryIO) -> bool:
+    """Keep others from deleting it, as long as it is open; False: somebody else does."""
+    try:
+        if fcntl is not None:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks
+    return True
 
 
 class CallFile:
-    """The trace of one call. Made by `Folder.call`."""
+    """A trace of a call. Made by `Folder.call`."""
 
     def __init__(self, folder: Folder, path: Path, header: Header) -> None:
         self.path = path
         self._folder = folder
         self._header = header
         self._recorder: Recorder | None = None
-        self._full = False
+        self._locked: BinaryIO | None = None
+        self._size = 0
         folder.do(self._open)
+
+    @property
+    def long(self) -> bool:
+        """It has half of what it may have: time for another one."""
+        return self._size >= self._folder.call_limit / 2
 
     def write(self, record: Mapping[str, Any]) -> None:
         """Append a record, which nobody changes any more; soon."""
@@ -160,18 +203,23 @@ class CallFile:
     def _open(self) -> None:
         if self._folder.failed:
             return
-        self._folder.make_room(self.path)
+        self._folder.make_room()
         self._recorder = Recorder(self.path, self._header, redact=self._folder.redact)
+        self._locked = open(self.path, "rb+")  # noqa: SIM115 (closed by `_close`)
+        _lock(self._locked)
 
     def _write(self, record: Mapping[str, Any]) -> None:
-        if self._recorder is None or self._full:
+        if self._recorder is None or self._size >= self._folder.call_limit:
             return
         self._recorder.write(record)
-        if self.path.stat().st_size >= self._folder.call_limit:
-            self._full = True
+        self._size = self.path.stat().st_size
+        if self._size >= self._folder.call_limit:
             self._folder.warn(f"{self.path}: the trace has {self._folder.call_limit:.0f} bytes and ends there")
 
     def _close(self) -> None:
         if self._recorder is not None:
             self._recorder.close()
-        self._folder.forget(self.path)
+            self._recorder = None
+        if self._locked is not None:
+            self._locked.close()
+            self._locked = None

@@ -69,10 +69,14 @@ class LiveKitShadow:
         """
         self._folder.settle(timeout)
 
-    def attach(self, session: AgentSession[Any]) -> None:
-        """Write down what happens in ``session``, which is about to start."""
+    def attach(self, session: AgentSession[Any], *, caller: str | None = None) -> None:
+        """Write down what happens in ``session``, which is about to start; also when it is started again.
+
+        Args:
+            caller: as of `hearout.shadow.pipecat.Shadow`.
+        """
         source = f"a shadow of livekit-agents {version('livekit-agents')}"
-        call = _Call(session, Beside(self._policy, self._folder, source))
+        call = _Call(session, lambda: Beside(self._policy, self._folder, source, caller))
         session.on("user_state_changed", call.safely(call.user_changed))
         session.on("user_input_transcribed", call.safely(call.transcribed))
         session.on("agent_state_changed", call.safely(call.agent_changed))
@@ -81,12 +85,13 @@ class LiveKitShadow:
 
 
 class _Call:
-    """One session. Its clock begins with the first event."""
+    """A session. The clock of each of its runs begins with the first event."""
 
-    def __init__(self, session: AgentSession[Any], beside: Beside) -> None:
+    def __init__(self, session: AgentSession[Any], beside: Callable[[], Beside]) -> None:
         self._session = session
-        self._beside = beside
-        self._said = False  # the agent's text of what it speaks now is known: it has come to its end
+        self._another = beside
+        self._beside = beside()
+        self._ended = True  # how the agent's speech came to its end is known
         self._over = False
 
     def safely(self, handle: Callable[[Any], None]) -> Callable[[Any], None]:
@@ -94,6 +99,8 @@ class _Call:
 
         def handler(event: Any) -> None:
             with self._beside.safely():
+                if self._over and getattr(event, "old_state", None) == "initializing":  # it is started again
+                    self._beside, self._over = self._another(), False
                 if not self._over:
                     self._beside.start()
                     if self._beside.running:
@@ -116,26 +123,34 @@ class _Call:
 
     def agent_changed(self, event: AgentStateChangedEvent) -> None:
         if event.new_state == "speaking":
-            self._said = False
+            self._ended = False
             self._beside.bot_started()
+            self._beside = self._beside.continued()
         elif event.old_state == "speaking":
-            # Speech that comes to its end is in the conversation by now; one that is paused for the user is not.
-            if not self._said and self._session.current_speech is not None:
-                self._beside.interrupted()
+            speech = self._session.current_speech
+            # Speech that is paused for the user is not interrupted yet, and perhaps never will be.
+            if speech is not None and (speech.interrupted or self._session.user_state == "speaking"):
+                self._speech_ended(interrupted=True)
             self._beside.bot_stopped()
 
     def item_added(self, event: ConversationItemAddedEvent) -> None:
         item = event.item
         role, text = getattr(item, "role", None), getattr(item, "text_content", None)
         if role == "assistant":
-            self._said = not item.interrupted
+            self._speech_ended(interrupted=item.interrupted)
             if text:
                 self._beside.agent_said(text)
-        elif role == "user" and text:
+        elif role == "user" and text and item.transcript_confidence is not None:  # spoken, not typed
             metrics = item.metrics
             stopped, delay = metrics.get("stopped_speaking_at"), metrics.get("end_of_turn_delay")
             known = stopped is not None and delay is not None
             self._beside.committed(text, max(0.0, time.time() - stopped - delay) if known else 0.0)
+
+    def _speech_ended(self, *, interrupted: bool) -> None:
+        """The agent's speech is in the conversation, before it falls silent; or it falls silent before."""
+        if interrupted and not self._ended:
+            self._beside.interrupted()
+        self._ended = True
 
     def closed(self, _: Any) -> None:
         self._over = True

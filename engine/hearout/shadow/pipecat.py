@@ -40,8 +40,10 @@ class Shadow(BaseObserver):
         folder: where the files go; made when it is not there. Files are their owner's alone (mode 0600).
         policy: of the machine beside, as in `hearout.open_session`.
         redact: write no words, only how many there are, and when (`hearout.traces.recorder.redacted`).
-        call_limit: bytes that the trace of a call may have; it ends there.
-        limit: bytes that all traces in the folder may have: before a call the oldest are deleted.
+        caller: who calls, by a name that you choose, for `hearout report`; None: not known. It is not redacted.
+        call_limit: bytes that a trace may have. Behind half of them it ends when the bot next begins to speak, and the
+            call goes on in another.
+        limit: bytes that all traces in the folder may have: before one is begun the oldest are deleted.
 
     Raises:
         UsageError: the policy cannot be used, or a limit is none.
@@ -53,19 +55,25 @@ class Shadow(BaseObserver):
         *,
         policy: Policy | str = "balanced",
         redact: bool = False,
+        caller: str | None = None,
         call_limit: float = 10e6,
         limit: float = 1e9,
     ) -> None:
         super().__init__(observe_every_push=False)
         self._policy = chosen_policy(policy)
+        self._caller = caller
+        self._source = f"a shadow of pipecat-ai {version('pipecat-ai')}"
         self._folder = Folder(folder, redact=redact, call_limit=call_limit, limit=limit, warn=logger.warning)
         self._call = self._beside()
         self._said = BotText(lambda text: self._call.agent_said(text))
         self._muted = False
+        self._turn_open = False  # as the bot's turn detection has it
+        self._written: list[str] = []  # what went into the context since the turn began
+        self._workers = 0  # that it watches
         self._latest = 0.0  # time.time() of the newest frame of the voice detection
 
     def _beside(self) -> Beside:
-        return Beside(self._policy, self._folder, f"a shadow of pipecat-ai {version('pipecat-ai')}")
+        return Beside(self._policy, self._folder, self._source, self._caller)
 
     def settle(self, timeout: float | None = None) -> None:
         """Wait until all is written that was heard up to now, ``timeout`` seconds at most; None: as long as it takes.
@@ -74,12 +82,17 @@ class Shadow(BaseObserver):
         """
         self._folder.settle(timeout)
 
+    async def setup(self, task_manager: Any) -> None:
+        await super().setup(task_manager)
+        self._workers += 1
+        if self._workers > 1:
+            self._folder.fail("a Shadow watches one PipelineWorker, this one was given to two: make one for each")
+
     async def on_push_frame(self, data: FramePushed) -> None:
         frame = data.frame
         with self._call.safely():
-            if isinstance(frame, frames.StartFrame):
-                self._call.start()
-            elif self._call.running:
+            self._call.start()
+            if self._call.running:
                 await self._said.on_push_frame(data)
                 # What is broadcast goes up and down the pipeline, a frame each.
                 if frame.broadcast_sibling_id is None or data.direction is FrameDirection.DOWNSTREAM:
@@ -90,22 +103,38 @@ class Shadow(BaseObserver):
         with self._call.safely():
             self._call.finish()
         self._call, self._muted = self._beside(), False
+        self._turn_open, self._written = False, []
+        self._workers = max(self._workers - 1, 0)  # one that is added in mid-call is not set up
 
     def _see(self, frame: Any) -> None:
         call = self._call
         match frame:
             case frames.BotStartedSpeakingFrame():
                 call.bot_started()
+                self._call = call.continued()
             case frames.BotStoppedSpeakingFrame():
                 call.bot_stopped()
             case frames.InterruptionFrame() if call.bot_speaking:
                 call.interrupted()
+            case frames.UserStartedSpeakingFrame() | frames.UserStoppedSpeakingFrame():
+                self._turn_open = isinstance(frame, frames.UserStartedSpeakingFrame)
+                self._commit()
             case frames.LLMContextUserTurnFrame():
-                call.committed(frame.text)
+                self._written.append(frame.text)
+                self._commit()
             case frames.UserMuteStartedFrame() | frames.UserMuteStoppedFrame():
                 self._muted = isinstance(frame, frames.UserMuteStartedFrame)
             case _ if not hear_line(call, frame) and not self._muted:
                 self._hear(frame)
+
+    def _commit(self) -> None:
+        """What is written into the context while the turn is open ends it when the turn ends, and not before.
+
+        A model may judge first whether the user has finished (`FilterIncompleteUserTurnStrategies`).
+        """
+        if self._written and not self._turn_open:
+            self._call.committed(" ".join(self._written))
+            self._written = []
 
     def _hear(self, frame: Any) -> None:
         """What the bot hears of its user."""

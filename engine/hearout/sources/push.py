@@ -10,6 +10,7 @@ import trio
 
 from hearout.audio import AudioFormat, Decoder, Resampler, working_rate
 from hearout.errors import UsageError
+from hearout.writing import shown
 
 __all__ = ["PushSource"]
 
@@ -33,6 +34,10 @@ class PushSource:
     duration: float | None = None
 
     def __init__(self, format: AudioFormat | None = None, *, limit: float = 60.0) -> None:
+        if format is not None and not isinstance(format, AudioFormat):
+            raise UsageError(
+                f"PushSource takes an AudioFormat, such as AudioFormat(sample_rate=8000), not {shown(format)}"
+            )
         self.format = format = format or AudioFormat()
         self.sample_rate = working_rate(format.sample_rate)
         self.channels = format.channels
@@ -77,7 +82,12 @@ class PushSource:
                 f"{self.waiting:.1f} s of pushed audio wait to be heard already: nobody listens, or not in real time; "
                 "push slower, or raise the limit of PushSource"
             )
-        self._hold(self._convert(data))
+        self._accept(data)
+
+    def _accept(self, data: bytes | bytearray | memoryview) -> None:
+        """As `push` in the right thread, whatever waits: for who keeps to the limit before."""
+        if not self._closed:
+            self._hold(self._convert(data))
 
     def close(self, error: Exception | None = None) -> None:
         """There is no more audio. ``error``: why; the session raises it when the last words are in.

@@ -45,6 +45,11 @@ def in_trio(manager: AbstractAsyncContextManager[T], ended: Callable[[], None] |
     stay = _Stay(host, manager, ended)
     try:
         yield stay.enter()
+    except GeneratorExit:
+        # Perhaps this is garbage. It is collected in any thread, that of trio too, with whatever locks that has.
+        with suppress(TimeoutError):
+            stay.leave(_STOP_TIMEOUT)
+        raise
     except BaseException:
         stay.leave()
         raise
@@ -68,6 +73,7 @@ class Host:
         self._waiting: set[_Stay | Pending[Any]] = set()
         self._scope = trio.CancelScope()
         self._failure: BaseException | None = None
+        self._ended = False
         self._over: Pending[None] = Pending()
         begin_thread(self._run, "hearout")
         if self._failure is not None:
@@ -83,7 +89,7 @@ class Host:
 
     def call(self, function: Callable[[], T]) -> T:
         """What ``function`` returns or raises; it is called in trio, and waits for nothing there."""
-        if threading.get_ident() == self._ident:
+        if self.here:
             return function()
         result: Pending[T] = Pending()
 
@@ -102,7 +108,7 @@ class Host:
 
     def take_in(self, stay: _Stay) -> None:
         self._waiting.add(stay)
-        self.soon(lambda: self.nursery.start_soon(stay.run))
+        self.soon(stay.begin)
 
     def let_go(self, stay: _Stay) -> None:
         self._waiting.discard(stay)
@@ -114,10 +120,16 @@ class Host:
             SessionError: the program ends, or this process was forked from the one of the session.
         """
         self.check()
-        try:
+        with suppress(trio.RunFinishedError, OSError):  # the latter where trio broke down, and knows no end
             self._token.run_sync_soon(function)
-        except trio.RunFinishedError:
-            raise SessionError("its thread has ended, and the sessions with it") from self._failure
+            if not self._ended:
+                return
+        raise SessionError("its thread has ended, and the sessions with it") from self._failure
+
+    @property
+    def here(self) -> bool:
+        """This is its thread."""
+        return threading.get_ident() == self._ident
 
     @property
     def forked(self) -> bool:
@@ -147,6 +159,7 @@ class Host:
             self._over.set(None)
 
     def _end_all(self) -> None:
+        self._ended = True  # before: who comes now is told by `soon`, and waits for nothing
         for one in list(self._waiting):
             why = "the program ended" if self._failure is None else f"trio broke down: {self._failure!r}"
             failure = SessionError(f"{why}, and the session with it")
@@ -182,22 +195,34 @@ class _Stay:
         self._over: Pending[None] = Pending()
         self._scope = trio.CancelScope()
         self._leave = trio.Event()
+        self._begun = False  # not before trio has been asked to, and Ctrl-C may come before that
+
+    def begin(self) -> None:
+        """In trio."""
+        self._begun = True
+        self._host.nursery.start_soon(self.run)
 
     def enter(self) -> Any:
         self._host.take_in(self)
         return self._entered.wait()
 
-    def leave(self) -> None:
+    def leave(self, timeout: float | None = None) -> None:
         if self._host.forked:
             return
-        with suppress(SessionError):  # it is over
-            self._host.soon(self._leave.set if self._entered.done else self._scope.cancel)
+        self._ask(self._leave.set if self._entered.done else self._scope.cancel)
+        if self._host.here:
+            return
         try:
-            self._over.wait()
+            self._over.wait(timeout)
         except BaseException:
-            with suppress(SessionError):
-                self._host.soon(self._scope.cancel)
+            self._ask(self._scope.cancel)
             raise
+
+    def _ask(self, end: Callable[[], object]) -> None:
+        try:
+            self._host.soon(lambda: end() if self._begun else self.end(None))
+        except SessionError as error:  # trio has ended
+            self.end(error)
 
     async def run(self) -> None:
         """In trio."""

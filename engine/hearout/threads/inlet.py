@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Literal
 
 from hearout.errors import UsageError
 from hearout.sources.push import PushSource
@@ -35,21 +36,26 @@ class Inlet:
         except TypeError:
             raise UsageError(f"push takes bytes of audio, not {data!r:.40}") from None
         self._host.check()  # before a lock that a forked process may never get
-        with self._changed:
-            if not self._changed.wait_for(lambda: self.closed or self._has_room, timeout):
-                raise UsageError(
-                    f"{self._waiting:.1f} s of pushed audio wait to be heard, and in {timeout:g} s none of it was: "
-                    "this piece is not heard; push slower, or raise the limit of PushSource"
-                )
+
+        def hand() -> Literal["", "handed", "over"]:
             if self.closed:
-                return False
+                return "over"
+            if not self._has_room:
+                return ""
             self._handed.append(pcm)
             self._held += len(pcm)
             self._host.soon(self._hand_over)
-        return True
+            return "handed"
+
+        if not (result := self._changed.wait_for(hand, timeout)):
+            raise UsageError(
+                f"{self._waiting:.1f} s of pushed audio wait to be heard, and in {timeout:g} s none of it was: "
+                "this piece is not heard; push slower, or raise the limit of PushSource"
+            )
+        return result == "handed"
 
     def close(self) -> None:
-        with self._changed:
+        with self._changed.lock:
             if not self.closed:
                 self._closed = True
                 self._host.soon(self._source.close)
@@ -69,15 +75,16 @@ class Inlet:
 
     def _hand_over(self) -> None:
         """In trio: one piece."""
-        with self._changed:
+        with self._changed.lock:
             pcm = self._handed.popleft()
-            self._held -= len(pcm)
         try:
-            self._source.push(pcm)
-        except UsageError as error:  # soxr's, say; the session raises it
+            self._source._accept(pcm)  # there was room for it; what a resampler gives now that it kept makes it no less
+        except Exception as error:  # soxr's, say; the session raises it
             self._source.close(error)
-        self._taken()
+        with self._changed.lock:
+            self._held -= len(pcm)  # not before the source counts it
+            self._changed.notify()
 
     def _taken(self) -> None:
-        with self._changed:
+        with self._changed.lock:
             self._changed.notify()

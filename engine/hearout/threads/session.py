@@ -15,7 +15,7 @@ from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
-from hearout.loops import running
+from hearout.loops import check_names, running
 from hearout.session import session as on_trio
 from hearout.session.recording import TraceWriter
 from hearout.session.relay import RelayedSession
@@ -36,6 +36,7 @@ __all__ = ["Session", "local_server", "open_session"]
 E = TypeVar("E")
 
 
+@check_names("hearout.threads")
 @contextmanager
 def open_session(
     source: AudioSource | AudioFormat,
@@ -68,9 +69,7 @@ def open_session(
         UsageError: the parts do not fit together. What goes wrong later comes out of the iteration, of ``wait`` and
             ``push``, or at the end of the block.
     """
-    if (here := running()) is not None:
-        right = "hearout.aio.open_session" if here == "asyncio" else "hearout.open_session"
-        raise UsageError(f"hearout.threads.open_session would block the loop of {here} in this thread: use {right}")
+    _only_without_a_loop("open_session")
     source = PushSource(source) if isinstance(source, AudioFormat) else source
     opening = on_trio.open_session(
         source,
@@ -126,8 +125,7 @@ class Session(RelayedSession):
             raise UsageError(f"this session hears a {kind}; to push, open it with an AudioFormat in the place of that")
         if self._error is None and self._inlet.push(data, timeout):
             return
-        with self._more:
-            self._more.wait_for(lambda: self._closed, timeout)
+        self._more.wait_for(lambda: self._closed, timeout)
         if self._error is not None:  # stays there for who reads the events
             raise self._error
         raise UsageError("this piece is not heard: the audio was finished, or the session is over")
@@ -147,8 +145,9 @@ class Session(RelayedSession):
             Exception: that which ended the session, or which a function raised.
         """
         self._host.check()
-        with self._more:
-            over = self._more.wait_for(lambda: self._closed and (self._caller is None or not self._functions), timeout)
+        if self._caller is not None and self._caller is threading.current_thread():
+            raise UsageError("wait was called by a function of on, and would wait for that itself")
+        over = self._more.wait_for(lambda: self._closed and (self._caller is None or not self._functions), timeout)
         if over:
             self._raise_unseen()
         return over
@@ -160,8 +159,9 @@ class Session(RelayedSession):
         first of them. When one raises an error, none is called any more, and `wait` or the end of the block raises it.
         A session that calls functions is not iterated over.
         """
-        if not isinstance(kind, type):
-            raise UsageError(f"on takes a class of events, such as TurnCompleted, and a function; not {shown(kind)}")
+        if not isinstance(kind, type) or not callable(function):
+            given = shown((kind, function), 80)
+            raise UsageError(f"on takes a class of events, such as TurnCompleted, and a function; not {given}")
         self._functions.append((kind, function))
         if self._caller is None:
             self._caller = threading.Thread(target=self._call, name="hearout events", daemon=True)
@@ -173,11 +173,11 @@ class Session(RelayedSession):
                 for kind, function in list(self._functions):
                     if isinstance(event, kind):
                         function(event)
-        except Exception as error:
+        except BaseException as error:  # sys.exit(), too: in this thread nobody would see it
             self._error = error
             self._closed = True
         finally:
-            with self._more:
+            with self._more.lock:
                 self._functions.clear()
                 self._more.notify()
 
@@ -197,16 +197,15 @@ class Session(RelayedSession):
 
     def _take(self) -> SessionEvent | None:
         self._host.check()
-        with self._more:
-            self._more.wait_for(lambda: self._readable)
-            return self._next()
+        [event] = self._more.wait_for(lambda: [self._next()] if self._readable else [])
+        return event
 
     def _put(self, event: SessionEvent) -> None:
-        with self._more:
+        with self._more.lock:
             super()._put(event)
 
     def _notify(self) -> None:
-        with self._more:
+        with self._more.lock:
             self._more.notify()
 
     def _do(self, act: Callable[[], None]) -> None:
@@ -218,13 +217,27 @@ class Session(RelayedSession):
         return self._host.call(self._core.now)
 
 
+@check_names("hearout.threads")
 @contextmanager
-def local_server() -> Iterator[str]:
+def local_server(protocol: str = "deepgram") -> Iterator[str]:
     """`hearout.local_server` without async: start the local server on a free port and give its URL.
 
+    Args:
+        protocol: what it speaks: deepgram, flux, soniox, openai, assemblyai or elevenlabs.
+
     Raises:
-        UsageError: the recogniser is not installed, or its model is not on this machine.
+        UsageError: the recogniser is not installed, or its model is not on this machine; there is no such protocol; or
+            a loop runs in this thread.
         SessionError: the server did not start for another reason.
     """
-    with in_trio(local.local_server()) as url:
+    _only_without_a_loop("local_server")
+    with in_trio(local.local_server(protocol)) as url:
         yield url
+
+
+def _only_without_a_loop(name: str) -> None:
+    if (here := running()) is not None:
+        right = f"hearout.aio.{name}" if here == "asyncio" else f"hearout.{name}"
+        raise UsageError(
+            f"hearout.threads.{name} would block the loop of {here} in this thread: use async with {right}"
+        )

@@ -12,7 +12,6 @@ import threading
 import time
 from _thread import RLock
 from collections.abc import Callable
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 __all__ = ["Changes", "Pending", "gevent_monkey", "native_lock"]
@@ -34,20 +33,19 @@ def native_lock() -> threading.Lock:
 
 
 class Changes:
-    """Something shared changes, and others wait for that: as `threading.Condition`."""
+    """Something shared changes, and others wait for that: as `threading.Condition`, but sound when Ctrl-C interrupts.
+
+    A signal's handler runs between any two steps of Python's in the main thread; one that raises in `threading`'s own
+    ``__enter__`` of conditions and events leaves their locks behind locked, and the thread of trio would wait for them.
+
+    Attributes:
+        lock: to hold for moments, by ``with``, which is one step for a lock of the interpreter.
+    """
 
     def __init__(self) -> None:
         # gevent leaves this one alone. For it all greenlets of a thread are one, but none gives way while it holds it.
-        self._lock = RLock()
+        self.lock = RLock()
         self._waiting: set[Callable[[], object]] = set()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._lock.release()
 
     def notify(self) -> None:
         """Wake all who wait; with the lock held."""
@@ -55,29 +53,33 @@ class Changes:
             wake()
         self._waiting.clear()
 
-    def wait_for(self, condition: Callable[[], object], timeout: float | None = None) -> bool:
-        """Wait until it holds, with the lock held but for the waiting; False: ``timeout`` seconds were too few."""
+    def wait_for(self, act: Callable[[], T], timeout: float | None = None) -> T:
+        """Call ``act`` with the lock held, now and after each change, until what it gives is true, and give that.
+
+        What is not true is given when ``timeout`` seconds were too few.
+        """
         until = None if timeout is None else time.monotonic() + timeout
-        while not condition():
-            left = None if until is None else until - time.monotonic()
-            if left is not None and left <= 0:
-                return False
-            wait, wake = _waiter()
-            self._waiting.add(wake)
-            self._lock.release()
+        while True:
+            with self.lock:
+                result = act()
+                left = None if until is None else until - time.monotonic()
+                if result or (left is not None and left <= 0):
+                    return result
+                wait, wake = _waiter()
+                self._waiting.add(wake)
             try:
                 wait(left)
             finally:
-                self._lock.acquire()
-                self._waiting.discard(wake)
-        return True
+                with self.lock:
+                    self._waiting.discard(wake)
 
 
 def _waiter() -> tuple[Callable[[float | None], object], Callable[[], object]]:
-    """For this thread or greenlet: wait, and a call from any thread that ends it."""
+    """For this thread or greenlet: wait, and a call from any thread, once, that ends it."""
     if gevent_monkey() is None:
-        event = threading.Event()
-        return event.wait, event.set
+        turnstile = native_lock()
+        turnstile.acquire()
+        return lambda left: turnstile.acquire(timeout=-1 if left is None else left), turnstile.release
     import gevent.event
 
     loop, woken = gevent.get_hub().loop, gevent.event.Event()
@@ -100,7 +102,7 @@ class Pending(Generic[T]):
         self._settle(None, error)
 
     def _settle(self, value: Any, error: BaseException | None) -> None:
-        with self._changes:
+        with self._changes.lock:
             if not self.done:
                 self._value, self._error, self.done = value, error, True
                 self._changes.notify()
@@ -112,9 +114,8 @@ class Pending(Generic[T]):
             TimeoutError: ``timeout`` seconds were too few.
             BaseException: why there is none.
         """
-        with self._changes:
-            if not self._changes.wait_for(lambda: self.done, timeout):
-                raise TimeoutError
+        if not self._changes.wait_for(lambda: self.done, timeout):
+            raise TimeoutError
         if self._error is not None:
             raise self._error
         value: T = self._value

@@ -7,6 +7,7 @@ import os
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -83,8 +84,18 @@ class Recorder:
                 self._file.write(text + "\n")
             except OSError as error:
                 self._failure = f"{self._name}: cannot write the trace: {error.strerror or error}"
+                self._cut()
         if self._failure is not None:
             raise SessionError(self._failure)
+
+    def _cut(self) -> None:
+        """End the file with its last whole line: a disk that is full takes a part of one, which nobody could read."""
+        self.close()
+        if self._owned and Path(self._name).is_file():
+            with suppress(OSError, ValueError), open(self._name, "rb+") as file:  # ValueError: it is empty
+                with mmap(file.fileno(), 0, access=ACCESS_READ) as written:
+                    end = written.rfind(b"\n") + 1
+                file.truncate(end)
 
     def close(self) -> None:
         """Close the file, if this opened it."""

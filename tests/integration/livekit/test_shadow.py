@@ -157,6 +157,80 @@ def test_speech_that_comes_to_its_end_is_not_interrupted(tmp_path: Path) -> None
     assert not of(trace, BotInterrupted)
 
 
+def test_speech_without_a_text_that_comes_to_its_end_is_not_interrupted(tmp_path: Path) -> None:
+    shadow = LiveKitShadow(tmp_path)
+
+    async def main() -> None:
+        async with talk([], shadow, sound=b"", speaker=Speaker()) as call:
+            await call.session.say("Hold the line", audio=speech(0.3), add_to_chat_ctx=False)
+            await call.session.say("", audio=speech(0.3))
+            await asyncio.sleep(0.1)
+        shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    assert [change.kind for change in of(trace, AgentChange)] == ["started", "stopped"] * 2
+    assert not of(trace, BotInterrupted)
+
+
+def test_what_is_typed_is_no_turn(tmp_path: Path) -> None:
+    shadow = LiveKitShadow(tmp_path)
+
+    async def main() -> None:
+        async with talk([], shadow, sound=b"") as call:
+            await call.session.generate_reply(user_input="call me back")
+            assert call.model.asked[0][1] == SAID
+        shadow.settle()
+
+    run(main)
+    assert not of(written(tmp_path), BotTurn)
+
+
+def test_a_session_that_is_started_again_has_another_trace(tmp_path: Path) -> None:
+    shadow = LiveKitShadow(tmp_path)
+
+    async def main() -> None:
+        model = Oracle()
+        session: AgentSession[Any] = AgentSession(
+            stt=Scripted(turn_at(0.0)), llm=model, aec_warmup_duration=None, session_close_transcript_timeout=0.2
+        )
+        shadow.attach(session, caller="Ann")
+        for number in (1, 2):
+            session.input.audio = Line(8.0, sound=SOUND)
+            await session.start(Agent(instructions="Say nothing."))
+            async with asyncio.timeout(10.0):
+                while len(model.asked) < number:  # noqa: ASYNC110 (it tells nobody)
+                    await asyncio.sleep(BLOCK)
+            await session.aclose()
+        shadow.settle()
+
+    run(main)
+    traces = [read_trace(path) for path in tmp_path.iterdir()]
+    assert [[turn.text for turn in of(trace, BotTurn)] for trace in traces] == [[SAID]] * 2
+    assert [trace.header.caller for trace in traces] == ["Ann"] * 2
+
+
+@pytest.mark.parametrize("vad", [True, False])
+def test_the_application_ends_the_turns(tmp_path: Path, vad: bool) -> None:
+    """Push to talk."""
+    shadow = LiveKitShadow(tmp_path)
+    options: dict[str, Any] = {} if vad else {"vad": None}
+
+    async def main() -> None:
+        async with talk(turn_at(0.0), shadow, turn_handling={"turn_detection": "manual"}, **options) as call:
+            await call.until(lambda: call.line.began is not None)
+            await asyncio.sleep(END + 0.5)
+            call.session.commit_user_turn(transcript_timeout=1.0)
+            await call.until(lambda: call.model.asked)
+            await asyncio.sleep(0.2)
+        shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    assert [turn.text for turn in of(trace, BotTurn)] == [SAID]
+    assert len(of(trace, VoiceChange)) == (2 if vad else 0)
+
+
 def test_turns_of_the_stt(tmp_path: Path) -> None:
     """No voice detection but the STT's."""
     shadow = LiveKitShadow(tmp_path)
