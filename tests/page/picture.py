@@ -19,7 +19,7 @@ from tests.kit.browser import browsing
 from tests.kit.commandline import COMMAND, environment
 from tests.kit.paths import ROOT
 
-_AFTER = 0.3  # seconds of the last pause, for what is waited for
+_AFTER = 0.1  # seconds of the last pause, for what is waited for
 
 
 async def taken(address: str, *, dark: bool) -> bytes:
