@@ -7,6 +7,7 @@ there (again when pyproject.toml has changed), and runs the command in it.
 
 import os
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +17,9 @@ VENV = ROOT / ".venv"
 BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 TRACE = ROOT / "build" / "table.jsonl"  # of the demo's call
+
+# The demo ends with it on a terminal. A machine on which other things run serves its one user all the same (--busy 2).
+PAGE = ["-m", "hearout", "serve", "--page", "--port", "0", "--busy", "2"]
 
 # What the local recogniser needs, 78 MB, unless it is here.
 RECOGNISER = ["-m", "hearout", "models", "get", "whisper-tiny-en"]
@@ -63,7 +67,30 @@ def main() -> int:
     if name == "demo":
         for line in next_steps(Path.cwd()):
             print(line, flush=True)
+        if sys.stdin.isatty() and sys.stdout.isatty():
+            return speak()
     return 0
+
+
+def speak() -> int:
+    """Serve the page until Ctrl-C."""
+    ours = signal.signal(signal.SIGINT, signal.SIG_IGN)  # which the server inherits: no traceback while it starts
+    with subprocess.Popen([PYTHON, *PAGE], cwd=ROOT, stdout=subprocess.PIPE, text=True) as server:
+        signal.signal(signal.SIGINT, ours)
+        assert server.stdout is not None
+        listens = False
+        try:
+            print("", "Or speak now: open the page below in a browser. Ctrl-C ends.", sep="\n", flush=True)
+            for line in server.stdout:
+                listens = True
+                print(line, end="", flush=True)
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second one is for the server alone
+            if not listens:  # else it has got the signal, too, and ends in good order
+                server.terminate()
+            server.wait()
+            return 0
+        return server.wait()
 
 
 def next_steps(here: Path) -> list[str]:

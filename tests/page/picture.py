@@ -19,7 +19,7 @@ from tests.kit.browser import browsing
 from tests.kit.commandline import COMMAND, environment
 from tests.kit.paths import ROOT
 
-_AFTER = 0.3  # seconds of the last pause, for what is waited for
+_AFTER = 0.1  # seconds of the last pause, for what is waited for
 
 
 async def taken(address: str, *, dark: bool) -> bytes:
@@ -47,7 +47,7 @@ async def taken(address: str, *, dark: bool) -> bytes:
 
 
 if __name__ == "__main__":
-    server = [*COMMAND, "serve", "--page", "--port", "0"]
+    server = [*COMMAND, "serve", "--page", "--port", "0", "--busy", "2"]
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True, env=environment()) as process:
         assert process.stdout is not None
         try:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import numpy as np
 import pytest
 import trio
 
@@ -27,28 +28,29 @@ pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
 
 SAMPLE = ROOT / "samples" / "order.flac"
 TEXT = "i would like a large coffee and a bottle of water"
+LEAD = 1.5  # seconds of silence before the sample, in which the agent begins to speak
 LENGTH = 5.2  # seconds of the sample: its first turn, and silence
 
 
 def script() -> list[dict[str, Any]]:
     """Interim results by and by, and the final one."""
     words = json.loads(SAMPLE.with_suffix(".json").read_text())["turns"][0]["words"]
-    begin, spoken = words[0]["start"], [word["text"] for word in words]
+    begin, spoken = LEAD + words[0]["start"], [word["text"] for word in words]
+    ends = [LEAD + word["end"] for word in words]
     assert " ".join(spoken) == TEXT
     interims = [
-        heard(words[n - 1]["end"] + 0.2, " ".join(spoken[:n]), begin, words[n - 1]["end"], final=False)
-        for n in range(3, len(words), 2)
+        heard(ends[n - 1] + 0.2, " ".join(spoken[:n]), begin, ends[n - 1], final=False) for n in range(3, len(words), 2)
     ]
-    return [*interims, heard(words[-1]["end"] + 0.35, TEXT, begin, words[-1]["end"])]
+    return [*interims, heard(ends[-1] + 0.35, TEXT, begin, ends[-1])]
 
 
 TOKEN = "s3cret, of Zoë"
 
 
 @contextmanager
-def serving(url: str) -> Iterator[str]:
-    """The address that ``hearout serve --page`` says to open."""
-    command = [*COMMAND, "serve", "--page", "--port", "0", "--stt", "deepgram", "--url", url]
+def serving(url: str, *, refuses: bool = False) -> Iterator[str]:
+    """The address that ``hearout serve --page`` says to open; of whom it ``refuses`` it complains."""
+    command = [*COMMAND, "serve", "--page", "--port", "0", "--busy", "2", "--stt", "deepgram", "--url", url]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdout=pipe, stderr=pipe, text=True, env=environment(HEAROUT_TOKEN=TOKEN)
@@ -62,14 +64,19 @@ def serving(url: str) -> Iterator[str]:
         finally:
             process.terminate()
             told = process.communicate(timeout=30)
-    assert told == ("", "hearout: terminated\n")
+    *complaints, last = told[1].splitlines()
+    assert (told[0], last) == ("", "hearout: terminated")
+    assert bool(complaints) == refuses
+    assert all("refused with 403: not authorised" in line for line in complaints)
+    assert TOKEN not in told[1]
 
 
 def test_speaking_into_it(tmp_path: Path) -> None:
     soundfile = pytest.importorskip("soundfile")
     samples, rate = soundfile.read(SAMPLE, dtype="int16")
     recording = tmp_path / "voice.wav"
-    soundfile.write(recording, samples[: round(LENGTH * rate)], rate)
+    quiet = [0] * round(LEAD * rate)
+    soundfile.write(recording, np.array([*quiet, *samples[: round(LENGTH * rate)]], np.int16), rate)
 
     async def main(address: str) -> None:
         with trio.fail_after(120):  # on a machine that others use, too
@@ -107,6 +114,7 @@ async def speak(tab: Tab) -> None:
     await tab.run(click("listen"))
     await tab.until("page.line?.began && !document.getElementById('speak').disabled")
     await tab.run(click("speak"))
+    await tab.until("document.getElementById('agent').textContent === 'The agent speaks.'")
     await tab.run("document.getElementById('preset').value = 'fast'")
     await tab.run("document.getElementById('preset').dispatchEvent(new Event('change'))")
     await tab.until("document.getElementById('words').textContent.includes('a large coffee')")

@@ -1,14 +1,19 @@
-"""dev.py: what the demo says to do next can be done."""
+"""dev.py: what the demo says to do next can be done, and the page by which it ends."""
 
 from __future__ import annotations
 
+import os
 import runpy
 import shlex
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from hearout.cli.main import _parser
+from tests.kit.commandline import environment
 from tests.kit.paths import ROOT
 
 DEV = runpy.run_path(str(ROOT / "dev.py"))
@@ -50,3 +55,52 @@ def test_the_readme_says_the_same() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     said = [shlex.split(line.removeprefix("$ "), comments=True) for line in readme.splitlines() if "$ .venv" in line]
     assert said == commands(ROOT)
+
+
+# The demo without what it installs, fetches and hears.
+DEMO = f"""
+import runpy, sys
+dev = runpy.run_path({str(ROOT / "dev.py")!r})
+parts = dev["main"].__globals__
+parts |= {{"install": lambda extra: None, "COMMANDS": {{"demo": ("", [])}}, "PYTHON": sys.executable}}
+parts["PAGE"] += ["--stt", "deepgram", "--url", "ws://127.0.0.1:9/"]
+sys.argv = ["dev.py", "demo"]
+sys.exit(dev["main"]())
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such terminals")
+@pytest.mark.parametrize("until", ["Ctrl-C ends", "open http://127.0.0.1:"], ids=["starting", "started"])
+def test_on_a_terminal_the_demo_goes_on_with_the_page_until_it_is_interrupted(until: str) -> None:
+    screen, terminal = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", DEMO],
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        env=environment(),
+        start_new_session=True,
+    ) as demo:
+        os.close(terminal)
+        said = b""
+        try:
+            while until.encode() not in said:
+                said += os.read(screen, 4096)
+            os.killpg(demo.pid, signal.SIGINT)  # as a terminal does at Ctrl-C
+            while more := os.read(screen, 4096):
+                said += more
+        except OSError:  # of a terminal at which nobody is any more
+            pass
+        finally:
+            os.close(screen)
+        assert demo.wait() == 0, said
+    assert b"Traceback" not in said
+    assert said.endswith(b"hearout: terminated\r\n" if until.startswith("open") else b"Ctrl-C ends.\r\n")
+
+
+def test_without_a_terminal_the_demo_ends() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", DEMO], stdin=subprocess.DEVNULL, capture_output=True, text=True, env=environment()
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "# speak into a page" in done.stdout.splitlines()[-1]

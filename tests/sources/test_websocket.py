@@ -20,6 +20,7 @@ from trio_websocket import open_websocket_url
 from hearout import Deepgram, SessionError
 from hearout.cli.conversation import converse
 from hearout.serving import Limits, ProtocolError, Upgrade, bearer_token, own_pages_only
+from hearout.serving.authorise import foreign_page
 from hearout.sources.websocket import AudioStream, Control, SocketCall, websocket_server
 from hearout_policies.expect import Digits, YesNo
 from hearout_policies.policy import preset
@@ -443,6 +444,23 @@ def test_tokens(given: str, welcome: bool, run_virtual: Callable[..., Any]) -> N
             await refused(server, headers, 403)
 
     run_virtual(main)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "latin-1"])
+def test_a_token_of_any_letters_in_either_encoding_of_a_header(encoding: str) -> None:
+    def let_in(token: str) -> bool:
+        header = f"Bearer {token}".encode(encoding).decode("latin-1")
+        return bearer_token("s3crét")(Upgrade("/", {"authorization": header}, "127.0.0.1"))
+
+    assert let_in("s3crét")
+    assert not let_in("s3crèt")
+
+
+@pytest.mark.parametrize("origin", ["null", "file://"])
+def test_a_page_opened_as_a_file_is_told_what_to_do(origin: str) -> None:
+    told = foreign_page(Upgrade("/", {"origin": origin}, "127.0.0.1"))
+    assert told is not None
+    assert told.endswith("open it at the address that hearout serve --page prints")
 
 
 @pytest.mark.parametrize(

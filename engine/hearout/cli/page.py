@@ -16,16 +16,22 @@ __all__ = ["page_settings"]
 def page_settings(transcriber: str, policy: Policy, vad: str, *, token: bool) -> dict[str, Any]:
     """Presets and voice detections to choose from, and what the server was started with.
 
+    Another preset is for the same line: whose words count, and what only says that one listens, stays as it was. So
+    does the language, which a session keeps by itself.
+
     Args:
         token: the server wants one.
     """
+    settings = {key: value for key, value in policy.to_dict().items() if key != "language"}
+    kept = {key: value for key, value in settings.items() if key in ("only_speaker", "backchannels")}
+    offered = {name: {"base": name, **kept} for name in PRESETS}
     return {
         "transcriber": "Whisper tiny.en on this machine" if transcriber == "local" else transcriber,
-        "presets": [{"name": name, "price": _price(preset(name))} for name in PRESETS],
+        "presets": [{"name": name, "price": _price(preset(name)), "settings": of} for name, of in offered.items()],
         "policy": {
-            "preset": policy.name if policy in (make() for make in PRESETS.values()) else None,
+            "preset": policy.name if offered.get(policy.name) == settings else None,
             "price": _price(policy),
-            "settings": policy.to_dict(),
+            "settings": settings,
         },
         "vads": [{"name": name, "why": _missing(name)} for name in VADS],
         "vad": vad,

@@ -17,6 +17,7 @@ _KINDS = {
     "css": "text/css; charset=utf-8",
     "js": "text/javascript; charset=utf-8",
     "svg": "image/svg+xml",
+    "flac": "audio/flac",
 }
 # Nothing but this server's own files and websocket, whatever text may come to be shown; and no frame around it.
 _GUARDED = (

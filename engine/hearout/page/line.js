@@ -1,6 +1,7 @@
 "use strict";
 
 const PATIENCE = 5; // seconds of audio that may wait for the network
+const LAST_WORDS = 20; // seconds; a server that lives has closed by then
 
 /** One session of hearout: a header, then audio and commands one way, events the other. */
 class Line {
@@ -8,12 +9,16 @@ class Line {
    * @param {object} header what the audio is.
    * @param {string} token empty: none is needed.
    * @param {(event: object) => void} heard is given each event.
-   * @param {(why: string) => void} closed is told in the end; empty: in good order.
+   * @param {(why: ?string) => void} closed is told in the end; empty: in good order; null: it was never let in. It
+   *   may be told again.
    */
   constructor(header, token, heard, closed) {
     const protocols = token ? ["hearout", `token.${Line.coded(token)}`] : ["hearout"];
-    const socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/`, protocols);
+    const address = new URL(".", location.href); // a proxy may have put the page anywhere
+    address.protocol = address.protocol.replace("http", "ws");
+    const socket = new WebSocket(address, protocols);
     this.socket = socket;
+    this.closed = closed;
     this.rate = header.sample_rate;
     this.began = null; // performance.now() at the beginning of the audio
     let opened = false;
@@ -28,11 +33,8 @@ class Line {
       heard(event);
     });
     socket.addEventListener("close", ({ code, reason }) => {
-      const refused = token
-        ? "The server refused: is that its token? Its log says why."
-        : "The server cannot be reached, or refused: does it run still? Its log says why.";
       const broke = failure || reason || `The connection broke (code ${code}).`;
-      closed(code === 1000 ? "" : opened ? broke : refused);
+      closed(code === 1000 ? "" : opened ? broke : null);
     });
   }
 
@@ -51,7 +53,7 @@ class Line {
   hear(block) {
     if (this.socket.readyState !== WebSocket.OPEN) return;
     if (this.socket.bufferedAmount > 2 * this.rate * PATIENCE) {
-      this.socket.close(4000, "The connection is too slow for live audio.");
+      this.leave("The connection is too slow for live audio.");
       return;
     }
     this.began ??= performance.now() - (1000 * block.length) / this.rate;
@@ -66,5 +68,12 @@ class Line {
   end() {
     if (this.socket.readyState === WebSocket.OPEN) this.tell({ type: "end" });
     else this.socket.close();
+    setTimeout(() => this.leave("The server did not answer any more."), 1000 * LAST_WORDS);
+  }
+
+  /** A browser takes a minute to find that nobody is at the other end. */
+  leave(why) {
+    this.socket.close(4000, why);
+    this.closed(why);
   }
 }

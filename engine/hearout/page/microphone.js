@@ -6,6 +6,8 @@ const REFUSALS = {
   NotReadableError: "The microphone cannot be read: another program may have it.",
 };
 
+const GONE = "The server cannot be reached: does it run still?";
+
 /** The microphone, as blocks of linear16 of one channel. */
 class Microphone {
   /**
@@ -37,7 +39,9 @@ class Microphone {
     }
     this.stream.getTracks()[0].addEventListener("ended", () => this.lost("The microphone was unplugged, or taken away."));
     this.context = new AudioContext();
-    await this.context.audioWorklet.addModule("worklet.js");
+    await this.context.audioWorklet.addModule("worklet.js").catch(() => {
+      throw new Error(GONE);
+    });
     await this.context.resume();
     const pcm = new AudioWorkletNode(this.context, "pcm", { channelCount: 1, channelCountMode: "explicit" });
     pcm.port.addEventListener("message", ({ data }) => this.heard(data));

@@ -2,6 +2,8 @@
 
 const at = (id) => document.getElementById(id);
 const AS_STARTED = "as the server was started";
+const FULL = "The server has no time or no place for another session: try again in a few seconds, or give it a larger --busy or --calls.";
+const OWN = /^(localhost|127\..*|\[::1\])$/; // names of the machine that the browser is on
 
 /** The page: one session at a time. */
 class Page {
@@ -20,13 +22,16 @@ class Page {
     this.offer();
     at("listen").addEventListener("click", () => (this.line ? this.stop("") : this.listen()));
     at("force").addEventListener("click", () => this.line?.tell({ type: "force_end" }));
-    at("speak").addEventListener("click", () => this.line && this.agent.speak(at("sentence").value.trim()));
+    at("speak").addEventListener("click", () => this.speak());
     at("download").addEventListener("click", () => this.download());
     at("preset").addEventListener("change", () => {
       this.setPrice(this.preset.price);
       this.use();
     });
-    at("price").addEventListener("input", () => this.showPrice());
+    at("price").addEventListener("input", () => {
+      this.moved = true;
+      this.showPrice();
+    });
     at("price").addEventListener("change", () => this.use());
     at("vad").addEventListener("change", () => this.again());
     say(`Ready. Transcriber: ${settings.transcriber}.`);
@@ -44,11 +49,15 @@ class Page {
     }
     this.setPrice(this.preset.price);
     at("token-row").hidden = !token;
-    if (location.hash) {
-      at("token").value = decoded(location.hash.slice(1));
-      history.replaceState(null, "", location.pathname); // so that it is in no history, and on no screen
-    }
+    this.takeToken();
+    window.addEventListener("hashchange", () => this.takeToken());
     for (const id of ["listen", "preset", "vad"]) at(id).disabled = false;
+  }
+
+  takeToken() {
+    if (!location.hash) return;
+    at("token").value = decoded(location.hash.slice(1));
+    history.replaceState(null, "", location.pathname); // so that it is in no history, and on no screen
   }
 
   get preset() {
@@ -66,18 +75,18 @@ class Page {
     at("price").disabled = price === null;
     at("price").value = price === null ? 0 : 10 * Math.log10(Math.max(0.1, price));
     this.moved = false; // the slider stands near the price of the preset, which is exact
-    at("price-shown").textContent = price === null ? "none" : `${price} s`;
+    this.showPrice();
   }
 
   showPrice() {
-    this.moved = true;
-    at("price-shown").textContent = `${this.price} s`;
+    const told = this.price === null ? "none" : `${this.price} s`;
+    at("price-shown").textContent = told;
+    at("price").setAttribute("aria-valuetext", told); // its own value is a logarithm
   }
 
   get policy() {
-    const { name, price, settings } = this.preset;
-    const base = settings ?? { base: name };
-    return price === null ? base : { ...base, "silence.price": this.price };
+    const { price, settings } = this.preset;
+    return price === null ? settings : { ...settings, "silence.price": this.price };
   }
 
   get label() {
@@ -199,6 +208,11 @@ class Page {
     requestAnimationFrame(() => this.animate());
   }
 
+  speak() {
+    const { value, defaultValue } = at("sentence");
+    if (this.line) this.agent.speak(value.trim(), value === defaultValue ? "sentence.flac" : null);
+  }
+
   /** No more audio; the last words come still. `why`: what went wrong. */
   stop(why) {
     this.agent.halt("");
@@ -216,12 +230,12 @@ class Page {
     this.stop("");
   }
 
-  closed(failure) {
+  async closed(failure) {
     this.clock = this.line.now;
     this.agent.halt("");
     this.microphone.close();
     this.line = this.outlook = null;
-    const why = failure || this.ending;
+    const why = this.ending || (failure ?? (await this.refusal()));
     this.ending = "";
     at("listen").textContent = "Listen";
     at("listen").disabled = false;
@@ -232,6 +246,22 @@ class Page {
     say(why || "Stopped.", Boolean(why));
     if (this.restart && !why) this.listen();
     this.restart = false;
+  }
+
+  /** Why no websocket came to be, which a browser tells nobody. */
+  async refusal() {
+    try {
+      const { status } = await answer("healthz");
+      if (status === "full") return FULL;
+      if (status === "draining") return "The server is about to end.";
+      const { token } = await answer("settings.json"); // it may be another server than when the page was opened
+      at("token-row").hidden = !token;
+      if (token) return at("token").value ? "The server did not take this token." : "The server wants its token.";
+      if (OWN.test(location.hostname)) return FULL; // a moment ago: by now there is time again
+      return `The server refused: without a token it lets in pages of its own machine only, not of ${location.host}.`;
+    } catch {
+      return GONE;
+    }
   }
 
   download() {
@@ -256,12 +286,15 @@ function decoded(text) {
   }
 }
 
+async function answer(path) {
+  return (await fetch(path)).json();
+}
+
 async function begin() {
   const why = Microphone.missing();
   if (why) return say(why, true);
   try {
-    const settings = await (await fetch("settings.json")).json();
-    window.page = new Page(settings);
+    window.page = new Page(await answer("settings.json"));
   } catch (error) {
     say(`The server's settings cannot be read: ${error.message}`, true);
   }

@@ -5,7 +5,7 @@ const LEAST = 60; // pixels a second, so that words can be read
 const KEPT = 600; // seconds back that one can look
 const ROWS = { level: [6, 56], agent: [66, 76], words: [84, 118], turns: [126, 172], marks: [186, 200] };
 
-/** What happened, against the session's clock. It scrolls with the session; drag it to look back, let go at its end to follow again. */
+/** What happened, against the session's clock. It scrolls with the session; drag it, or use the arrow keys, to look back; at its end it follows again. */
 class Timeline {
   /** @param {() => number} now seconds of the session. */
   constructor(canvas, now) {
@@ -17,8 +17,12 @@ class Timeline {
     canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
     canvas.addEventListener("pointermove", (event) => {
       if (!canvas.hasPointerCapture(event.pointerId)) return;
-      this.back = Math.min(Math.max(0, this.back + event.movementX / this.scale), Math.max(0, this.now() - 2));
-      this.draw();
+      this.look(event.movementX / this.scale);
+    });
+    canvas.addEventListener("keydown", ({ key }) => {
+      if (key === "ArrowLeft") this.look(1);
+      else if (key === "ArrowRight") this.look(-1);
+      else if (key === "End") this.look(-Infinity);
     });
     const colours = () => {
       const style = getComputedStyle(document.documentElement);
@@ -40,6 +44,12 @@ class Timeline {
     this.outlook = null;
     this.back = 0;
     this.late = 0; // seconds by which the session's clock is ahead of the audio that came
+  }
+
+  /** So many seconds further back. */
+  look(seconds) {
+    this.back = Math.min(Math.max(0, this.back + seconds), Math.max(0, this.now() - 2));
+    this.draw();
   }
 
   level(at, samples) {

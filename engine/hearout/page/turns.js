@@ -39,13 +39,15 @@ function opinion({ rule, deadline, hold }, end, price) {
 
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)];
 
+const SHOWN = 100; // turns: a list that grew with the session would make each one slower than the last
+
 /** The turns that are over, newest first, and how the settings compare. */
 class Turns {
   constructor(list, table, behind) {
     this.list = list;
     this.table = table;
     this.behind = behind;
-    this.lags = []; // of interim results behind the audio, seconds
+    this.lags = []; // of the last interim results behind the audio, seconds
     this.items = new Map();
     this.groups = new Map();
     this.before = null; // group of the turn before
@@ -60,6 +62,7 @@ class Turns {
   update({ transcription_latency: lag }) {
     if (lag === null) return;
     this.lags.push(lag);
+    if (this.lags.length > 10 * SHOWN) this.lags.shift();
     this.behind.textContent = `Transcription latency ${seconds(median(this.lags))}: interim results behind the audio, median.`;
   }
 
@@ -84,6 +87,8 @@ class Turns {
     item.append(details);
     this.list.prepend(item);
     this.items.set(turn.turn, text);
+    if (this.list.childElementCount > SHOWN) this.list.lastElementChild.remove();
+    if (this.items.size > SHOWN) this.items.delete(this.items.keys().next().value);
     this.count(turn, settings, latency);
   }
 

@@ -59,6 +59,8 @@ def _given(upgrade: Upgrade) -> Iterator[bytes]:
     scheme, _, given = upgrade.headers.get("authorization", "").partition(" ")
     if scheme.lower() in ("bearer", "token"):
         yield given.strip().encode()
+        with suppress(ValueError):  # headers are read as Latin-1, and not all clients write them so
+            yield given.strip().encode("latin-1")
     for offered in upgrade.headers.get("sec-websocket-protocol", "").split(","):
         kind, _, coded = offered.strip().partition(".")
         if kind == "token":
@@ -77,7 +79,7 @@ def foreign_page(upgrade: Upgrade) -> str | None:
     with suppress(ValueError):
         if origin is None or is_loopback(urlsplit(origin).hostname or ""):
             return None
-    if origin == "null":
+    if origin in ("null", "file://"):  # some browsers in other programs say the latter
         return "a page opened as a file may not connect: open it at the address that hearout serve --page prints"
     return f"a page of {printable(str(origin), 100)} may not connect: without a token only pages of this machine may"
 
