@@ -97,8 +97,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=float,
         default=_USUAL.busy,
         metavar="SHARE",
-        help="of its time that the process may work: whose session would make it more is refused with 503 (default: "
-        "%(default)s; 2: nobody is)",
+        help="that the process may take of the time that the machine gives it: whose session would make it more is "
+        "refused with 503 (default: %(default)s; 2: nobody is)",
     )
     parser.add_argument(
         "--grace",

@@ -19,14 +19,14 @@ _CALM = 0.1  # a closed door opens again when the load would be less than the mo
 _CALM_LOOKS = 20  # and that in most of so many looks, 5 s
 _FREELY = 0.5  # of the most: so far calls come in as they like
 _PACE = 0.05  # beyond, so many of those that are there in a second: what they take shows only when they have begun
-_LEAST = 0.25  # calls a second, where there are few
+_LEAST = 0.5  # calls a second, where there are few
 
 
 class Pressure:
     """Expects what the loop would have to do with one call more, from what it does now for those that are there.
 
     Attributes:
-        busy: the share of its time in which the loop works, over the last second or so.
+        busy: the share that the loop takes of the time that the machine gives it, over the last second or so.
     """
 
     def __init__(self, limits: Limits) -> None:
