@@ -60,16 +60,20 @@ class Pressure:
             self._closed = expected > busy or self.lag > lag
         return self._closed
 
+    def takes(self, calls: int) -> bool:
+        """Would one that came to ``calls`` others now be admitted?"""
+        return not self.full(calls) and (self._freely(calls) or self._tickets >= 1.0)
+
     def admits(self, calls: int) -> bool:
         """May one come to ``calls`` others, now?"""
-        if self.full(calls):
+        if not self.takes(calls):
             return False
-        if self._expected(calls + 1) <= _FREELY * self._limits.busy:
-            return True
-        if self._tickets < 1.0:
-            return False
-        self._tickets -= 1.0
+        if not self._freely(calls):
+            self._tickets -= 1.0
         return True
+
+    def _freely(self, calls: int) -> bool:
+        return self._expected(calls + 1) <= _FREELY * self._limits.busy
 
     def _expected(self, calls: int) -> float:
         cost = (self.busy + _WEIGHT * _PRIOR) / (self._calls + _WEIGHT)

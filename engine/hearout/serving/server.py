@@ -19,7 +19,7 @@ from hearout.serving.authorise import Authorise, foreign_page, is_loopback, own_
 from hearout.serving.calls import call_id, new_call_id
 from hearout.serving.health import RETRY_AFTER, Status, health_pages
 from hearout.serving.limits import Limits
-from hearout.serving.listening import listen
+from hearout.serving.listening import SharedListener, listen
 from hearout.serving.peer import Peer, ProtocolError
 from hearout.serving.plain import Pages
 from hearout.serving.pressure import Pressure
@@ -121,6 +121,11 @@ class WebSocketServer:
             return "draining"
         return "full" if self.calls >= self._limits.connections or self.pressure.full(self.calls) else "ready"
 
+    def _refuses(self) -> bool:
+        """Would one be that came now, behind those who have come and say yet who they are?"""
+        coming = self.calls + self._reception.strangers
+        return self.status != "ready" or coming >= self._limits.connections or not self.pressure.takes(self.calls)
+
     def _look(self, lag: float, busy: float) -> None:
         self.pressure.look(lag, busy, self.calls)
 
@@ -197,7 +202,7 @@ async def serve_websockets(
     ``await nursery.start(serve_websockets, server, 0)`` gives the listeners: `address_of`.
 
     Args:
-        port: 0: one that is free; or a socket that listens already, on ``host``.
+        port: 0: one that is free; or a socket that listens already, on ``host``, perhaps with other processes.
         host: the address to listen on; by default this machine alone.
         tls: a server context; None: plain ``ws://``, for this machine or behind a proxy that does TLS.
         grace: SIGTERM or SIGINT begins a `WebSocketServer.drain` of so many seconds, a second one ends it at once.
@@ -208,10 +213,14 @@ async def serve_websockets(
     """
     if not is_loopback(host) and not server.authorised:
         raise UsageError(f"{host} can be reached from other machines: say who may connect (a token, a signature)")
-    plain = await listen(port, host)
-    listeners: list[trio.abc.Listener[Any]] = list(plain)
+    listeners: list[trio.abc.Listener[Any]]
+    if isinstance(port, socket.socket):
+        port.setblocking(False)
+        listeners = [SharedListener(port, server._refuses)]
+    else:
+        listeners = [*await listen(port, host)]
     if tls is not None:
-        listeners = [trio.SSLListener(listener, tls, https_compatible=True) for listener in plain]
+        listeners = [trio.SSLListener(listener, tls, https_compatible=True) for listener in listeners]
     with watch_load(server._look):
         if grace is None:
             await trio.serve_listeners(server.serve, listeners, task_status=task_status)
