@@ -152,7 +152,7 @@ def test_strangers_keep_nobody_out(addresses: str, kind: Stranger, tls: bool) ->
         theirs, ours = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH), ssl.create_default_context()
         authority.issue_cert("127.0.0.1").configure_cert(theirs)
         authority.configure_trust(ours)
-    limits = Limits(connections=3, strangers=20, strangers_per_address=10, busy=ANY)
+    limits = Limits(connections=3, strangers=20, strangers_per_address=10, busy=ANY, lag=ANY)
     server = websocket_server(listen, authorise=WELCOME, limits=limits)
 
     async def main() -> None:
@@ -180,7 +180,7 @@ def test_strangers_keep_nobody_out(addresses: str, kind: Stranger, tls: bool) ->
 @pytest.mark.parametrize("kind", SERVERS)
 def test_with_the_limits_as_they_are(kind: str) -> None:
     """20 silent connections once locked `serve` up, and 100 `serve_twilio`."""
-    server = SERVERS[kind](listen, authorise=WELCOME, limits=Limits(busy=ANY))
+    server = SERVERS[kind](listen, authorise=WELCOME, limits=Limits(busy=ANY, lag=ANY))
 
     async def main() -> None:
         with trio.fail_after(30):
@@ -195,7 +195,7 @@ def test_with_the_limits_as_they_are(kind: str) -> None:
 
 def test_the_token_is_looked_at_before_the_places(run_virtual: Callable[..., Any]) -> None:
     async def main() -> None:
-        server = websocket_server(listen, authorise=WELCOME, limits=Limits(connections=1, busy=ANY))
+        server = websocket_server(listen, authorise=WELCOME, limits=Limits(connections=1, busy=ANY, lag=ANY))
         async with calling(server, TOKEN):
             await refused(server, [], 403)
             await refused(server, TOKEN, 503)
@@ -255,7 +255,7 @@ def test_what_comes_before_the_answer_is_not_collected(run_virtual: Callable[...
 
 def test_strangers_cannot_fill_the_log(run_virtual: Callable[..., Any], caplog: pytest.LogCaptureFixture) -> None:
     async def main() -> None:
-        server = websocket_server(listen, authorise=WELCOME, limits=Limits(strangers=5, busy=ANY))
+        server = websocket_server(listen, authorise=WELCOME, limits=Limits(strangers=5, busy=ANY, lag=ANY))
         for _ in range(3):
             for _ in range(100):
                 await refused(server, [], 403)
