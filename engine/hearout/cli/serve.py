@@ -124,6 +124,8 @@ def _run(args: argparse.Namespace) -> int:
     begin_logging(args)
     if args.calls is not None and args.calls < 1:
         raise UsageError(f"--calls {args.calls}: there must be at least 1")
+    if not 0 <= args.port <= 65_535:
+        raise UsageError(f"--port {args.port}: there are 0 to 65535")
     if args.workers < 1:
         raise UsageError(f"--workers {args.workers}: there must be at least 1")
     if not 0 < args.busy < float("inf"):
