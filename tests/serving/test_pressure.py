@@ -136,6 +136,24 @@ def test_who_is_refused_is_told_when_to_come_again(
     assert "refused with 503: no time left for another call" in caplog.records[0].getMessage()
 
 
+def test_a_loop_that_is_late_at_this_moment_takes_nobody(run_virtual: Callable[..., Any]) -> None:
+    """A crowd comes in between two looks: what it takes they will show later."""
+
+    async def main() -> None:
+        server = WebSocketServer(listen, name="bot")
+        server._look(0.0, 0.0)
+        await trio.sleep(LOOK + 0.09)
+        async with calling(server):
+            pass
+        await trio.sleep(0.02)
+        await refused(server, [], 503)
+        server._look(0.1, 0.0)
+        async with calling(server):
+            pass
+
+    run_virtual(main)
+
+
 def test_the_share_of_time_that_a_loop_works() -> None:
     """For real: half a second of work in a look of four a second. (What the others are is the machine's affair.)"""
     looks: list[tuple[float, float]] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 import ssl
@@ -13,7 +14,7 @@ from typing import Any, Literal
 import trio
 
 from hearout.errors import HearoutError, UsageError
-from hearout.lag import watch_load
+from hearout.lag import LOOK, watch_load
 from hearout.nursery import open_background, sole_error
 from hearout.serving.authorise import Authorise, foreign_page, is_loopback, own_pages_only
 from hearout.serving.calls import call_id, new_call_id
@@ -35,6 +36,7 @@ GRACE = 8.0
 _log = logging.getLogger(__name__)
 
 _FAREWELL = 1.0  # seconds of the grace that are kept for closing the connections
+_STANDSTILL = 5  # times `Limits.lag`: 0.1 s, twice what 200 that come at once take of a core (docs/benchmarks-load.md)
 _GOING_AWAY = (1001, "the server is shutting down")
 
 Handler = Callable[[Peer], Awaitable[None]]
@@ -80,6 +82,7 @@ class WebSocketServer:
         self.pressure = Pressure(self._limits)
         self._reception = Reception(self._answer, self._limits, name, {**health_pages(self), **(pages or {})})
         self._peers: set[Peer] = set()
+        self._looked = math.inf  # when `_look` was called last; before that and without it: no matter
         self._drained = trio.Event()  # no peer is left, and none will come
         self._deadline: float | None = None  # of the handlers, once the server drains
 
@@ -126,7 +129,13 @@ class WebSocketServer:
         coming = self.calls + self._reception.strangers
         return self.status != "ready" or coming >= self._limits.connections or not self.pressure.takes(self.calls)
 
+    @property
+    def _stands_still(self) -> bool:
+        """It is late at this moment: a crowd is in the door, and what its calls take will show later."""
+        return trio.current_time() > self._looked + LOOK + _STANDSTILL * self._limits.lag
+
     def _look(self, lag: float, busy: float) -> None:
+        self._looked = trio.current_time()
         self.pressure.look(lag, busy, self.calls)
 
     async def _answer(self, arrival: Applicant) -> None:
@@ -135,7 +144,7 @@ class WebSocketServer:
             return await self._refuse(arrival, "forbidden", why or "not authorised: no token, or not the right one")
         if self._deadline is not None:
             return await self._refuse(arrival, "draining", "the server is shutting down")
-        if not self.pressure.admits(self.calls):
+        if self._stands_still or not self.pressure.admits(self.calls):
             return await self._refuse(arrival, "full", "no time left for another call")
         if not arrival.admit():
             return await self._refuse(arrival, "full", "there are as many connections as may be")
