@@ -18,6 +18,6 @@ USER 10001:10001
 ENV PATH=/opt/hearout/bin:$PATH HEAROUT_SERVE_HOST=0.0.0.0 HEAROUT_SERVE_PORT=8766 HEAROUT_SERVE_LOG_FORMAT=json
 EXPOSE 8766
 STOPSIGNAL SIGTERM
-HEALTHCHECK --start-period=10s --interval=10s --timeout=3s CMD ["python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:8766/livez', timeout=2)"]
+HEALTHCHECK --start-period=10s --interval=10s --timeout=3s CMD ["python", "-c", "import os, urllib.request as r; r.urlopen('http://127.0.0.1:' + os.environ['HEAROUT_SERVE_PORT'] + '/livez', timeout=2)"]
 ENTRYPOINT ["hearout"]
 CMD ["serve"]

@@ -18,8 +18,8 @@ BIN = VENV / ("Scripts" if os.name == "nt" else "bin")
 PYTHON = BIN / ("python.exe" if os.name == "nt" else "python")
 TRACE = ROOT / "build" / "table.jsonl"  # of the demo's call
 
-# The demo ends with it on a terminal. A machine on which other things run serves its one user all the same (--busy 2).
-PAGE = ["-m", "hearout", "serve", "--page", "--port", "0", "--busy", "2"]
+# The demo ends with it on a terminal.
+PAGE = ["-m", "hearout", "serve", "--page", "--port", "0"]
 
 # What the local recogniser needs, 78 MB, unless it is here.
 RECOGNISER = ["-m", "hearout", "models", "get", "whisper-tiny-en"]

@@ -7,7 +7,7 @@ calls. A new call comes ``--rate`` times a second until ``--calls`` have come; e
 in messages of 0.1 s, and those who were let in stay for ``--talk`` seconds after the last one came. A turn is right
 when its text is what was said, and no later than 1.5 s after its end (unloaded 0.6). ``--busy 2`` lets everybody in.
 ``--slow 0.2`` makes a slow core of the first one, whatever else the machine does: the server is stopped for 16 of each
-20 ms. With a priority above everything else (``nice -n -10 python -m ...``) it gets the other 4.
+20 ms. Before everything else (``chrt -r 10 python -m ...``) it gets the other 4.
 """
 
 from __future__ import annotations
@@ -57,6 +57,7 @@ class Call(asyncio.Protocol):
         self._began = 0.0
         self._sent = 0
         self.ended = 0.0  # when it was closed, `time.perf_counter`
+        self.late = 0.0  # seconds by which a message was sent late: then the machine has no time for this side, either
 
     @property
     def heard(self) -> float:
@@ -98,6 +99,8 @@ class Call(asyncio.Protocol):
         if self._transport.is_closing():
             return
         self._transport.write(self._frames[self._sent % len(self._frames)])
+        if self._sent:
+            self.late = max(self.late, self._loop.time() - self._began - (self._sent + 1) * _MESSAGE)
         self._sent += 1
         self._loop.call_at(self._began + (self._sent + 1) * _MESSAGE, self._talk_on)
 
@@ -141,6 +144,7 @@ async def _offer(port: int, calls: int, rate: float, seconds: float) -> None:
     print(f"turns: {due}, of which {due - len(late)} wrong, later than {_LATE} s, or not told at all")
     if late:
         print(f"the others after {statistics.median(late):.2f} s (median), {late[int(0.99 * len(late))]:.2f} s (p99)")
+    print(f"the callers themselves were late by {max(call.late for call in offered):.2f} s at most")
     print(f"load of the machine: {os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
 import trio
+
+from hearout.load import LoopLoad, quota
 
 __all__ = ["LOOK", "LagListener", "listen_to_lag", "watch_lag", "watch_load"]
 
@@ -53,18 +54,21 @@ def watch_load(load: Load) -> Iterator[None]:
 
     Args:
         load: is told at each `LOOK`: by how many seconds the loop was late, and the share of the time since the last
-            look in which it did not wait for anything (what the machine gave to others meanwhile counts as work).
+            look in which it worked: of that which it could have, as the machine has more to do.
     """
     with _meter() as (meter, key):
         if not meter.loads:
-            meter.work.begin()
+            meter.load.begin()
+            meter.probing = trio.CancelScope()
+            trio.lowlevel.spawn_system_task(meter.probe, meter.probing)
         meter.loads[key] = load
         try:
             yield
         finally:
             del meter.loads[key]
             if not meter.loads:
-                meter.work.end()
+                meter.load.end()
+                meter.probing.cancel()
 
 
 @contextmanager
@@ -86,40 +90,18 @@ def _meter() -> Iterator[tuple[_Meter, object]]:
             meter.scope.cancel()
 
 
-class _Work(trio.abc.Instrument):
-    """Seconds in which the loop did not wait: real ones, also where a test makes its own time."""
-
-    def __init__(self) -> None:
-        self.seconds = 0.0
-        self._since = 0.0
-
-    def begin(self) -> None:
-        """Count from now on."""
-        self._since = time.perf_counter()
-        trio.lowlevel.add_instrument(self)
-
-    def end(self) -> None:
-        """Count no more."""
-        trio.lowlevel.remove_instrument(self)
-
-    def before_io_wait(self, timeout: float) -> None:
-        self.seconds += time.perf_counter() - self._since
-
-    def after_io_wait(self, timeout: float) -> None:
-        self._since = time.perf_counter()
-
-
 class _Meter:
     def __init__(self) -> None:
         self.users: set[object] = set()
         self.watchers: dict[object, Overloaded | None] = {}  # None: told already
         self.loads: dict[object, Load] = {}
-        self.work = _Work()
+        self.load = LoopLoad(quota=quota())
         self.scope = trio.CancelScope()
+        self.probing = trio.CancelScope()
 
     async def run(self) -> None:
         late_since = None
-        looked, worked = trio.current_time(), self.work.seconds
+        looked = trio.current_time()
         with self.scope:
             while True:
                 due = trio.current_time() + LOOK
@@ -128,16 +110,21 @@ class _Meter:
                 lag = now - due
                 for listener in list(_listeners):
                     listener.observe(lag)
-                busy = min(1.0, (self.work.seconds - worked) / (now - looked))
-                for load in list(self.loads.values()):
-                    load(lag, busy)
-                looked, worked = now, self.work.seconds
+                if self.loads:
+                    busy = self.load.look(now - looked)
+                    for load in list(self.loads.values()):
+                        load(lag, busy)
+                looked = now
                 if lag <= _LATE:
                     late_since = None
                     continue
                 late_since = due if late_since is None else late_since
                 if due + lag - late_since > _LONG:
                     self._tell(lag)
+
+    async def probe(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self.load.probe()
 
     def _tell(self, lag: float) -> None:
         for key, overloaded in list(self.watchers.items()):

@@ -22,7 +22,7 @@ from hearout.cli.main import main as command
 from hearout.nursery import open_background
 from hearout.serving import address_of
 from hearout.sources.twilio import TwilioCall, serve_twilio, signed_by_twilio, to_mulaw, twilio_server
-from tests.kit.callers import Recording, connected
+from tests.kit.callers import HOWEVER_BUSY, Recording, connected
 
 TONE = np.full(800, 988, "<i2")  # 0.1 s of a value that mulaw has
 
@@ -194,7 +194,7 @@ def test_the_command(file: str, tmp_path: Path, capsys: pytest.CaptureFixture[st
 
     async def run() -> int:
         async with trio.open_nursery() as nursery:
-            (listener,) = await nursery.start(partial(serve_twilio, answer), 0)
+            (listener,) = await nursery.start(partial(serve_twilio, answer, limits=HOWEVER_BUSY), 0)
             arguments = ["call", file, "--url", f"ws://{address_of(listener)}/media", "--wait", "0.5"]
             status = await trio.to_thread.run_sync(command, [*arguments, "-o", str(tmp_path / "bot.wav")])
             nursery.cancel_scope.cancel()

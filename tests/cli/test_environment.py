@@ -84,6 +84,8 @@ def serve_parser() -> CommandParser:
     [
         ("HEAROUT_SERVE_CALLS", "0", "hearout: HEAROUT_SERVE_CALLS 0: there must be at least 1"),
         ("HEAROUT_SERVE_CALLS", "many", "hearout: HEAROUT_SERVE_CALLS: 'many' is not what it must be: a whole number"),
+        ("HEAROUT_SERVE_PORT", "70000", "hearout: HEAROUT_SERVE_PORT 70000: there are 0 to 65535"),
+        ("HEAROUT_SERVE_BUSY", "nan", "hearout: HEAROUT_SERVE_BUSY nan: give a share, such as 0.7"),
         ("HEAROUT_SERVE_GRACE", "-1", "hearout: HEAROUT_SERVE_GRACE -1: give seconds, more than 0"),
     ],
 )

@@ -27,7 +27,7 @@ from hearout.sources import TwilioCall, serve_twilio
 from hearout.transcribers import own
 from hearout_policies.events import TurnCompleted
 from tests.kit import parrots
-from tests.kit.callers import dialling_url
+from tests.kit.callers import HOWEVER_BUSY, dialling_url
 from tests.kit.commandline import COMMAND, KEY, environment, playing, shell
 from tests.kit.commandline import serving as conversing
 from tests.kit.parrots import Parrot
@@ -220,7 +220,7 @@ def test_a_call_of_twilio() -> None:
             ended.set()
 
         async with trio.open_nursery() as nursery:
-            (listener,) = await nursery.start(partial(serve_twilio, answer), 0)
+            (listener,) = await nursery.start(partial(serve_twilio, answer, limits=HOWEVER_BUSY), 0)
             async with dialling_url(f"ws://{address_of(listener)}/media") as websocket:
                 for message in numbered(CONNECTED, start(), *audio(0, 2), STOP):
                     await websocket.send_message(message)

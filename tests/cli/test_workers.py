@@ -170,6 +170,20 @@ def test_what_cannot_be(options: list[str], line: str, capsys: pytest.CaptureFix
     assert line in capsys.readouterr().err
 
 
+def test_a_file_system_that_nobody_may_write_to(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from hearout.cli.main import main
+
+    def refuse() -> None:
+        raise FileNotFoundError(2, "No usable temporary directory found")
+
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
+    options = ["--stt", "deepgram", "--url", "ws://127.0.0.1:1/", "--workers", "2", "--port", "0"]
+    assert main(["serve", *options]) == 2
+    assert "set TMPDIR" in capsys.readouterr().err
+
+
 def test_workers_end_when_the_one_that_looks_after_them_is_killed() -> None:
     with serving(playing(say_yes)) as options, served(*options) as server:
         orphans = server.workers

@@ -47,7 +47,7 @@ async def taken(address: str, *, dark: bool) -> bytes:
 
 
 if __name__ == "__main__":
-    server = [*COMMAND, "serve", "--page", "--port", "0", "--busy", "2"]
+    server = [*COMMAND, "serve", "--page", "--port", "0"]
     with subprocess.Popen(server, stdout=subprocess.PIPE, text=True, env=environment()) as process:
         assert process.stdout is not None
         try:

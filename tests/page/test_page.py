@@ -50,7 +50,7 @@ TOKEN = "s3cret, of Zoë"
 @contextmanager
 def serving(url: str, *, refuses: bool = False) -> Iterator[str]:
     """The address that ``hearout serve --page`` says to open; of whom it ``refuses`` it complains."""
-    command = [*COMMAND, "serve", "--page", "--port", "0", "--busy", "2", "--stt", "deepgram", "--url", url]
+    command = [*COMMAND, "serve", "--page", "--port", "0", "--stt", "deepgram", "--url", url]
     pipe = subprocess.PIPE
     with subprocess.Popen(
         command, stdout=pipe, stderr=pipe, text=True, env=environment(HEAROUT_TOKEN=TOKEN)

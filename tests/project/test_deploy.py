@@ -99,7 +99,7 @@ def test_what_the_image_starts() -> None:
     assert instruction("EXPOSE") == [image_environment()["HEAROUT_SERVE_PORT"]]
     assert instruction("STOPSIGNAL") == ["SIGTERM"]
     (check,) = instruction("HEALTHCHECK")
-    (address,) = re.findall(r"http://127.0.0.1:8766(/\w+)", check)
+    (address,) = re.findall(r"http://127.0.0.1:' \+ os.environ\['HEAROUT_SERVE_PORT'\] \+ '(/\w+)'", check)
     assert address in pages()
     assert serve_parser().get_default("grace") < KILL
 

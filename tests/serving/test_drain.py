@@ -21,7 +21,7 @@ from hearout.cli.conversation import converse
 from hearout.serving import Limits, WebSocketServer, address_of
 from hearout.sources import SocketCall, TwilioCall, serve_twilio, twilio_server, websocket_server
 from hearout_policies.policy import preset
-from tests.kit.callers import Caller, calling, dialling, heard, refused, run_with, transcriber
+from tests.kit.callers import HOWEVER_BUSY, Caller, calling, dialling, heard, refused, run_with, transcriber
 from tests.kit.commandline import COMMAND, environment, playing, serving
 from tests.kit.frames import Raw, text
 from tests.kit.paths import DOCS
@@ -209,7 +209,7 @@ async def on_the_phone(nursery: trio.Nursery, handler: Any) -> AsyncIterator[tup
         await handler(call)
 
     async def serve(task_status: Any) -> None:
-        await serve_twilio(answer, 0, grace=600.0, task_status=task_status)
+        await serve_twilio(answer, 0, grace=600.0, limits=HOWEVER_BUSY, task_status=task_status)
         ended.set()
 
     (listener,) = await nursery.start(serve)

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import json
+import math
+import socket
 from collections.abc import Callable
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 from trio.testing import memory_stream_pair
+from trio_websocket import ConnectionRejected
 
 from hearout.cli.counting import Counting
-from hearout.serving import Limits, Upgrade, WebSocketServer, bearer_token
+from hearout.errors import leaves_of
+from hearout.serving import Limits, Peer, Upgrade, WebSocketServer, bearer_token, serve_websockets
 from hearout.sources import TwilioCall, twilio_server
-from tests.kit.callers import Caller, calling
+from tests.kit.callers import Caller, calling, dialling
 from tests.kit.twilio_line import CONNECTED, start
 
 
@@ -68,9 +73,10 @@ def test_ready_full_and_draining(run_virtual: Callable[..., Any]) -> None:
 def test_a_loop_that_has_no_time_is_full(run_virtual: Callable[..., Any]) -> None:
     async def main() -> None:
         server = twilio_server(wait)
-        for _ in range(8):
-            server._look(0.0, 1.0)
-        assert (await asked(server, "/healthz"))[:2] == (503, {"status": "full", "calls": 0})
+        async with calling(server):
+            for _ in range(8):
+                server._look(0.0, 1.0)
+            assert (await asked(server, "/healthz"))[:2] == (503, {"status": "full", "calls": 1})
 
     run_virtual(main)
 
@@ -82,3 +88,32 @@ def test_metrics_are_for_those_with_the_token(given: str, status: int) -> None:
     answer = counting.page(Upgrade("/metrics", {"authorization": given}, "them"))
     assert answer.status == status
     assert (b"hearout_turns_completed_total" in answer.body) is (status == 200)
+
+
+def test_one_that_would_refuse_leaves_connections_to_others() -> None:
+    """Two servers at one socket, as workers are: the second one is full."""
+
+    async def listen(peer: Peer) -> None:
+        await peer.receive()
+
+    async def main() -> None:
+        nobody = WebSocketServer(listen, name="full", limits=Limits(connections=0))
+        taking = WebSocketServer(listen, name="free", limits=Limits(connections=9, busy=math.inf, lag=math.inf))
+        with socket.create_server(("127.0.0.1", 0)) as listening:
+            host, port = listening.getsockname()
+            async with trio.open_nursery() as nursery:
+                for server in (nobody, taking):
+                    await nursery.start(serve_websockets, server, listening.dup())
+                async with AsyncExitStack() as stack:
+                    for _ in range(9):
+                        await stack.enter_async_context(dialling(host, port))
+                    assert (taking.calls, nobody.refused.total()) == (9, 0)
+                    with pytest.raises(ExceptionGroup) as caught:
+                        async with dialling(host, port):
+                            pass
+                    (error,) = leaves_of(caught.value)
+                    assert isinstance(error, ConnectionRejected)
+                    assert error.status_code == 503  # by either
+                nursery.cancel_scope.cancel()
+
+    trio.run(main)

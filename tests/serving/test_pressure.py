@@ -94,6 +94,24 @@ def test_a_loop_that_something_blocks_is_full() -> None:
     assert not pressure.full(3)
 
 
+def test_the_first_is_let_in_however_busy_the_machine_is(run_virtual: Callable[..., Any]) -> None:
+    """It takes nothing from anybody; other programs may make the loop late."""
+
+    async def main() -> None:
+        server = WebSocketServer(listen, name="bot")
+        for _ in range(8):
+            server._look(0.3, 1.0)
+        assert server.status == "ready"
+        await trio.sleep(1.0)  # and stands still
+        async with calling(server):
+            assert server.status == "full"
+            await refused(server, [], 503)
+        async with calling(server):
+            pass
+
+    run_virtual(main)
+
+
 def test_no_limit() -> None:
     loop = Loop(1 / 10, Limits(busy=math.inf, lag=math.inf))
     loop.run(10.0, 10)
@@ -136,8 +154,27 @@ def test_who_is_refused_is_told_when_to_come_again(
     assert "refused with 503: no time left for another call" in caplog.records[0].getMessage()
 
 
+def test_a_loop_that_is_late_at_this_moment_takes_nobody(run_virtual: Callable[..., Any]) -> None:
+    """A crowd comes in between two looks: what it takes they will show later."""
+
+    async def main() -> None:
+        server = WebSocketServer(listen, name="bot")
+        async with calling(server):
+            server._look(0.0, 0.0)
+            await trio.sleep(LOOK + 0.09)
+            async with calling(server):
+                pass
+            await trio.sleep(0.02)
+            await refused(server, [], 503)
+            server._look(0.1, 0.0)
+            async with calling(server):
+                pass
+
+    run_virtual(main)
+
+
 def test_the_share_of_time_that_a_loop_works() -> None:
-    """For real: half a second of work in a look of four a second, and none in others."""
+    """For real: half a second of work in a look of four a second. (What the others are is the machine's affair.)"""
     looks: list[tuple[float, float]] = []
 
     async def main() -> None:
@@ -157,7 +194,6 @@ def test_the_share_of_time_that_a_loop_works() -> None:
     (lag, busy), *_ = looks
     assert lag > 0.4
     assert busy > 0.8
-    assert min(busy for _, busy in looks) < 0.5
 
 
 def test_two_servers_are_measured_as_one_loop_whichever_ends_first() -> None:

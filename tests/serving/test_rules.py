@@ -16,7 +16,7 @@ from hearout.errors import HearoutError
 from hearout.serving import Limits, ProtocolError, WebSocketServer, address_of, serve_websockets
 from hearout.sources.twilio import twilio_server
 from hearout.sources.websocket import websocket_server
-from tests.kit.callers import dialling
+from tests.kit.callers import HOWEVER_BUSY, dialling
 from tests.kit.frames import BAD, CLOSE, FIRST_TEXT, LAST, MORE, frame, raw, text
 from tests.kit.twilio_line import numbered, start
 
@@ -134,7 +134,8 @@ def test_the_reason_arrives_over_sockets_too() -> None:
     async def main() -> None:
         with trio.fail_after(20):
             async with trio.open_nursery() as nursery:
-                (listener,) = await nursery.start(serve_websockets, websocket_server(Bot().listen), 0)
+                server = websocket_server(Bot().listen, limits=HOWEVER_BUSY)
+                (listener,) = await nursery.start(serve_websockets, server, 0)
                 host, port = address_of(listener).split(":")
                 for _ in range(5):
                     async with dialling(host, int(port)) as caller:

@@ -26,7 +26,7 @@ from hearout import Deepgram, SessionError, TurnCompleted, UsageError, open_sess
 from hearout.serving import Limits, WebSocketServer, address_of
 from hearout.sources.alignment import Alignment
 from hearout.sources.twilio import TwilioCall, serve_twilio, signed_by_twilio, twilio_server
-from tests.kit.callers import Caller, calling, heard, refused, run_with, transcriber
+from tests.kit.callers import HOWEVER_BUSY, Caller, calling, heard, refused, run_with, transcriber
 from tests.kit.paths import ROOT
 from tests.kit.twilio_line import CONNECTED, SID, STOP, A, B, C, D, audio, in_time, media, numbered, packets, start
 
@@ -484,7 +484,8 @@ def test_on_real_sockets(scheme: str) -> None:
             ended.set()
 
         async with trio.open_nursery() as nursery:
-            (listener,) = await nursery.start(partial(serve_twilio, answer, tls=server_side), 0)
+            serve = partial(serve_twilio, answer, tls=server_side, limits=HOWEVER_BUSY)
+            (listener,) = await nursery.start(serve, 0)
             url = f"{scheme}://{address_of(listener)}/media"
             async with open_websocket_url(url, client_side) as websocket:
                 for message in numbered(CONNECTED, start(), *audio(0, 1), STOP):

@@ -57,7 +57,7 @@ class CommandParser(Parser):
         parsed.variables = {
             action.option_strings[-1]: name
             for name, action in said.items()
-            if getattr(parsed, action.dest) == values[action.dest]
+            if [getattr(parsed, action.dest)] == [values[action.dest]]  # in a list NaN is itself
         }
         return parsed, rest
 

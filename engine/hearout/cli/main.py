@@ -17,8 +17,8 @@ from typing import Any
 
 from hearout.cli import call, doctor, importing, listen, models, policies, replay, report_calls, serve, transcript, tune
 from hearout.cli.environment import CommandParser, by_variable
-from hearout.cli.logs import LogHandler
-from hearout.cli.output import complain, print_complaints
+from hearout.cli.logs import LogHandler, complain_in_json, in_json, logging_ends
+from hearout.cli.output import complain, complaints_are_text
 from hearout.cli.parser import Parser
 from hearout.errors import SessionError, UsageError, leaves_of
 from hearout.sttserver import command
@@ -38,16 +38,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stdout.reconfigure(errors="replace")  # a transcript may hold what the locale cannot print
     logging.basicConfig(handlers=[LogHandler()], level=logging.WARNING)
     args = argparse.Namespace(variables={})
-    try:
+    with logging_ends():
         try:
-            args = _parser().parse_args(arguments)
-            return int(args.run(args))
-        finally:
-            sys.stdout.flush()
-    except BaseException as error:
-        return _explain(error, args.variables)
-    finally:
-        print_complaints()
+            try:
+                args = _parser().parse_args(arguments)
+                return int(args.run(args))
+            finally:
+                sys.stdout.flush()
+        except BaseException as error:
+            if "run" not in args and in_json(sys.argv[1:] if arguments is None else arguments):
+                complain_in_json()
+            return _explain(error, args.variables)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -93,4 +94,7 @@ def _explain(error: BaseException, variables: Mapping[str, str]) -> int:
             return 141
         complain(f"hearout: cannot write to standard output: {lost.strerror}")
         return 1
-    raise error
+    if complaints_are_text() or isinstance(error, SystemExit):
+        raise error
+    logging.getLogger("hearout").critical("stopped by a bug", exc_info=error)
+    return 1

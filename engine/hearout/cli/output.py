@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from hearout.writing import printable
 
-__all__ = ["complain", "complaints_are_text", "print_complaints", "print_table", "say"]
+__all__ = ["complain", "complaints_are_text", "print_complaints", "print_error", "print_table", "say"]
 
 _LONGEST = 2000  # characters of a complaint
 
@@ -27,7 +29,16 @@ _shape: Callable[[str, str], str] = _as_text
 
 def complain(line: str, level: str = "error") -> None:
     """Print a line to standard error, at once."""
-    print(_shape(line, level), file=sys.stderr, flush=True)
+    print_error(_shape(line, level))
+
+
+def print_error(line: str) -> None:
+    """Print to standard error what is one line already; when nobody reads it any more or a disk is full, go on."""
+    with suppress(OSError):
+        try:
+            print(line, file=sys.stderr, flush=True)
+        except BrokenPipeError:  # the interpreter would try once more when it ends, and complain
+            sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (as long as the process runs)
 
 
 def print_complaints(shape: Callable[[str, str], str] = _as_text) -> None:

@@ -97,8 +97,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=float,
         default=_USUAL.busy,
         metavar="SHARE",
-        help="of its time that the process may work: whose session would make it more is refused with 503 (default: "
-        "%(default)s; 2: nobody is)",
+        help="that the process may take of the time that the machine gives it: whose session would make it more is "
+        "refused with 503 (default: %(default)s; 2: nobody is)",
     )
     parser.add_argument(
         "--grace",
@@ -124,6 +124,8 @@ def _run(args: argparse.Namespace) -> int:
     begin_logging(args)
     if args.calls is not None and args.calls < 1:
         raise UsageError(f"--calls {args.calls}: there must be at least 1")
+    if not 0 <= args.port <= 65_535:
+        raise UsageError(f"--port {args.port}: there are 0 to 65535")
     if args.workers < 1:
         raise UsageError(f"--workers {args.workers}: there must be at least 1")
     if not 0 < args.busy < float("inf"):

@@ -14,6 +14,7 @@ import trio
 
 from hearout.backoff import Backoff
 from hearout.cli.counting import Counting, forget_worker
+from hearout.errors import UsageError
 
 __all__ = ["Workers", "end_with_supervisor"]
 
@@ -53,7 +54,7 @@ class Workers:
         What is wrong with the options is told by the first worker, and ends the others, too.
         """
         with (
-            tempfile.TemporaryDirectory() as counts,
+            _folder() as counts,
             trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
         ):
             async with trio.open_nursery() as nursery:
@@ -127,6 +128,13 @@ class Workers:
             self._processes.discard(process)
             if process.returncode is None:
                 process.kill()
+
+
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    try:
+        return tempfile.TemporaryDirectory()
+    except OSError:
+        raise UsageError("--workers: there is no folder for temporary files, in which they count: set TMPDIR") from None
 
 
 async def end_with_supervisor() -> None:

@@ -48,6 +48,11 @@ class Admission:
         """Places."""
         return self._taken
 
+    @property
+    def strangers(self) -> int:
+        """How many there are."""
+        return len(self._strangers)
+
     @contextmanager
     def visitor(self, address: str) -> Iterator[Visitor]:
         """A new stranger, for the length of a block, which ends early when its time is up or its room is needed."""

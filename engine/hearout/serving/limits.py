@@ -16,9 +16,9 @@ class Limits:
 
     Attributes:
         connections: that were let in, at the same time; who comes later gets 503.
-        busy: the share of its time that the event loop may work. Who would make it more gets 503, too, before those
-            who are there suffer from it: 99 of 100 frames were on time up to 0.88 of a core of its own
-            (docs/benchmarks-load.md), and on a shared one some must be left. `math.inf`: no such limit.
+        busy: the share that the event loop may take of the time that the machine gives it. Who would make it more gets
+            503, too, before those who are there suffer from it: 99 of 100 frames were on time up to 0.88
+            (docs/benchmarks-load.md), and some must be left. `math.inf`: no such limit.
         lag: seconds by which the loop may be late, likewise: a frame, which a core of its own keeps to up to 0.93. A
             shared one is late before it is busy.
         strangers: connections at the same time that have not said yet who they are. They take no place of those who

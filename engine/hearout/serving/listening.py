@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import errno
 import socket
+from collections.abc import Callable
 from typing import Any
 
 import trio
 
 from hearout.errors import UsageError
 
-__all__ = ["address_of", "listen"]
+__all__ = ["SharedListener", "address_of", "listen"]
+
+_PAUSE = 0.02  # seconds that others have
+_NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
-async def listen(port: int | socket.socket, host: str) -> list[trio.SocketListener]:
-    """Listen on an address of this machine; port 0: one that is free; or on a socket that listens already.
+async def listen(port: int, host: str) -> list[trio.SocketListener]:
+    """Listen on an address of this machine; port 0: one that is free.
 
     Raises:
         UsageError: the address cannot be used.
     """
-    if isinstance(port, socket.socket):
-        return [trio.SocketListener(trio.socket.from_stdlib_socket(port))]
     if not 0 <= port <= 65_535:
         raise UsageError(f"{port} is not a port: give one from 0 to 65535")
     try:
@@ -36,6 +38,37 @@ def address_of(listener: trio.abc.Listener[Any]) -> str:
     """HOST:PORT."""
     if isinstance(listener, trio.SSLListener):
         listener = listener.transport_listener
-    assert isinstance(listener, trio.SocketListener)
+    assert isinstance(listener, trio.SocketListener | SharedListener)
     host, port, *_ = listener.socket.getsockname()
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+class SharedListener(trio.abc.Listener[trio.SocketStream]):
+    """A socket at which other processes wait, too: one that would only refuse lets them come first.
+
+    Args:
+        listening: does not block.
+        refuses: tells whether it would.
+    """
+
+    def __init__(self, listening: socket.socket, refuses: Callable[[], bool]) -> None:
+        self.socket = listening
+        self._refuses = refuses
+
+    async def accept(self) -> trio.SocketStream:
+        while True:
+            await trio.lowlevel.wait_readable(self.socket)
+            if self._refuses():
+                await trio.sleep(_PAUSE)
+            try:
+                connection, _ = self.socket.accept()
+            except OSError as error:
+                if error.errno in _NO_ROOM or self.socket.fileno() == -1:
+                    raise  # `trio.serve_listeners` tries again later
+                continue  # somebody else was first; or the one who came is gone (accept(2))
+            return trio.SocketStream(trio.socket.from_stdlib_socket(connection))
+
+    async def aclose(self) -> None:
+        trio.lowlevel.notify_closing(self.socket)
+        self.socket.close()
+        await trio.lowlevel.checkpoint()

@@ -19,14 +19,14 @@ _CALM = 0.1  # a closed door opens again when the load would be less than the mo
 _CALM_LOOKS = 20  # and that in most of so many looks, 5 s
 _FREELY = 0.5  # of the most: so far calls come in as they like
 _PACE = 0.05  # beyond, so many of those that are there in a second: what they take shows only when they have begun
-_LEAST = 0.25  # calls a second, where there are few
+_LEAST = 0.5  # calls a second, where there are few
 
 
 class Pressure:
     """Expects what the loop would have to do with one call more, from what it does now for those that are there.
 
     Attributes:
-        busy: the share of its time in which the loop works, over the last second or so.
+        busy: the share that the loop takes of the time that the machine gives it, over the last second or so.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -52,7 +52,13 @@ class Pressure:
         self._tickets = min(self._tickets + pace * LOOK, max(1.0, pace))
 
     def full(self, calls: int) -> bool:
-        """Is there no time for one more than ``calls``? Then some must have gone before there is again."""
+        """Is there no time for one more than ``calls``? Then some must have gone before there is again.
+
+        Never for the first: it takes nothing from anybody, and would come again to a loop that others hold up.
+        """
+        if not calls:
+            self._closed = False
+            return False
         expected, busy, lag = self._expected(calls + 1), self._limits.busy, self._limits.lag
         if self._closed:
             self._closed = expected > busy - _CALM or max(self.lag, statistics.median(self._lags)) > lag / 2
@@ -60,16 +66,20 @@ class Pressure:
             self._closed = expected > busy or self.lag > lag
         return self._closed
 
+    def takes(self, calls: int) -> bool:
+        """Would one that came to ``calls`` others now be admitted?"""
+        return not self.full(calls) and (not calls or self._freely(calls) or self._tickets >= 1.0)
+
     def admits(self, calls: int) -> bool:
         """May one come to ``calls`` others, now?"""
-        if self.full(calls):
+        if not self.takes(calls):
             return False
-        if self._expected(calls + 1) <= _FREELY * self._limits.busy:
-            return True
-        if self._tickets < 1.0:
-            return False
-        self._tickets -= 1.0
+        if calls and not self._freely(calls):
+            self._tickets -= 1.0
         return True
+
+    def _freely(self, calls: int) -> bool:
+        return self._expected(calls + 1) <= _FREELY * self._limits.busy
 
     def _expected(self, calls: int) -> float:
         cost = (self.busy + _WEIGHT * _PRIOR) / (self._calls + _WEIGHT)

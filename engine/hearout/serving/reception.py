@@ -77,6 +77,11 @@ class Reception:
         """How many places are taken."""
         return self._admission.taken
 
+    @property
+    def strangers(self) -> int:
+        """How many have come, and are not admitted."""
+        return self._admission.strangers
+
     async def serve(self, transport: trio.abc.Stream) -> None:
         """Serve one connection to its end."""
         host, remote = _address(transport)

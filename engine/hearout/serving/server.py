@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import signal
 import socket
 import ssl
@@ -13,13 +14,13 @@ from typing import Any, Literal
 import trio
 
 from hearout.errors import HearoutError, UsageError
-from hearout.lag import watch_load
+from hearout.lag import LOOK, watch_load
 from hearout.nursery import open_background, sole_error
 from hearout.serving.authorise import Authorise, foreign_page, is_loopback, own_pages_only
 from hearout.serving.calls import call_id, new_call_id
 from hearout.serving.health import RETRY_AFTER, Status, health_pages
 from hearout.serving.limits import Limits
-from hearout.serving.listening import listen
+from hearout.serving.listening import SharedListener, listen
 from hearout.serving.peer import Peer, last_word
 from hearout.serving.plain import Pages
 from hearout.serving.pressure import Pressure
@@ -35,6 +36,7 @@ GRACE = 8.0
 _log = logging.getLogger(__name__)
 
 _FAREWELL = 1.0  # seconds of the grace that are kept for closing the connections
+_STANDSTILL = 5  # times `Limits.lag`: 0.1 s, twice what 200 that come at once take of a core (docs/benchmarks-load.md)
 _GOING_AWAY = (1001, "the server is shutting down")
 
 Handler = Callable[[Peer], Awaitable[None]]
@@ -80,6 +82,7 @@ class WebSocketServer:
         self.pressure = Pressure(self._limits)
         self._reception = Reception(self._answer, self._limits, name, {**health_pages(self), **(pages or {})})
         self._peers: set[Peer] = set()
+        self._looked = math.inf  # when `_look` was called last; before that and without it: no matter
         self._drained = trio.Event()  # no peer is left, and none will come
         self._deadline: float | None = None  # of the handlers, once the server drains
 
@@ -121,7 +124,18 @@ class WebSocketServer:
             return "draining"
         return "full" if self.calls >= self._limits.connections or self.pressure.full(self.calls) else "ready"
 
+    def _refuses(self) -> bool:
+        """Would one be that came now, behind those who have come and say yet who they are?"""
+        coming = self.calls + self._reception.strangers
+        return self.status != "ready" or coming >= self._limits.connections or not self.pressure.takes(self.calls)
+
+    @property
+    def _stands_still(self) -> bool:
+        """It is late at this moment: a crowd is in the door, and what its calls take will show later."""
+        return self.calls > 0 and trio.current_time() > self._looked + LOOK + _STANDSTILL * self._limits.lag
+
     def _look(self, lag: float, busy: float) -> None:
+        self._looked = trio.current_time()
         self.pressure.look(lag, busy, self.calls)
 
     async def _answer(self, arrival: Applicant) -> None:
@@ -130,7 +144,7 @@ class WebSocketServer:
             return await self._refuse(arrival, "forbidden", why or "not authorised: no token, or not the right one")
         if self._deadline is not None:
             return await self._refuse(arrival, "draining", "the server is shutting down")
-        if not self.pressure.admits(self.calls):
+        if self._stands_still or not self.pressure.admits(self.calls):
             return await self._refuse(arrival, "full", "no time left for another call")
         if not arrival.admit():
             return await self._refuse(arrival, "full", "there are as many connections as may be")
@@ -196,7 +210,7 @@ async def serve_websockets(
     ``await nursery.start(serve_websockets, server, 0)`` gives the listeners: `address_of`.
 
     Args:
-        port: 0: one that is free; or a socket that listens already, on ``host``.
+        port: 0: one that is free; or a socket that listens already, on ``host``, perhaps with other processes.
         host: the address to listen on; by default this machine alone.
         tls: a server context; None: plain ``ws://``, for this machine or behind a proxy that does TLS.
         grace: SIGTERM or SIGINT begins a `WebSocketServer.drain` of so many seconds, a second one ends it at once.
@@ -207,10 +221,14 @@ async def serve_websockets(
     """
     if not is_loopback(host) and not server.authorised:
         raise UsageError(f"{host} can be reached from other machines: say who may connect (a token, a signature)")
-    plain = await listen(port, host)
-    listeners: list[trio.abc.Listener[Any]] = list(plain)
+    listeners: list[trio.abc.Listener[Any]]
+    if isinstance(port, socket.socket):
+        port.setblocking(False)
+        listeners = [SharedListener(port, server._refuses)]
+    else:
+        listeners = [*await listen(port, host)]
     if tls is not None:
-        listeners = [trio.SSLListener(listener, tls, https_compatible=True) for listener in plain]
+        listeners = [trio.SSLListener(listener, tls, https_compatible=True) for listener in listeners]
     with watch_load(server._look):
         if grace is None:
             await trio.serve_listeners(server.serve, listeners, task_status=task_status)
