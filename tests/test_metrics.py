@@ -32,6 +32,7 @@ from hearout_policies.events import (
     TurnStarted,
     TurnUpdated,
 )
+from tests.kit.callers import calling
 from tests.kit.paths import DATA, DOCS
 from tests.kit.provider import Plan, Provider, Source
 
@@ -171,25 +172,31 @@ def test_without_prometheus_client(monkeypatch: pytest.MonkeyPatch) -> None:
         SessionMetrics()
 
 
-async def _nothing(peer: Peer) -> None:
-    await trio.lowlevel.checkpoint()
+async def _listen(peer: Peer) -> None:
+    while await peer.receive() is not None:
+        pass
 
 
-def test_a_server_is_read_off() -> None:
+def test_a_server_is_read_off(run_virtual: Callable[..., Any]) -> None:
     registry = prometheus.CollectorRegistry()
-    server = WebSocketServer(_nothing, name="bot")
-    metrics = ServerMetrics(server, registry)
-    metrics.update()
-    assert registry.get_sample_value("hearout_ready") == 1
-    for _ in range(8):
-        server._look(0.0, 1.0)
-    server.refused["full"] += 3
-    metrics.update()
-    server.refused["full"] += 1
-    server.refused["draining"] += 1
-    metrics.update()
+
+    async def main() -> None:
+        server = WebSocketServer(_listen, name="bot")
+        metrics = ServerMetrics(server, registry)
+        metrics.update()
+        assert registry.get_sample_value("hearout_ready") == 1
+        async with calling(server):
+            for _ in range(8):
+                server._look(0.0, 1.0)
+            server.refused["full"] += 3
+            metrics.update()
+            server.refused["full"] += 1
+            server.refused["draining"] += 1
+            metrics.update()
+
+    run_virtual(main)
     assert registry.get_sample_value("hearout_ready") == 0
-    assert registry.get_sample_value("hearout_calls") == 0
+    assert registry.get_sample_value("hearout_calls") == 1
     assert registry.get_sample_value("hearout_loop_busy") == pytest.approx(0.865, abs=0.01)
     assert registry.get_sample_value("hearout_calls_refused_total", {"reason": "full"}) == 4
     assert registry.get_sample_value("hearout_calls_refused_total", {"reason": "draining"}) == 1
@@ -198,7 +205,7 @@ def test_a_server_is_read_off() -> None:
 def test_the_documentation_lists_all_names_and_no_others() -> None:
     registry = prometheus.CollectorRegistry()
     SessionMetrics(registry)
-    ServerMetrics(WebSocketServer(_nothing, name="bot"), registry)
+    ServerMetrics(WebSocketServer(_listen, name="bot"), registry)
     # prometheus_client tells the name of a counter without its suffix.
     names = {family.name + "_total" * (family.type == "counter") for family in registry.collect()}
     rows = [line.split("|")[1] for line in PAGE.read_text().splitlines() if line.startswith("| `hearout_")]

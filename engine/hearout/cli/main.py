@@ -8,6 +8,7 @@ nobody reads standard output any more, 143 terminated. What goes wrong is one li
 from __future__ import annotations
 
 import argparse
+import importlib
 import io
 import logging
 import os
@@ -15,20 +16,36 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hearout.cli import call, doctor, importing, listen, models, policies, replay, report_calls, serve, transcript, tune
 from hearout.cli.environment import CommandParser, by_variable
 from hearout.cli.logs import LogHandler, complain_in_json, in_json, logging_ends
 from hearout.cli.output import complain, complaints_are_text
 from hearout.cli.parser import Parser
 from hearout.errors import SessionError, UsageError, leaves_of
-from hearout.sttserver import command
 from hearout.version import __version__
 
 __all__ = ["main"]
 
+# Where each command is. Together they are slow to load, and one is wanted.
+_COMMANDS = {
+    "listen": "listen",
+    "replay": "replay",
+    "plot": "replay",
+    "transcript": "transcript",
+    "import": "importing",
+    "report": "report_calls",
+    "tune": "tune",
+    "serve": "serve",
+    "call": "call",
+    "policies": "policies",
+    "models": "models",
+    "doctor": "doctor",
+    "stt-server": "stt_server",
+}
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit status."""
+    arguments = sys.argv[1:] if arguments is None else arguments
     if sys.stderr is None:
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (as long as the process runs)
     if sys.stdout is None:
@@ -41,40 +58,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with logging_ends():
         try:
             try:
-                args = _parser().parse_args(arguments)
+                args = _parser(arguments).parse_args(arguments)
                 return int(args.run(args))
             finally:
                 sys.stdout.flush()
         except BaseException as error:
-            if "run" not in args and in_json(sys.argv[1:] if arguments is None else arguments):
+            if "run" not in args and in_json(arguments):
                 complain_in_json()
             return _explain(error, args.variables)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(arguments: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """What reads these: it knows only the command that they are for, or all of them where they name none."""
     parser: argparse.ArgumentParser = Parser(
         prog="hearout", description="Tells when a user has finished a turn, and what the user said."
     )
     parser.add_argument("--version", action="version", version=f"hearout {__version__}")
     subparsers: Any = parser.add_subparsers(required=True, metavar="COMMAND", parser_class=CommandParser)
-    listen.register(subparsers)
-    replay.register(subparsers)
-    transcript.register(subparsers)
-    importing.register(subparsers)
-    report_calls.register(subparsers)
-    tune.register(subparsers)
-    serve.register(subparsers)
-    call.register(subparsers)
-    policies.register(subparsers)
-    models.register(subparsers)
-    doctor.register(subparsers)
-    stt_server = subparsers.add_parser(
-        "stt-server",
-        help="run the local recogniser as a server",
-        description=command.DESCRIPTION,
-    )
-    command.add_arguments(stt_server)
-    stt_server.set_defaults(run=command.run)
+    asked = [_COMMANDS[arguments[0]]] if arguments and arguments[0] in _COMMANDS else _COMMANDS.values()
+    for module in dict.fromkeys(asked):
+        importlib.import_module(f"hearout.cli.{module}").register(subparsers)
     return parser
 
 
