@@ -61,7 +61,7 @@ def test_every_line_is_json_with_time_level_and_call() -> None:
     (warning,) = [line for line in lines if line["level"] == "warning"]
     assert "audio before the header" in warning["message"]
     assert warning["call"] not in (None, name)
-    assert lines[-1]["message"] == "terminated"
+    assert lines[-1]["message"] == "stopped"
     assert lines[-1]["call"] is None
 
 

@@ -205,7 +205,7 @@ def test_serve(here: Path) -> None:
             process.send_signal(signal.SIGTERM)
             _, err = process.communicate(timeout=20)
     assert got[-1]["text"] == "yes please"
-    assert err == "hearout: terminated\n"
+    assert err == "hearout: stopped\n"
 
 
 def test_a_call_of_twilio() -> None:

@@ -115,7 +115,7 @@ def test_they_take_calls_are_replaced_count_together_and_drain() -> None:
         trio.run(main, server)
         out, err = server.process.communicate(timeout=60)
     assert (server.process.returncode, out) == (0, "")
-    assert re.fullmatch(r"hearout: warning: worker \d+ ended with -9: a new one in 0.5 s\nhearout: terminated\n", err)
+    assert re.fullmatch(r"hearout: warning: worker \d+ ended with -9: a new one in 0.5 s\nhearout: stopped\n", err)
 
 
 def test_bad_usage_that_only_a_worker_notices_ends_them_all() -> None:

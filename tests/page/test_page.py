@@ -65,7 +65,7 @@ def serving(url: str, *, refuses: bool = False) -> Iterator[str]:
             process.terminate()
             told = process.communicate(timeout=30)
     *complaints, last = told[1].splitlines()
-    assert (told[0], last) == ("", "hearout: terminated")
+    assert (told[0], last) == ("", "hearout: stopped")
     assert bool(complaints) == refuses
     assert all("refused with 403: not authorised" in line for line in complaints)
     assert TOKEN not in told[1]

@@ -95,7 +95,7 @@ def test_on_a_terminal_the_demo_goes_on_with_the_page_until_it_is_interrupted(un
             os.close(screen)
         assert demo.wait() == 0, said
     assert b"Traceback" not in said
-    assert said.endswith(b"hearout: terminated\r\n" if until.startswith("open") else b"Ctrl-C ends.\r\n")
+    assert said.endswith(b"hearout: stopped\r\n" if until.startswith("open") else b"Ctrl-C ends.\r\n")
 
 
 def test_without_a_terminal_the_demo_ends() -> None:

@@ -279,4 +279,4 @@ def test_the_command_gives_last_words() -> None:
             _, err = process.communicate(timeout=60)
     assert [event["text"] for event in got if event["type"] == "turn_completed"] == ["yes please"]
     assert end == GOING_AWAY
-    assert (process.returncode, err) == (0, "hearout: terminated\n")
+    assert (process.returncode, err) == (0, "hearout: stopped\n")

@@ -513,7 +513,7 @@ def test_the_command_serves_until_it_is_told_to_stop() -> None:
     assert got[0]["type"] == "ready"
     assert got[-1]["text"] == "yes please"
     assert process.returncode == 0
-    assert err == "hearout: terminated\n"
+    assert err == "hearout: stopped\n"
 
 
 @pytest.mark.parametrize(

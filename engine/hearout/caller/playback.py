@@ -52,7 +52,8 @@ class Playback:
                 case "clear":
                     return self._clear(now)
                 case None:
-                    raise SessionError(f"the bot sent no event: {shown(message, 80)}")
+                    hint = "call plays to what takes Twilio's Media Streams, which hearout serve does not"
+                    raise SessionError(f"the bot sent no event: {shown(message, 80)}; {hint}")
                 case other:
                     raise SessionError(f"the bot sent an event that Twilio does not know: {shown(other)}")
         except ValueError as error:

@@ -36,7 +36,8 @@ def print_error(line: str) -> None:
     """Print to standard error what is one line already; when nobody reads it any more or a disk is full, go on."""
     with suppress(OSError):
         try:
-            print(line, file=sys.stderr, flush=True)
+            sys.stderr.write(f"{line}\n")  # at once: other processes write to the same file, and no line into another
+            sys.stderr.flush()
         except BrokenPipeError:  # the interpreter would try once more when it ends, and complain
             sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (as long as the process runs)
 

@@ -165,7 +165,7 @@ async def _serve_with_workers(args: argparse.Namespace, token: bool) -> int:
         announce = partial(_announce, args, address_of(listener), token=token)
         status = await Workers(command, args.workers, listener.socket.fileno(), announce).run()
     if status == 0:
-        complain("hearout: terminated", "info")
+        complain("hearout: stopped", "info")
     return status
 
 
@@ -205,7 +205,7 @@ async def _serve(
             background.start_soon(counting.watch, server)
             _announce(args, address_of(listener), token=authorise is not None)
     if not args.until_eof:  # a worker's end is told by who looks after it
-        complain("hearout: terminated", "info")
+        complain("hearout: stopped", "info")
 
 
 def _announce(args: argparse.Namespace, address: str, *, token: bool) -> None:
