@@ -272,6 +272,21 @@ def test_a_trace_of_a_shadow() -> None:
     assert 0.3 < turn.ours.delay < 3
 
 
+def test_a_final_without_words_before_the_one_with_words_loses_none() -> None:
+    """A framework tells of both (Pipecat): nobody here asks for results, so all come as they came."""
+    words = [{"text": "Yes", "start": 1.0, "end": 1.5}, {"text": "please.", "start": 1.5, "end": 2.0}]
+    result = {"type": "final", "start": 0.0, "end": 2.0, "finalized": True}
+    results = [
+        {"t": 2.3, "stt": result | {"words": [], "timed": True}},
+        {"t": 2.5, "stt": result | {"words": words}},
+    ]
+    heard = [*said("yes please", 1, 2)[:2], *results]
+    (turn,) = judge(trace(heard, bot(2.6, "Yes please."), agent(3, 4), stt="results"), preset("balanced")).turns
+    assert turn.ours.delay is not None
+    assert 0.5 <= turn.ours.delay < 1
+    assert (turn.ours.words, turn.ours.lost) == (2, 0)
+
+
 def test_the_hour_is_that_of_the_clock_there() -> None:
     for started, hour in (("9999-12-31T23:59:30", "00"), ("2026-11-27T14:03:00+01:00", "14"), ("2026-11-27", "00")):
         one = trace(said("yes please", 41, 42), agent(43, 44), started=started)

@@ -237,7 +237,9 @@ class _Run:
 
     def _deliver(self, at: float, s: Signal) -> None:
         match s:
-            case Transcript(finalized=True) if self._episode.delays is not None:
+            case _ if self._episode.delays is None:
+                self._tell(s)  # nobody asks, so all came as it comes under any policy
+            case Transcript(finalized=True):
                 words = self._missing(s.end)
                 self._covered = max(self._covered, s.end)
                 self._tell(replace(s, words=words))
@@ -265,10 +267,9 @@ class _Run:
     def _as_known_here(self, s: Transcript) -> Transcript | None:
         earlier = self._missing(min(s.start, s.words[0].start if s.words else s.start))
         words = tuple(word for word in s.words if middle(word) >= self._covered)
-        if s.is_final:
-            covered, self._covered = self._covered, max(self._covered, s.end)
-        else:
-            covered = self._covered
+        covered = self._covered
+        if s.is_final and (s.words or earlier):  # one without words may come before the one that has them
+            self._covered = max(covered, s.end)
         if not earlier and len(words) == len(s.words):
             return s
         if s.words and not words and not earlier and not s.endpoint:
