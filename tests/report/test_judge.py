@@ -287,6 +287,19 @@ def test_a_final_without_words_before_the_one_with_words_loses_none() -> None:
     assert (turn.ours.words, turn.ours.lost) == (2, 0)
 
 
+def test_who_speaks_again_before_that_is_noticed_is_cut_off() -> None:
+    """His voice is told of at once, or 0.3 s after it began: no policy waits for what it has not been told."""
+    call = said("I would like a large coffee and", 1, 3), bot(3.45, "I would like a large coffee and"), agent(3.6, 4.2)
+    start, *more = said("a bottle of water.", 3.8, 5)
+    answered = bot(5.6, "a bottle of water."), agent(5.8, 7)
+    for told, cut_ins in ((3.85, 0), (4.1, 1)):
+        one = trace(*call, [start | {"t": told}, *more], *answered)
+        for policy in (None, preset("balanced")):
+            first, second = [turn.ours for turn in judge(one, policy).turns]
+            assert (first.judged, first.cut_ins, first.words, first.lost) == (cut_ins, cut_ins, 7 * cut_ins, 0)
+            assert (second.judged, second.cut_ins, second.lost) == (1, 0, 0)
+
+
 def test_the_hour_is_that_of_the_clock_there() -> None:
     for started, hour in (("9999-12-31T23:59:30", "00"), ("2026-11-27T14:03:00+01:00", "14"), ("2026-11-27", "00")):
         one = trace(said("yes please", 41, 42), agent(43, 44), started=started)

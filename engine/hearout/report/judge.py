@@ -196,12 +196,13 @@ def _unanswered(
 
     Where ours had not ended the turn by then, or still had the one before, it is what it makes of this turn alone.
     """
-    out = []
+    out: list[Placed] = []
     for turn, mine in zip(turns, found, strict=True):
         last = turn.pauses[-1]
         answer = next((on for on, _ in spoke if last.start <= on < last.resume), math.inf)
         open_still = answer < math.inf and not any(at is last and one.at <= answer for one, at in mine)
         begun_before = any(one.event and one.event.audio_start + turn.offset < begin_of(turn) - 1 for one, _ in mine)
+        begun_before |= bool(out) and any(one.at >= begin_of(turn) for one, _ in out[-1])
         out.append(predicted(turn, policy) if open_still or begun_before else mine)
     return out
 

@@ -159,16 +159,19 @@ def predicted(turn: Episode, policy: Policy) -> Placed:
     """What ``policy`` would have made of a turn by itself (`hearout.tune.episodes.run`).
 
     There the user does not speak again behind the last pause: had one waited longer, the agent would have, too. Where
-    the user spoke on nevertheless, a commit after that would not have come.
+    the user spoke on nevertheless, a commit after that was noticed would not have come; one before it, but after he
+    began, is made in the midst of speech.
     """
     last = turn.pauses[-1]
     commits = [Commit(one.at, one.turn.text, event=one.turn) for one in run(turn, policy)]
     (found,) = placed([replace(turn, pauses=(*turn.pauses[:-1], replace(last, resume=math.inf)))], commits)
-    return [
-        (commit, pause and next(own for own in turn.pauses if own.start == pause.start))
-        for commit, pause in found
-        if commit.at < last.resume or last.why != "cut in"
-    ]
+    out: list[tuple[Commit, Pause | None]] = []
+    for commit, pause in found:
+        if last.why != "cut in" or commit.at < last.resume:
+            out.append((commit, pause and next(own for own in turn.pauses if own.start == pause.start)))
+        elif commit.at < turn.resumed:
+            out.append((commit, None))
+    return out
 
 
 def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsBackchannel) -> list[Part]:

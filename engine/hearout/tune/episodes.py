@@ -59,6 +59,7 @@ class Episode:
         interval: seconds between interim results.
         finalize_after: the transcriber is asked for final results no sooner into a silence.
         offset: session clock minus audio time.
+        resumed: session clock at which anybody was told that the user speaks again; infinite: never.
     """
 
     trace: int
@@ -70,6 +71,7 @@ class Episode:
     interval: float
     finalize_after: float
     offset: float
+    resumed: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +123,7 @@ def episodes(trace: Trace, number: int = 0, replayed: Replayed | None = None) ->
                     interval,
                     least_silence(provider.dialect),
                     heard.session(pause.start) - pause.start,
+                    _resumed(heard, border, until),
                 )
             )
             turn, before, since = [], border, until
@@ -137,6 +140,19 @@ def _ended(trace: Trace, replayed: Replayed, channel: int) -> list[float]:
 def _first(times: Sequence[float], since: float) -> float:
     index = bisect_left(times, since - SHORTEST)
     return times[index] if index < len(times) else math.inf
+
+
+def _resumed(heard: Speaker, border: float, until: float) -> float:
+    """When the first signal came that tells of speech behind ``border``: a voice is noticed after it begins."""
+    for s in heard.signals:
+        if s.at < until:
+            continue
+        match s:
+            case signals.SpeechStarted():
+                return s.at
+            case Transcript(words=words) if words and middle(words[-1]) >= border:
+                return s.at
+    return math.inf
 
 
 def _delays(heard: Speaker, pause: Pause) -> tuple[tuple[float, float | None], ...]:
