@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AbstractContextManager, asynccontextmanager, contextmanager
 from typing import Any
@@ -9,7 +11,7 @@ from typing import Any
 from hearout import AudioFormat, Deepgram, TurnCompleted, threads
 from hearout.nursery import open_background
 from hearout.sources.base import AudioSource
-from hearout.threads.host import in_trio
+from hearout.threads.host import Host, in_trio
 from tests.kit.provider import Plan, Provider, Source, audio
 
 WORDS = [("yes", 0.5, 0.8), ("please.", 0.9, 1.2)]
@@ -42,6 +44,16 @@ def push_all(session: threads.Session, seconds: float = 2.0) -> None:
     for step in range(round(seconds * 50)):
         session.push(audio(step * 0.02, (step + 1) * 0.02))
     session.finish()
+
+
+def break_trio() -> None:
+    """The thread of all sessions fails by a bug; what trio says of that is printed nowhere."""
+    sys.stderr = open(os.devnull, "w")  # noqa: SIM115 (as long as the process runs)
+
+    def fail() -> None:
+        raise ValueError("a bug")
+
+    Host.running().soon(fail)
 
 
 def turns_of(session: threads.Session) -> list[str]:

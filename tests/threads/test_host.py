@@ -127,18 +127,12 @@ with opened(AudioFormat()) as session:
 
 def test_sessions_fail_when_trio_itself_breaks_down_and_the_next_ones_run() -> None:
     done = run_program("""
-import os, sys
-sys.stderr = open(os.devnull, "w")  # of trio
 from hearout import AudioFormat, SessionError
-from hearout.threads.host import Host
-from tests.kit.threads_runs import opened, push_all, turns_of
-
-def fail():
-    raise ValueError("a bug")
+from tests.kit.threads_runs import break_trio, opened, push_all, turns_of
 
 try:
     with opened(AudioFormat()) as session:
-        Host.running().soon(fail)
+        break_trio()
         print(list(session))
 except SessionError as error:
     print(error)

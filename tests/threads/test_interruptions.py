@@ -138,18 +138,12 @@ with opened(AudioFormat()) as session:
 
 def test_a_session_of_a_thread_that_broke_down_says_so() -> None:
     done = run_program("""
-import os, sys
-sys.stderr = open(os.devnull, "w")  # of trio
 from hearout import AudioFormat, SessionError
-from hearout.threads.host import Host
-from tests.kit.threads_runs import opened
-
-def fail():
-    raise ValueError("a bug")
+from tests.kit.threads_runs import break_trio, opened
 
 try:
     with opened(AudioFormat()) as session:
-        Host.running().soon(fail)
+        break_trio()
         try:
             list(session)
         except SessionError as error:

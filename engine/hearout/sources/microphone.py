@@ -74,9 +74,8 @@ class Microphone:
         self._closed = False
         self._told_at: float | None = None
         self._told = (0, 0.0)
-        self._until_sound = round(
-            rate * patience
-        )  # samples that may be zero before that is told; 0: no matter any more
+        # Samples that may be zero before that is told; 0: no matter any more.
+        self._until_sound = round(rate * patience)
         try:
             self._stream = library.RawInputStream(
                 samplerate=rate,
