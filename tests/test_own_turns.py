@@ -161,6 +161,11 @@ def test_words_with_times_that_come_behind_what_was_taken_to_be_all() -> None:
     }
 
 
+def test_times_tell_which_words_a_turn_had_however_they_are_written_now() -> None:
+    steps: list[Step] = [(1.0, on(0.2)), (0.5, timed_interim(("male", -0.5, -0.2))), (0.3, off(0.2)), (4.5, on(0.2))]
+    assert run(*steps, (0.5, timed_final(("mail", -5.8, -5.5), ("it", -0.5, -0.2)))) == {1: "mail", 2: "it"}
+
+
 def test_words_that_come_later_than_they_ever_did_go_on_with_the_turn() -> None:
     """Nobody expected them any more, so the turn may have been over; they are lost in neither case."""
     steps: list[Step] = [(0.0, patience(0.35)), (1.0, on(0.2)), (0.8, final("please", finalized=False))]

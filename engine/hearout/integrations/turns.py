@@ -63,6 +63,7 @@ class OwnTurns(TurnControls):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._rung = 0.0  # for when the timer was set that has gone off, which the loop's clock may miss by a rounding
         self._over = False
         self._wanted: list[Callable[[float], Signal]] = []  # before the start
         self._voice: list[tuple[float, float | None]] = []  # stretches of speech that no final word lies on yet
@@ -76,6 +77,7 @@ class OwnTurns(TurnControls):
         self._settled: tuple[Word, ...] = ()  # those of them that are final, but not told as that
         self._guessed = 0.0  # so far words lie where they may have been spoken
         self._handed: tuple[Word, ...] = ()  # those of them that turns have which are over
+        self._dated = False  # these have times of their own
         self._dropped = (0, 0)  # those from here to there were cleared
         self._ended = 0.0  # so far words belong to the last turn that is over
         self._over_at = 0.0  # when the last of the handed was over
@@ -110,7 +112,7 @@ class OwnTurns(TurnControls):
     @property
     def now(self) -> float:
         """The session clock."""
-        return 0.0 if self._loop is None else self._loop.time() - self._began
+        return 0.0 if self._loop is None else max(self._loop.time() - self._began, self._rung)
 
     @property
     def heard(self) -> float:
@@ -140,6 +142,7 @@ class OwnTurns(TurnControls):
     def _hand(self) -> None:
         """A turn is over that has what is open."""
         self._handed, self._over_at, self._onset, self._spoke_on = self._open, self.now, None, self.speaking
+        self._dated = bool(self._open) and self._open[0].start >= self._guessed
 
     def tell(self, signal: Signal) -> None:
         """Something happened just now.
@@ -164,8 +167,8 @@ class OwnTurns(TurnControls):
 
     def _due(self, at: float) -> None:
         self._timer = None
-        now = max(self.now, at)  # which is earlier by a rounding, perhaps
-        while self._channels.deadline is not None and self._channels.deadline <= now:
+        self._rung = at
+        while self._channels.deadline is not None and self._channels.deadline <= self.now:
             self._channels.tick()
         self._look_ahead()
 
@@ -221,10 +224,13 @@ class OwnTurns(TurnControls):
 
     def _joined(self, text: str, words: Sequence[Word]) -> tuple[list[str], Sequence[Word], int]:
         """A result behind what is settled; and how many of its words stand for what turns have that are over."""
-        texts, settled = text.split(), len(self._settled)
+        texts, settled = [word.text for word in words] or text.split(), len(self._settled)
         known = settled
         if len(self._handed) > settled:
-            stand = self._standing_for(texts, self._handed[settled:])
+            if words and self._dated:
+                stand = sum(word.start < self._handed[-1].end for word in words)
+            else:
+                stand = self._standing_for(texts, self._handed[settled:])
             known = settled + stand if stand else 0
             if known == len(self._handed):
                 self._alive_at = self.now
