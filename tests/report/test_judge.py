@@ -102,6 +102,23 @@ def test_a_word_that_stands_elsewhere_is_late_and_not_lost() -> None:
     assert (first.lost, first.late, second.lost, second.late) == (1, 0, 0, 0)
 
 
+def test_a_word_that_is_said_again_is_lost_the_first_time() -> None:
+    """Whoever was not understood says it again: that the second is handed on does not make the first a late one."""
+    first = said("I want two tickets", 1, 3), bot(3.5, "I want"), agent(4, 5)
+    again = said("I want two tickets", 7, 9), agent(10, 11)
+    one, two = bots(*first, *again, bot(9.5, "I want two tickets"))
+    assert (one.lost, one.late, two.lost, two.late) == (2, 0, 0, 0)
+    # Both, in one commit: those of the first are late.
+    one, two = bots(*first, *again, bot(9.5, "two tickets I want two tickets"))
+    assert (one.lost, one.late, two.lost, two.late) == (0, 2, 0, 0)
+    # Within one turn, too.
+    (both,) = bots(
+        GREETING, said("I want two tickets", 1, 3), bot(3.4, "I want"), said("I want two tickets", 4, 6),
+        bot(6.5, "I want two tickets"),
+    )  # fmt: skip
+    assert (both.words, both.lost, both.late) == (8, 2, 0)
+
+
 def test_who_hangs_up_has_not_shown_how_long_he_would_have_waited() -> None:
     """Neither side is charged with an end, five seconds or lost words, that the call had no time for."""
     call = said("yes please", 1, 2), bot(2.7, "yes please"), agent(3, 4), said("thank you goodbye", 6, 7)

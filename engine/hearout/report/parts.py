@@ -231,18 +231,16 @@ def _missing(turn: Episode, others: Sequence[Word], commits: Sequence[Commit]) -
         others: were said behind the turn and are in ``commits``, too; they are not taken for late ones.
     """
     words = turn.words[:_MOST]
-    said = [(number, token) for number, word in enumerate((*words, *others)) for token in _tokens(word.text)]
-    by = _matched(said, [(order, token) for order, commit in enumerate(commits) for token in _tokens(commit.text)])
-    amended = _matched(
-        [(number, token) for number, token in said if number not in by],
-        [(order, token) for order, commit in enumerate(commits) for token in _tokens(commit.more)],
-    )
     times = [commit.at for commit in commits]
+    due = [bisect_left(times, word.end + turn.offset - _BY_THEN) for word in (*words, *others)]
+    said = [(number, token) for number, word in enumerate((*words, *others)) for token in _tokens(word.text)]
+    by = _handed_on(said, due, [_tokens(commit.text) for commit in commits])
+    corrected = [_added(_tokens(commit.text), _tokens(commit.more)) for commit in commits]
+    amended = _handed_on([one for one in said if one[0] not in by], due, corrected)
     lost = late = 0
     for number in {number for number, _ in said if number < len(words)}:
-        due = bisect_left(times, words[number].end + turn.offset - _BY_THEN)
         if number in by:
-            late += by[number] > due
+            late += by[number] > due[number]
         elif number in amended:
             late += 1
         else:
@@ -250,27 +248,54 @@ def _missing(turn: Episode, others: Sequence[Word], commits: Sequence[Commit]) -
     return lost, late
 
 
-def _matched(said: Sequence[tuple[int, str]], handed: Sequence[tuple[int, str]]) -> dict[int, int]:
+Token = tuple[int, str]  # of which word, or of which commit
+
+
+def _handed_on(said: Sequence[Token], due: Sequence[int], texts: Sequence[Sequence[str]]) -> dict[int, int]:
     """By which commit each word was handed on: number of the word to that of the commit.
 
-    What came in order goes before what did not: a late word may stand behind words that were said after it.
+    The words that were said since the commit before go first: whoever says again what was lost has it handed on once,
+    and that is not what was lost.
+
+    Args:
+        due: by word, the first commit after it.
+        texts: by commit.
     """
     out: dict[int, int] = {}
-    handed = handed[: 2 * _MOST]
-    one, other = [token for _, token in said], [token for _, token in handed]
-    used: set[int] = set()
-    for block in SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks():
-        for step in range(block.size):
-            out.setdefault(said[block.a + step][0], handed[block.b + step][0])
-            used.add(block.b + step)
-    left: dict[str, list[int]] = {}
-    for place in reversed(range(len(handed))):
-        if place not in used:
-            left.setdefault(handed[place][1], []).append(handed[place][0])
-    for number, token in said:
-        if number not in out and left.get(token):
-            out[number] = left[token].pop()
+    left: list[Token] = []
+    for order, text in enumerate(texts):
+        mine = [one for one in said if due[one[0]] == order]
+        rest = [(order, token) for token in text[: 2 * _MOST]]
+        pairs = _in_order(mine, rest)
+        out.update((mine[one][0], order) for one, _ in pairs)
+        used = {other for _, other in pairs}
+        left += [token for place, token in enumerate(rest) if place not in used]
+    missing = [one for one in said if one[0] not in out]
+    # What came in order goes before what did not: a late word may stand behind words that were said after it.
+    pairs = _in_order(missing, left)
+    for one, other in pairs:
+        out.setdefault(missing[one][0], left[other][0])
+    taken = {other for _, other in pairs}
+    places: dict[str, list[int]] = {}
+    for place in reversed(range(len(left))):
+        if place not in taken:
+            places.setdefault(left[place][1], []).append(left[place][0])
+    for number, token in missing:
+        if number not in out and places.get(token):
+            out[number] = places[token].pop()
     return out
+
+
+def _in_order(one: Sequence[Token], other: Sequence[Token]) -> list[tuple[int, int]]:
+    """Places in both at which the same is said, in the same order."""
+    blocks = SequenceMatcher(None, [token for _, token in one], [token for _, token in other], autojunk=False)
+    return [(a + step, b + step) for a, b, size in blocks.get_matching_blocks() for step in range(size)]
+
+
+def _added(before: Sequence[str], after: Sequence[str]) -> list[str]:
+    """What a correction brought."""
+    known = {place for _, place in _in_order([(0, token) for token in before], [(0, token) for token in after])}
+    return [token for place, token in enumerate(after) if place not in known]
 
 
 def _tokens(text: str) -> list[str]:
