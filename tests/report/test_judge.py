@@ -175,7 +175,7 @@ def test_backchannels_that_interrupted() -> None:
             bot(14.5, "yes please"),
         )
     )
-    assert [(one.bot, one.ours) for one in call.backchannels] == [(True, False), (False, False)]
+    assert [(one.bot, one.ours) for turn in call.turns for one in turn.backchannels] == [(True, False), (False, False)]
     assert call.unclear == {"over the agent": 2}
 
 

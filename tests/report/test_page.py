@@ -88,6 +88,16 @@ def test_a_page_that_needs_nothing_else(
     assert "cut-ins" in capsys.readouterr().out
 
 
+def test_backchannels_count_where_they_were_said(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    figures = tmp_path / "report.json"
+    told = agent(0.5, 5), said("uh-huh", 2, 2.3), [{"t": 2.6, "bot": "interrupted"}], *GOOD[3:]
+    report(*calls(lines(*told, caller="A"), lines(*GOOD, caller="B")), "--json", str(figures))
+    data = json.loads(figures.read_text())
+    assert data["bot"]["backchannels_that_interrupted"]["hits"] == 1
+    counts = {who: pair["bot"]["backchannels_that_interrupted"]["n"] for who, pair in data["groups"]["caller"].items()}
+    assert counts == {"A": 1, "B": 0}
+
+
 def test_texts_of_calls_are_no_html(calls: Callable[..., list[str]], tmp_path: Path) -> None:
     hostile = said(HOSTILE, 2, 3), bot(6.5, HOSTILE), agent(7, 8)
     page = tmp_path / "report.html"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -64,7 +64,6 @@ class JudgedCall:
     name: str
     caller: str
     turns: tuple[UserTurn, ...]
-    backchannels: tuple[Backchannel, ...]
     unclear: Counter[str]
     scenes: tuple[Scene, ...]
 
@@ -91,7 +90,6 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
     price = price_of(own)
     has_bot = bool(_bots(trace))
     found: list[UserTurn] = []
-    backchannels: list[Backchannel] = []
     unclear: Counter[str] = Counter()
     worst: list[tuple[float, UserTurn, Episode, Placed, Placed]] = []
     for number in sorted({turn.channel for turn in turns}):
@@ -111,18 +109,19 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
         our_parts = parts(mine, ours, own.is_backchannel)
         bot_parts = parts(mine, bots, own.is_backchannel) if has_bot else [None] * len(mine)
         unclear.update(pause.why for turn in mine for pause in turn.pauses if pause.kind == "unclear")
+        backchannels = _backchannels(trace, number, own, replayed if policy is None else None, has_bot)
         contexts = _contexts(trace, mine, own.name, policy is None)
         for place, (turn, bot, our) in enumerate(zip(mine, bot_parts, our_parts, strict=True)):
             used, asked = contexts[place]
             start, end, text = begin_of(turn), turn.pauses[-1].start, text_between(turn, -math.inf, math.inf)
-            found.append(UserTurn(number, start, end, text, _hour(trace.header.started, end), used, asked, bot, our))
+            hour, heard = _hour(trace.header.started, end), tuple(backchannels(turn))
+            found.append(UserTurn(number, start, end, text, hour, used, asked, bot, our, heard))
             worst.append((cost(bot or our, price), found[-1], turn, bots[place], ours[place]))
-        backchannels += _backchannels(trace, mine, own, replayed if policy is None else None, has_bot)
     worst.sort(key=lambda one: (-one[0], one[1].start))
     scenes = [
         scene(trace, turn, of, own, bots, ours, costs) for costs, turn, of, bots, ours in worst[:WORST] if costs > 0
     ]
-    return JudgedCall(trace.name, trace.header.caller, tuple(found), tuple(backchannels), unclear, tuple(scenes))
+    return JudgedCall(trace.name, trace.header.caller, tuple(found), unclear, tuple(scenes))
 
 
 def in_language_of(policy: Policy, trace: Trace) -> Policy:
@@ -238,9 +237,9 @@ def _hour(started: str, at: float) -> str:
 
 
 def _backchannels(
-    trace: Trace, turns: Sequence[Episode], policy: Policy, replayed: Replayed | None, has_bot: bool
-) -> list[Backchannel]:
-    channel = turns[0].channel
+    trace: Trace, channel: int, policy: Policy, replayed: Replayed | None, has_bot: bool
+) -> Callable[[Episode], Iterator[Backchannel]]:
+    """Finds those in a turn of the channel."""
     agent = agent_speech(trace, channel)
     bots = [r.t for r in trace.records if isinstance(r, BotInterrupted) and r.channel == channel]
     ours = [
@@ -248,22 +247,20 @@ def _backchannels(
         for output in (replayed.outputs if replayed else ())
         if isinstance(output, TurnUpdated) and output.interrupts and output.channel == channel
     ]
-    out = []
-    for turn in turns:
+
+    def within(turn: Episode) -> Iterator[Backchannel]:
         begin = begin_of(turn)
         for pause in turn.pauses:
             over = any(on <= begin < off for on, off in agent)
             if over and policy.is_backchannel(text_between(turn, begin - SHORTEST, pause.start + SHORTEST)):
-                out.append(
-                    Backchannel(
-                        begin,
-                        channel,
-                        _felt(bots, begin, pause.start) if has_bot else None,
-                        _felt(ours, begin, pause.start) if replayed else None,
-                    )
+                yield Backchannel(
+                    begin,
+                    _felt(bots, begin, pause.start) if has_bot else None,
+                    _felt(ours, begin, pause.start) if replayed else None,
                 )
             begin = pause.resume
-    return out
+
+    return within
 
 
 def _felt(times: Sequence[float], begin: float, end: float) -> bool:

@@ -84,6 +84,20 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
+class Backchannel:
+    """The user said no more than "I am listening" over the agent's speech.
+
+    Attributes:
+        at: session clock.
+        bot, ours: it was taken for an interruption; None: nobody knows.
+    """
+
+    at: float
+    bot: bool | None
+    ours: bool | None
+
+
+@dataclass(frozen=True, slots=True)
 class UserTurn:
     """One turn of the user: all it said until its end, or until it cannot be told any more.
 
@@ -93,6 +107,7 @@ class UserTurn:
         policy: name of the policy that was in force.
         asked: what the application said it had asked for, by name, with commas; empty: nothing.
         bot: None: the trace does not say what the voicebot's turn detection did.
+        backchannels: in it.
     """
 
     channel: int
@@ -104,21 +119,7 @@ class UserTurn:
     asked: str
     bot: Part | None
     ours: Part
-
-
-@dataclass(frozen=True, slots=True)
-class Backchannel:
-    """The user said no more than "I am listening" over the agent's speech.
-
-    Attributes:
-        at: session clock.
-        bot, ours: it was taken for an interruption; None: nobody knows.
-    """
-
-    at: float
-    channel: int
-    bot: bool | None
-    ours: bool | None
+    backchannels: tuple[Backchannel, ...] = ()
 
 
 #: Of a turn: each with the pause it was made in; None: in the midst of speech.
