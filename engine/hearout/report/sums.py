@@ -197,8 +197,10 @@ class Sums:
 
     def alike(self, name: str) -> float:
         """How many of a figure tell no more than one that stands alone: the design effect, 1 or more."""
+        return self._alike(name, *self._ratios[name])
+
+    def _alike(self, name: str, hits: int, count: int) -> float:
         calls, squares, both, counts = self.squares.get(name, (0, 0, 0, 0))
-        hits, count = self._ratios[name]
         if calls < 2 or not count:
             return 1.0
         ratio = hits / count
@@ -218,7 +220,7 @@ class Sums:
     @property
     def shares(self) -> dict[str, Share]:
         """By name."""
-        return {name: Share(*ratio, self.alike(name)) for name, ratio in self._ratios.items() if name != _DELAY}
+        return {name: Share(*ratio, self._alike(name, *ratio)) for name, ratio in self._ratios.items() if name != _DELAY}
 
     def cost(self, price: float) -> float:
         """Seconds an end: of waiting, and ``price`` for each cut-in."""
