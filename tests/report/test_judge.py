@@ -248,6 +248,8 @@ def test_a_policy_that_waits_longer_than_the_user_was_quiet_has_not_cut_in() -> 
     assert (first.ours.judged, first.ours.cut_ins) == (1, 1)
     (first, second) = judge(one, preset("patient")).turns
     assert (first.ours.commits, first.ours.delay) == ((), None)
+    # It keeps the words, and hands them on with what follows.
+    assert [(turn.ours.words, turn.ours.lost, turn.ours.late) for turn in (first, second)] == [(3, 0, 0), (2, 0, 0)]
     assert second.ours.delay is not None
     assert 0.3 < second.ours.delay < 4
 
@@ -313,7 +315,7 @@ def test_who_speaks_again_before_that_is_noticed_is_cut_off() -> None:
         one = trace(*call, [start | {"t": told}, *more], *answered)
         for policy in (None, preset("balanced")):
             first, second = [turn.ours for turn in judge(one, policy).turns]
-            assert (first.judged, first.cut_ins, first.words, first.lost) == (cut_ins, cut_ins, 7 * cut_ins, 0)
+            assert (first.judged, first.cut_ins, first.words, first.lost) == (cut_ins, cut_ins, 7, 0)
             assert (second.judged, second.cut_ins, second.lost) == (1, 0, 0)
 
 

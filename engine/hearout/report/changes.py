@@ -18,7 +18,7 @@ import numpy as np
 
 from hearout.errors import UsageError
 from hearout.report.judge import cut, in_language_of, price_of
-from hearout.report.parts import begin_of, parts, predicted, text_between
+from hearout.report.parts import begin_of, kept, parts, predicted, text_between
 from hearout.report.sums import Sums
 from hearout.report.survey import Options, Skipped, in_processes, read
 from hearout.traces.reader import parse_trace
@@ -245,7 +245,7 @@ def _outcome(turns: Sequence[Episode], policy: Policy) -> Sums:
     sums = Sums()
     for channel in sorted({turn.channel for turn in turns}):
         mine = [turn for turn in turns if turn.channel == channel]
-        for part in parts(mine, [predicted(turn, policy) for turn in mine], policy.is_backchannel):
+        for part in parts(mine, kept(mine, [predicted(turn, policy) for turn in mine]), policy.is_backchannel):
             sums.add(part)
     return sums
 

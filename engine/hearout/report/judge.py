@@ -21,6 +21,7 @@ from hearout.report.parts import (
     Placed,
     UserTurn,
     begin_of,
+    kept,
     parts,
     placed,
     predicted,
@@ -101,9 +102,9 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
         bots = placed(mine, committed)
         ours: Sequence[Placed]
         if policy:
-            ours = [predicted(turn, own) for turn in mine]
+            ours = kept(mine, [predicted(turn, own) for turn in mine])
         elif has_bot:
-            ours = _unanswered(mine, placed(mine, decided), own, spoke)
+            ours = kept(mine, _unanswered(mine, placed(mine, decided), own, spoke))
         else:
             ours = placed(mine, decided)
         our_parts = parts(mine, ours, own.is_backchannel)

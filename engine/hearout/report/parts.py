@@ -29,6 +29,7 @@ __all__ = [
     "Placed",
     "UserTurn",
     "begin_of",
+    "kept",
     "parts",
     "placed",
     "predicted",
@@ -175,6 +176,25 @@ def predicted(turn: Episode, policy: Policy) -> Placed:
     return out
 
 
+def kept(turns: Sequence[Episode], found: Sequence[Placed]) -> list[Placed]:
+    """Predictions, turn by turn, put together: the words of a turn that was not ended are handed on with the next.
+
+    Args:
+        turns: of one channel, in order.
+        found: of each, without what was said before it.
+    """
+    out: list[Placed] = []
+    before = ""
+    for turn, mine in zip(turns, found, strict=True):
+        if before and mine:
+            (first, pause), *more = mine
+            mine, before = [(replace(first, text=f"{before} {first.text}"), pause), *more], ""
+        out.append(mine)
+        if not mine and turn.pauses[-1].why == "cut in":
+            before = f"{before} {text_between(turn, -math.inf, math.inf)}".strip()
+    return out
+
+
 def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsBackchannel) -> list[Part]:
     """One part a turn.
 
@@ -191,7 +211,7 @@ def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsB
         delay = first if last.kind == "end" else None
         handed = [commit for commit, _ in mine]
         lost = late = words = 0
-        if delay is not None or mine:
+        if delay is not None or mine or last.why == "cut in":
             words = len(turn.words[:_MOST])
             upto = next((n for n in range(number + 1, len(turns)) if found[n]), number)
             later = [commit for commit, _ in found[upto]] if upto > number else []

@@ -220,7 +220,9 @@ class Sums:
     @property
     def shares(self) -> dict[str, Share]:
         """By name."""
-        return {name: Share(*ratio, self._alike(name, *ratio)) for name, ratio in self._ratios.items() if name != _DELAY}
+        return {
+            name: Share(*ratio, self._alike(name, *ratio)) for name, ratio in self._ratios.items() if name != _DELAY
+        }
 
     def cost(self, price: float) -> float:
         """Seconds an end: of waiting, and ``price`` for each cut-in."""
