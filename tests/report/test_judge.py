@@ -37,20 +37,20 @@ def test_who_goes_on_within_two_seconds_was_cut_off() -> None:
     calls = said("my number is", 1, 2), said("five six", 3.5, 4.5)
     early = bot(2.4, "my number is"), bot(5.0, "five six")
     (one,) = bots(GREETING, *calls, *early)
-    assert (one.judged, one.cut_ins, len(one.commits), one.lost) == (2, 1, 2, 0)
+    assert (one.judged, one.cut_ins, len(one.commits), one.lost, one.split) == (2, 1, 2, 0, True)
     # The bot began to speak, and the user spoke on nevertheless: no label tells what that pause was, the bot does.
     first, second = bots(*calls, *early, agent(2.8, 3.8))
-    assert (first.judged, first.cut_ins, first.delay) == (1, 1, None)
-    assert (second.cut_ins, second.delay) == (0, pytest.approx(0.5))
+    assert (first.judged, first.cut_ins, first.delay, first.split) == (1, 1, None, True)
+    assert (second.cut_ins, second.delay, second.split) == (0, pytest.approx(0.5), False)
     # More than two seconds later it is a split, and no cut-in.
     later = bot(2.2, "my number is"), said("five", 4.4, 5), bot(6, "five")
     (one,) = bots(GREETING, said("my number is", 1, 2), *later)
-    assert (one.cut_ins, len(one.commits)) == (0, 2)
+    assert (one.cut_ins, len(one.commits), one.split) == (0, 2, True)
 
 
 def test_an_uh_huh_to_the_answer_is_no_going_on() -> None:
     first, _ = bots(said("yes please", 1, 2), bot(2.4, "yes please"), agent(2.8, 6), said("uh-huh", 3.4, 3.7))
-    assert (first.judged, first.cut_ins) == (1, 0)
+    assert (first.judged, first.cut_ins, first.split) == (1, 0, False)
 
 
 def test_a_commit_in_the_midst_of_speech_cuts_in() -> None:

@@ -39,7 +39,8 @@ __all__ = ["register"]
 
 _TEXT = """What turn detection did in recorded calls: the voicebot's own, where traces tell of it, and ours beside it.
 With --against: exit status 1 when cut-ins or the mean delay got worse. See docs/report.md."""
-_COLUMNS = ("trace", "channel", "start", "end", "who", "commits", "judged", "cut_ins", "delay", "words", "lost", "late")
+_COLUMNS = ("trace", "channel", "start", "end", "who")
+_COUNTS = ("commits", "judged", "cut_ins", "split", "delay", "words", "lost", "late")
 _CONTEXT = ("hour", "policy", "asked", "caller")
 
 
@@ -137,7 +138,7 @@ def _base(args: argparse.Namespace, policy: Policy | None) -> dict[str, Sums] | 
 def _survey(args: argparse.Namespace, options: Options, doing: str, write: Callable[[bytes], object] | None) -> Totals:
     """Judge all traces, and write the lines of each."""
     if write:
-        write(_csv([[*_COLUMNS, *_CONTEXT]]))
+        write(_csv([[*_COLUMNS, *_COUNTS, *_CONTEXT]]))
     with progress_bar(doing, "traces") as progress:
         return survey(
             args.traces,
@@ -163,9 +164,10 @@ def _rows(call: JudgedCall) -> Iterator[list[object]]:
                 continue
             delay = "" if part.delay is None else "never" if part.delay == math.inf else f"{part.delay:.3f}"
             times = (f"{turn.start:.3f}", f"{turn.end:.3f}")
-            counts = (len(part.commits), part.judged, part.cut_ins, delay, part.words, part.lost, part.late)
+            pieces = (len(part.commits), part.judged, part.cut_ins, int(part.split))
+            words = (part.words, part.lost, part.late)
             context = (turn.hour, turn.policy, turn.asked, call.caller)
-            yield [_plain(call.name), turn.channel, *times, who, *counts, *map(_plain, context)]
+            yield [_plain(call.name), turn.channel, *times, who, *pieces, delay, *words, *map(_plain, context)]
 
 
 def _plain(text: str) -> str:

@@ -65,7 +65,7 @@ class Part:
     """What one turn detection made of one turn of the user.
 
     Attributes:
-        commits: when it took the turn for over (session clock); more than one: the turn was split.
+        commits: when it took the turn for over (session clock).
         judged: commits of which can be told whether the user went on.
         cut_ins: those after which the user did, within `CUT_IN` seconds, or was speaking already.
         delay: seconds from the end of speech to the commit; infinite: there was none; None: nobody knows whether that
@@ -73,6 +73,7 @@ class Part:
         words: of the turn, that had to be handed on.
         lost: those that never were.
         late: those that came with a later commit, or correction, than the first after they were spoken.
+        split: the turn was handed on in pieces, or without what its user went on with as the agent began.
     """
 
     commits: tuple[float, ...] = ()
@@ -82,6 +83,7 @@ class Part:
     words: int = 0
     lost: int = 0
     late: int = 0
+    split: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +228,7 @@ def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsB
                 words,
                 lost,
                 late,
+                len(mine) > 1 or (last.why == "cut in" and True in went_on),
             )
         )
     return out

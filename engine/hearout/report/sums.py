@@ -127,7 +127,7 @@ class Sums:
 
     Attributes:
         turns: of the user.
-        splits: turns that were ended more than once.
+        splits: turns that were handed on in pieces.
         commits: all; ``judged`` and ``cut_ins`` as in `Part`.
         delays: of the ends.
         dead: ends later than `DEAD_AIR`, those without a commit among them.
@@ -155,7 +155,7 @@ class Sums:
     def add(self, part: Part) -> None:
         """One more turn."""
         self.turns += 1
-        self.splits += len(part.commits) > 1
+        self.splits += part.split
         self.commits += len(part.commits)
         for name in ("judged", "cut_ins", "words", "lost", "late"):
             setattr(self, name, getattr(self, name) + getattr(part, name))
