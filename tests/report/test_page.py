@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,8 +14,11 @@ from typing import Any
 import pytest
 
 from hearout.cli.main import main
-from hearout.report.changes import Change, _asked, _other_language, _without_noise, learn
+from hearout.report.changes import Change, Learned, _asked, _other_language, _without_noise, learn
 from hearout.report.judge import price_of
+from hearout.report.page import _change
+from hearout.report.parts import Part
+from hearout.report.sums import Sums
 from hearout.report.survey import Options
 from hearout.traces.reader import read_trace
 from hearout.tune.episodes import episodes, run
@@ -268,6 +272,59 @@ def test_the_change_is_chosen_on_two_thirds_and_told_of_the_last(calls: Callable
     assert few is not None
     assert (few.ends, few.change) == (28, None)
     assert learn([str(Path(traces[0]).parent / "none")], Options()) is None
+
+
+def talk(pause: float, turns: int = 12) -> str:
+    """Turns ten seconds apart; in each a pause of so long, none: 0."""
+    said_: list[list[dict[str, Any]]] = []
+    for at in (10.0 * n for n in range(turns)):
+        said_ += [said("yes please", at + 1, at + 2), said("a tea", at + 2 + pause, at + 3 + pause)][not pause :]
+        said_ += [agent(at + 6, at + 7)]
+    return lines(*said_, [{"t": 10.0 * turns + 5, "end": True}])
+
+
+def test_where_nothing_helps_the_page_says_so(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Shorter waits cut off, longer ones wait for nothing."""
+    page, figures = tmp_path / "report.html", tmp_path / "report.json"
+    report(*calls(*[talk(0.4)] * 4), "-o", str(page), "--json", str(figures))
+    change = json.loads(figures.read_text())["learned"]["change"]
+    assert (change["helps"], change["saved"] < 0) == (False, True)
+    text = " ".join(page.read_text().split())
+    assert "<h2>No change would have helped</h2>" in text
+    assert "The one change that" not in text
+    assert re.search(
+        r"Leave things as they are\. Of 8 changes tried, --set \S+ came nearest, .* costs \d\.\d\d s", text
+    )
+    assert text.count("<b>0.0%</b>") > 2
+
+
+def test_what_helped_only_where_it_was_chosen_does_not_help() -> None:
+    one, other = Sums(), Sums()
+    one.add(Part((1.0,), 1, 0, 0.5, 3))
+    other.add(Part((1.0,), 1, 0, 0.7, 3))
+    learned = Learned(3, 1, one, (), Change("price", 2.6), True, one, other, (-0.2, -0.2), 1.3, 8, 40)
+    assert learned.saved == pytest.approx(-0.2)
+    assert (learned.helps, replace(learned, after=one).helps) == (False, False)
+    assert _change(learned)["title"] == "No change would have helped"
+    better = replace(learned, before=other, after=one)
+    assert _change(replace(better, between=(0.1, 0.3)))["title"] == "The one change that helps most"
+    assert _change(replace(better, between=(-0.1, 0.3)))["title"] == "The one change that may help most"
+
+
+def test_of_prices_that_cost_the_same_the_nearest_is_named(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    slow = [json.loads(line) for line in talk(0).splitlines()]  # the transcriber: so much more haste is of no use
+    slow = [record | {"t": record["t"] + 0.3 * ("stt" in record)} for record in slow[1:]]
+    traces, page = calls(*[lines(slow)] * 4), tmp_path / "report.html"
+    learned = learn(traces, Options())
+    assert learned is not None
+    assert learned.helps
+    cheapest = min(point.sums.delays.mean for point in learned.curve)
+    same = [point.price for point in learned.curve if point.sums.delays.mean == cheapest]
+    assert len(same) > 1
+    assert learned.change == Change("price", max(same))
+    # Of one call none can be held out.
+    report(*calls(talk(0, turns=40))[:1], "-o", str(page))
+    assert "There are too few calls to choose one by" in page.read_text()
 
 
 def test_tune_takes_traces_of_bots(calls: Callable[..., list[str]], tmp_path: Path) -> None:

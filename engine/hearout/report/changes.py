@@ -88,8 +88,10 @@ class Learned:
 
     Attributes:
         calls: in the sample; ``held_out`` of them.
+        as_is: of all of the sample, without a change. Replayed, each turn by itself, and so not quite what happened.
         curve: by price.
-        change: the best where it was searched; None: none was better than nothing, or there are too few ends.
+        change: the cheapest where it was searched; None: none could be tried, or there are too few ends.
+        better: it was cheaper there than no change.
         before, after: without and with it, on the traces held out.
         between: 95 % interval of what it saves there (bootstrap over calls: those of one caller are alike).
         price: of a cut-in, by which it was chosen.
@@ -99,8 +101,10 @@ class Learned:
 
     calls: int
     held_out: int
+    as_is: Sums
     curve: tuple[Point, ...]
     change: Change | None
+    better: bool
     before: Sums
     after: Sums
     between: Interval
@@ -113,11 +117,17 @@ class Learned:
         """Seconds an end, at that price, on the traces held out; below 0: it would have cost."""
         return self.before.cost(self.price) - self.after.cost(self.price)
 
+    @property
+    def helps(self) -> bool:
+        """The change was better than none where it was chosen, and where it was not."""
+        return self.better and self.saved > 0
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "calls": self.calls,
             "held_out": self.held_out,
+            "as_is": self.as_is.as_dict(),
             "curve": [{"price": point.price, **point.sums.as_dict()} for point in self.curve],
             "change": None
             if self.change is None
@@ -128,6 +138,7 @@ class Learned:
                 "before": self.before.as_dict(),
                 "after": self.after.as_dict(),
                 "price": self.price,
+                "helps": self.helps,
                 "saved": self.saved,
                 "between": self.between,
                 "tried": self.tried,
@@ -170,23 +181,33 @@ def learn(
     unseen = _added([found[number] for number in out])
     everything = _added(found)
     nothing = Change()
-    cheapest = min(seen, key=lambda change: (seen[change].cost(own), change.kind != ""), default=nothing)
+    as_is = Change("price", prices[_PRICES // 2])
+    real = [c for c in seen if c != nothing and not (c == as_is and everything[c] == everything[nothing])]
+    # Of prices that cost the same the nearest to what is there.
+    cheapest = min(real, key=lambda change: (seen[change].cost(own), _far(change, own)), default=nothing)
     ends = seen[nothing].delays.count
-    better = cheapest.kind != "" and ends >= FEWEST and bool(out) and unseen[nothing].delays.count > 0
+    enough = bool(real) and ends >= FEWEST and bool(out) and unseen[nothing].delays.count > 0
     return Learned(
         calls=len(found),
         held_out=len(out),
+        as_is=everything[nothing],
         curve=tuple(Point(price, everything[to]) for price in prices if (to := Change("price", price)) in everything),
-        change=cheapest if better else None,
+        change=cheapest if enough else None,
+        better=enough and seen[cheapest].cost(own) < seen[nothing].cost(own),
         before=unseen.get(nothing, Sums()),
         after=unseen.get(cheapest, Sums()),
         between=_saved_between([found[number] for number in out], cheapest, own, seed)
-        if better
+        if enough
         else (math.nan, math.nan),
         price=own,
-        tried=len(seen) - 1,
+        tried=len(real),
         ends=ends,
     )
+
+
+def _far(change: Change, own: float) -> float:
+    """How far a price is from ``own``, as a factor's logarithm."""
+    return abs(math.log(change.value / own)) if isinstance(change.value, float) else 0.0
 
 
 def _recorded_under(names: Sequence[str], options: Options) -> Policy:

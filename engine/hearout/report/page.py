@@ -120,6 +120,7 @@ def _content(totals: Totals, learned: Learned | None, policy: Policy | None, tit
         "learned": learned,
         "fewest": FEWEST,
         "change": _change(learned) if learned and learned.change else None,
+        "replayed": _replayed(learned, sides["ours"], policy) if learned else "",
         "groups": _groups(totals),
         "scenes": [
             _scene(scene, number) | {"chart": Markup(charts.timeline(scene, number))}
@@ -142,23 +143,44 @@ def _summary(sides: Sequence[Sums]) -> list[dict[str, Any]]:
 
 
 def _change(learned: Learned) -> dict[str, Any]:
+    """The best of those tried, and what it gives where it was not chosen."""
     assert learned.change is not None
     both = (learned.before, learned.after)
     rows = [_row("mean delay", "", [_delay(sums) for sums in both])]
     for name in ("cut-ins", "dead air", "splits"):
         rows.append(_row(name, "", [_share(sums.shares[name]) for sums in both]))
-    return {"how": str(learned.change), "what": f"{_CHANGES[learned.change.kind]} {_saved(learned)}", "rows": rows}
-
-
-def _saved(learned: Learned) -> str:
     low, high = learned.between
-    worth = f"an end (95 %: {low:+.2f} to {high:+.2f}), where a cut-in is worth {learned.price:g} s of waiting"
-    if learned.saved > 0:
-        doubt = "" if low > 0 else " It may be chance: there are few calls, or it matters little."
-        return f"It saves {learned.saved:.2f} s {worth}; the best of {learned.tried} changes tried.{doubt}"
+    gives = f"saves {learned.saved:.2f}" if learned.saved >= 0.005 else f"costs {max(0.0, -learned.saved):.2f}"
+    there = (
+        f"it {gives} s an end (saved, 95 %: {low:+.2f} to {high:+.2f}), where a cut-in is worth {learned.price:g} s of "
+        "waiting"
+    )
+    found = {"how": str(learned.change), "rows": rows}
+    if not learned.helps:
+        order = "was the best" if learned.better else "came nearest, and was no better than no change"
+        found["what"] = (
+            f"Leave things as they are. Of {learned.tried} changes tried, {learned.change} {order} where they were "
+            f"compared; on the other calls {there}."
+        )
+        return found | {"title": "No change would have helped"}
+    doubt = "" if low > 0 else " That may be chance: there are few calls, or it matters little."
+    found["what"] = (
+        f"{_CHANGES[learned.change.kind]} On calls that the choice has not seen {there}; the best of {learned.tried} "
+        f"changes tried.{doubt}"
+    )
+    return found | {"title": f"The one change that {'helps' if low > 0 else 'may help'} most"}
+
+
+def _replayed(learned: Learned, ours: Sums, policy: Policy | None) -> str:
+    """Which of two figures of the same policy is which."""
+    if policy is not None or not learned.as_is.delays.count:
+        return ""
+    (delay, cut_ins), (was, were) = [
+        (_seconds(sums.delays.mean), f"{sums.shares['cut-ins'].value:.1%}") for sums in (learned.as_is, ours)
+    ]
     return (
-        f"It was the best of {learned.tried} changes tried where they were compared, and saves nothing where it was "
-        f"not chosen ({learned.saved:+.2f} s {worth}): leave things as they are."
+        f"As it is, the replay has a mean delay of {delay} and {cut_ins} cut-ins; in the calls themselves, above, it "
+        f"was {was} and {were}: a replay takes each turn by itself, without this caller's pauses before it."
     )
 
 
