@@ -60,7 +60,7 @@ def test_a_commit_in_the_midst_of_speech_cuts_in() -> None:
 
 def test_dead_air() -> None:
     (one,) = bots(said("yes please", 1, 2), bot(4.5, "yes please"), agent(4.6, 6))
-    (never,) = bots(GREETING, said("yes please", 1, 2), [{"t": 30.0, "bot": "interrupted"}])
+    never, _ = bots(GREETING, said("yes please", 1, 2), said("hello", 20, 21), bot(21.5, "hello"))
     assert never.delay == math.inf
     sums = Sums()
     sums.add(one)

@@ -169,13 +169,26 @@ def test_what_is_bad_is_told_in_a_line_and_the_rest_reported(
 def test_a_bot_that_never_commits(
     calls: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """More likely nobody wrote down that it did than that it never did: its delays would be five seconds each."""
     figures = tmp_path / "report.json"
-    never = lines(said("yes please", 2, 3), agent(9, 10), [{"t": 9.5, "bot": "interrupted"}])
-    report(*calls(never), "--json", str(figures), "-o", str(tmp_path / "report.html"))
+    spoken = said("yes please", 2, 3), agent(9, 10)
+    never = lines(*spoken, [{"t": 9.5, "bot": "interrupted"}]), lines(*spoken, source="a shadow of pipecat-ai 1.14.0")
+    traces = calls(*never)
+    report(*traces, status=2)
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first.endswith(
+        '0.jsonl: its bot never ended a turn (no "committed" line), so there is nothing to judge it by'
+    )
+    assert "1.jsonl: its bot never ended a turn" in second
+    assert last == "hearout: nothing to report on: all 2 traces were skipped"
+    report(*calls(*never, lines(*GOOD)), "--json", str(figures), "-o", str(tmp_path / "report.html"))
     data = json.loads(figures.read_text())
-    assert (data["bot"]["dead_air"]["hits"], data["bot"]["commits"], data["bot"]["lost_words"]["hits"]) == (1, 0, 2)
-    assert data["bot"]["cut_ins"]["share"] is None
-    assert "never noticed the end" in (tmp_path / "report.html").read_text()
+    assert (data["calls"], data["skipped"], data["learned"]["calls"]) == (1, {"no commit": 2}, 1)
+    assert "2 traces: the bot never ended a turn in it" in (tmp_path / "report.html").read_text()
+    # Without any sign of a bot it is one of hearout's own.
+    capsys.readouterr()
+    report(*calls(*[lines(*spoken)] * 3))
+    assert "no trace tells of a bot's own turn detection: what follows is on hearout alone" in capsys.readouterr().out
 
 
 def test_against_another_week_and_another_policy(

@@ -183,6 +183,8 @@ def _tell(totals: Totals) -> None:
     left = sum(totals.as_dict()["skipped"].values())
     unclear = sum(told.unclear.values())
     say(f"{told.calls} calls, {told.all.ours.turns} turns; {left} traces skipped, {unclear} pauses show nothing")
+    if not totals.has_bot:
+        say("no trace tells of a bot's own turn detection: what follows is on hearout alone")
     sides = totals.sides
     rows = [["", *({"bot": "the bot", "ours": "hearout"}[side] for side in sides), ""]]
     for name in next(iter(sides.values())).shares:

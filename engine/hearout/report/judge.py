@@ -42,6 +42,8 @@ __all__ = ["JudgedCall", "NotJudged", "cost", "cut", "in_language_of", "judge", 
 
 _FELT = 1.5  # seconds after a backchannel in which an interruption is laid to it
 _NOBODY = "does not say when the agent spoke: record it with agent_started() and agent_stopped(), or in two channels"
+_MUTE = 'its bot never ended a turn (no "committed" line), so there is nothing to judge it by'
+_SHADOW = "a shadow of "  # what `hearout.shadow` writes as the source
 _WORDLESS = "no final words in it, so nothing tells what the user did"
 
 
@@ -144,7 +146,7 @@ def cut(trace: Trace, replayed: Replayed, channel: int | None = None) -> list[Ep
     """The user's turns.
 
     Raises:
-        NotJudged: there are none, or nothing tells which pauses were ends.
+        NotJudged: there are none, nothing tells which pauses were ends, or the bot that is in it has ended no turn.
     """
     if channel is not None and channel >= trace.header.channels:
         raise NotJudged(trace.name, "no such channel", f"there is no channel {channel}: it has {trace.header.channels}")
@@ -155,6 +157,9 @@ def cut(trace: Trace, replayed: Replayed, channel: int | None = None) -> list[Ep
         raise NotJudged(trace.name, "no words", _WORDLESS)
     if trace.header.channels == 1 and not any(isinstance(record, AgentChange) for record in trace.records):
         raise NotJudged(trace.name, "no agent", _NOBODY)
+    told_of = bool(_bots(trace)) or trace.header.source.startswith(_SHADOW)
+    if told_of and not any(isinstance(record, BotTurn) for record in trace.records):
+        raise NotJudged(trace.name, "no commit", _MUTE)
     return turns
 
 

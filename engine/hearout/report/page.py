@@ -25,7 +25,7 @@ _NAMES = {"bot": "the bot", "ours": "hearout"}
 _MEANINGS = {
     "cut-ins": f"of the turns handed on: the user went on within {CUT_IN:g} s",
     "dead air": f"of the ends: more than {DEAD_AIR:g} s until the turn was taken for over, or never",
-    "splits": "of the users' turns: taken for over more than once",
+    "splits": "of the users' turns: handed on in pieces",
     "lost words": "of the words said: never handed on",
     "late words": "of the words said: with a later turn, or as a correction",
     "backchannels that interrupted": 'of the "uh-huh"s said over the agent: taken for an interruption',
@@ -47,6 +47,7 @@ _SKIPPED = {
     "cannot be read": "not a trace, or of another version",
     "no agent": "it does not say when the agent spoke",
     "no words": "no words in it",
+    "no commit": "the bot never ended a turn in it",
     "no such channel": "it does not have that channel",
     "named twice": "named twice",
     "no turn of the bot": "it does not tell of the bot, though others do",
