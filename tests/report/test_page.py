@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from hearout.cli.main import main
 from hearout.report.changes import Change, Learned, _asked, _other_language, _without_noise, learn
@@ -24,6 +25,7 @@ from hearout.traces.reader import read_trace
 from hearout.tune.episodes import episodes, run
 from hearout_policies import Policy, preset
 from hearout_policies.signals import Asked
+from tests.kit.browser import CHROMIUM, browsing
 from tests.report.hand_made import agent, bot, lines, said, trace
 
 HOSTILE = "</pre></svg><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7*7 }} $x_$ \"' &amp;"
@@ -100,6 +102,40 @@ def test_backchannels_count_where_they_were_said(calls: Callable[..., list[str]]
     assert data["bot"]["backchannels_that_interrupted"]["hits"] == 1
     counts = {who: pair["bot"]["backchannels_that_interrupted"]["n"] for who, pair in data["groups"]["caller"].items()}
     assert counts == {"A": 1, "B": 0}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_on_a_phone_nothing_is_cut(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    """No chart, table or line goes beyond a screen of 360 pixels, in light and dark; one of each two charts is seen."""
+    page = tmp_path / "report.html"
+    traces = calls(*(lines(*CUT, caller=f"c{n}", started=f"2026-11-27T0{n}:03:00") for n in range(2)))
+    report(*traces, "-o", str(page))
+    beyond = (
+        "[...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth"
+        " || (e.tagName == 'DIV' && e.scrollWidth > e.clientWidth)).map((e) => e.outerHTML.slice(0, 80))"
+    )
+    seen = "[...document.querySelectorAll('svg')].filter((e) => e.getBoundingClientRect().width > 0).length"
+
+    async def look() -> None:
+        async with browsing() as tab:
+            await tab.call("Page.navigate", url=page.as_uri())
+            await tab.until("document.readyState === 'complete' && document.querySelector('svg')")
+            for width in (360, 1000):
+                await tab.size(width, 740, mobile=width == 360)
+                for scheme in ("light", "dark"):
+                    wanted = {"name": "prefers-color-scheme", "value": scheme}
+                    await tab.call("Emulation.setEmulatedMedia", features=[wanted])
+                    ground = await tab.run("getComputedStyle(document.body).backgroundColor")
+                    assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
+                    assert await tab.run(beyond) == []
+                    assert await tab.run("[...document.querySelectorAll('text')].length") > 20
+                    assert 2 * await tab.run(seen) == await tab.run("document.querySelectorAll('svg').length")
+            await tab.call("Emulation.setEmulatedMedia", media="print")
+            assert await tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+            assert not [address for address in tab.requests if not address.startswith("file:")]
+            assert not tab.complaints
+
+    trio.run(look)
 
 
 def test_texts_of_calls_are_no_html(calls: Callable[..., list[str]], tmp_path: Path) -> None:

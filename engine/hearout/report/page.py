@@ -176,12 +176,12 @@ def _replayed(learned: Learned, ours: Sums, policy: Policy | None) -> str:
     """Which of two figures of the same policy is which."""
     if policy is not None or not learned.as_is.delays.count:
         return ""
-    (delay, cut_ins), (was, were) = [
-        (_seconds(sums.delays.mean), f"{sums.shares['cut-ins'].value:.1%}") for sums in (learned.as_is, ours)
+    replayed, decided = [
+        f"{_seconds(sums.delays.mean)} and {sums.shares['cut-ins'].value:.1%}" for sums in (learned.as_is, ours)
     ]
     return (
-        f"As it is, the replay has a mean delay of {delay} and {cut_ins} cut-ins; in the calls themselves, above, it "
-        f"was {was} and {were}: a replay takes each turn by itself, without this caller's pauses before it."
+        f"Mean delay and cut-ins as it is: replayed {replayed}; as decided in the calls, above, {decided}. A replay "
+        "takes each turn by itself, without this caller's pauses before it."
     )
 
 
