@@ -111,6 +111,9 @@ def test_a_word_that_is_said_again_is_lost_the_first_time() -> None:
     # Both, in one commit: those of the first are late.
     one, two = bots(*first, *again, bot(9.5, "two tickets I want two tickets"))
     assert (one.lost, one.late, two.lost, two.late) == (0, 2, 0, 0)
+    # What was handed on once makes up for one word, not for one of each turn.
+    one, two = bots(*first, bot(9.5, "tickets for Friday"), said("for Friday tickets", 7, 9), agent(10, 11))
+    assert (one.lost, one.late, two.lost, two.late) == (1, 1, 1, 0)
     # Within one turn, too.
     (both,) = bots(
         GREETING, said("I want two tickets", 1, 3), bot(3.4, "I want"), said("I want two tickets", 4, 6),

@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from hearout.errors import UsageError
+from hearout.report.commits import begin_of, kept, predicted, text_between
 from hearout.report.judge import cut, in_language_of, price_of
-from hearout.report.parts import begin_of, kept, parts, predicted, text_between
+from hearout.report.parts import parts
 from hearout.report.sums import Sums
 from hearout.report.survey import Options, Skipped, in_processes, read
 from hearout.traces.reader import parse_trace

@@ -14,19 +14,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hearout.errors import UsageError
-from hearout.report.parts import (
-    Backchannel,
-    Commit,
-    Part,
-    Placed,
-    UserTurn,
-    begin_of,
-    kept,
-    parts,
-    placed,
-    predicted,
-    text_between,
-)
+from hearout.report.commits import Commit, Placed, begin_of, kept, placed, predicted, text_between
+from hearout.report.parts import Backchannel, Part, UserTurn, parts
 from hearout.report.scene import WORST, Scene, scene
 from hearout.traces.records import AgentChange, BotInterrupted, BotTurn, Expecting, PolicyUse, Trace
 from hearout.traces.replayer import Replayed, recorded_language, recorded_policy, replay
