@@ -26,7 +26,7 @@ from hearout.cli.work import (
 )
 from hearout.errors import UsageError
 from hearout.fields import finite
-from hearout.report.against import VERSION, compare, read_sums, table
+from hearout.report.against import VERSION, Calls, compare, read_sums, table
 from hearout.report.changes import learn
 from hearout.report.judge import JudgedCall
 from hearout.report.page import check_page, page
@@ -74,9 +74,10 @@ def _run(args: argparse.Namespace) -> int:
     _check_options(args)
     options = Options(policy, args.channel, chosen_own(args))
     base = _base(args, policy)
+    calls = (Calls(), Calls()) if isinstance(base, Policy) else None  # the same ones, before and now
     with cluster(args.dask), ExitStack() as stack:
         write = stack.enter_context(whole_file(args.csv)) if args.csv else None
-        totals = _survey(args, options, "judging", write)
+        totals = _survey(args, options, "judging", write, calls and calls[1])
         if not totals.told.calls:
             raise UsageError(f"nothing to report on: all {len(args.traces)} traces were skipped")
         with progress_bar("trying changes", "traces") as progress:
@@ -84,7 +85,7 @@ def _run(args: argparse.Namespace) -> int:
                 learn(args.traces, options, jobs=args.jobs, progress=progress) if args.output or args.json else None
             )
         if isinstance(base, Policy):
-            base = _survey(args, replace(options, policy=base), "judging the base", None).sides
+            base = _survey(args, replace(options, policy=base), "judging the base", None, calls and calls[0]).sides
     if args.json:
         found = {"hearout_report": VERSION, "policy": None if policy is None else policy.to_dict(), **totals.as_dict()}
         found["learned"] = None if learned is None else learned.as_dict()
@@ -94,7 +95,14 @@ def _run(args: argparse.Namespace) -> int:
     _tell(totals)
     if base is None:
         return 0
-    rows = compare(base, totals.sides, cut_ins=args.worse_cut_ins, delay=args.worse_delay, confidence=args.confidence)
+    rows = compare(
+        base,
+        totals.sides,
+        calls=calls,
+        cut_ins=args.worse_cut_ins,
+        delay=args.worse_delay,
+        confidence=args.confidence,
+    )
     say("", *table(rows, args.confidence).split("\n"))
     return int(any(row.worse for row in rows))
 
@@ -135,16 +143,29 @@ def _base(args: argparse.Namespace, policy: Policy | None) -> dict[str, Sums] | 
     return base
 
 
-def _survey(args: argparse.Namespace, options: Options, doing: str, write: Callable[[bytes], object] | None) -> Totals:
-    """Judge all traces, and write the lines of each."""
+def _survey(
+    args: argparse.Namespace,
+    options: Options,
+    doing: str,
+    write: Callable[[bytes], object] | None,
+    calls: Calls | None,
+) -> Totals:
+    """Judge all traces, write the lines of each, and note what each gave."""
     if write:
         write(_csv([[*_COLUMNS, *_COUNTS, *_CONTEXT]]))
+
+    def each(call: JudgedCall) -> None:
+        if write:
+            write(_csv(_rows(call)))
+        if calls is not None:
+            calls.add(call)
+
     with progress_bar(doing, "traces") as progress:
         return survey(
             args.traces,
             options,
             jobs=args.jobs,
-            each=lambda call: write(_csv(_rows(call))) if write else None,
+            each=each,
             skipped=lambda message: complain(f"skipped: {message}"),
             progress=lambda done: progress(done, len(args.traces)),
         )

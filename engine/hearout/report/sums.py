@@ -19,11 +19,11 @@ from hearout.fields import Fields
 from hearout.report.parts import Part
 from hearout.tune.figures import MISSED, Interval, wilson
 
-__all__ = ["DEAD_AIR", "Delays", "Share", "Sums"]
+__all__ = ["DEAD_AIR", "STEP", "Delays", "Share", "Sums"]
 
 DEAD_AIR = 2.0  # seconds from the end of speech to the commit; longer is dead air
-_STEP = 0.01  # seconds; delays are counted in such steps, finer ones are noise
-_NEVER = round(MISSED / _STEP)  # the step of an end without a commit, or with one as late as that
+STEP = 0.01  # seconds; delays are counted in such steps, finer ones are noise
+_NEVER = round(MISSED / STEP)  # the step of an end without a commit, or with one as late as that
 _RESAMPLES = 500
 _DELAY = "delay"
 
@@ -71,7 +71,7 @@ class Delays:
     steps: Counter[int] = field(default_factory=Counter)
 
     def add(self, seconds: float) -> None:
-        self.steps[round(min(seconds, MISSED) / _STEP)] += 1
+        self.steps[round(min(seconds, MISSED) / STEP)] += 1
 
     @property
     def count(self) -> int:
@@ -80,7 +80,7 @@ class Delays:
     @property
     def mean(self) -> float:
         """Seconds; nan: there are none."""
-        return _STEP * self.total / self.count if self.count else math.nan
+        return STEP * self.total / self.count if self.count else math.nan
 
     @property
     def total(self) -> int:
@@ -93,7 +93,7 @@ class Delays:
         for step, n in sorted(self.steps.items()):
             seen += n
             if seen >= q * self.count:
-                return None if step >= _NEVER else step * _STEP
+                return None if step >= _NEVER else step * STEP
         return None
 
     @property
@@ -111,7 +111,7 @@ class Delays:
         steps = np.array(sorted(self.steps))
         counts = np.array([self.steps[int(step)] for step in steps], float)
         drawn = np.random.default_rng(seed).multinomial(self.count, counts / counts.sum(), _RESAMPLES)
-        return self.mean + math.sqrt(alike) * (_STEP * (drawn @ steps) / self.count - self.mean)
+        return self.mean + math.sqrt(alike) * (STEP * (drawn @ steps) / self.count - self.mean)
 
     def between(self, alike: float = 1.0) -> Interval:
         """Of the mean, 95 %."""
