@@ -12,8 +12,9 @@ import pytest
 
 from hearout.errors import UsageError
 from hearout.fields import finite
-from hearout.report.against import Calls, _student, compare, read_sums, table
+from hearout.report.against import Calls, compare, read_sums, table
 from hearout.report.judge import JudgedCall
+from hearout.report.paired import _student
 from hearout.report.parts import Part, UserTurn
 from hearout.report.sums import Delays, Sums
 from hearout.report.totals import Totals
@@ -197,10 +198,10 @@ def test_on_the_same_calls_a_small_difference_shows() -> None:
 def test_on_the_same_calls_the_same_policy_is_seldom_worse() -> None:
     rng = random.Random(3)
     worse: Counter[str] = Counter()
-    for _ in range(200):
+    for _ in range(100):
         worse.update(name for name, is_ in compared(*drawn(rng, 0.0, 0.0), paired=True).items() if is_)
-    assert 0 < worse["cut-ins"] <= 18
-    assert 0 < worse["delay"] <= 18
+    assert 0 < worse["cut-ins"] <= 10
+    assert 0 < worse["delay"] <= 10
 
 
 def test_one_pair_of_calls_proves_nothing() -> None:

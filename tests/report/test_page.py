@@ -323,7 +323,7 @@ def test_the_change_is_chosen_on_two_thirds_and_told_of_the_last(calls: Callable
     assert learn([str(Path(traces[0]).parent / "none")], Options()) is None
 
 
-def talk(pause: float, turns: int = 12) -> str:
+def talk(pause: float, turns: int = 10) -> str:
     """Turns ten seconds apart; in each a pause of so long, none: 0."""
     said_: list[list[dict[str, Any]]] = []
     for at in (10.0 * n for n in range(turns)):
@@ -358,6 +358,9 @@ def test_what_helped_only_where_it_was_chosen_does_not_help() -> None:
     better = replace(learned, before=other, after=one)
     assert _change(replace(better, between=(0.1, 0.3)))["title"] == "The one change that helps most"
     assert _change(replace(better, between=(-0.1, 0.3)))["title"] == "The one change that may help most"
+    alone = _change(replace(better, between=(math.nan, math.nan)))
+    assert alone["title"] == "The one change that may help most"
+    assert "0.20 s an end (one call does not tell how sure that is)" in alone["what"]
 
 
 def test_of_prices_that_cost_the_same_the_nearest_is_named(calls: Callable[..., list[str]], tmp_path: Path) -> None:
@@ -372,7 +375,7 @@ def test_of_prices_that_cost_the_same_the_nearest_is_named(calls: Callable[..., 
     assert len(same) > 1
     assert learned.change == Change("price", max(same))
     # Of one call none can be held out.
-    report(*calls(talk(0, turns=40))[:1], "-o", str(page))
+    report(*calls(talk(0, turns=30))[:1], "-o", str(page))
     assert "There are too few calls to choose one by" in page.read_text()
 
 

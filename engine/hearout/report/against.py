@@ -2,8 +2,7 @@
 
 Worse is a difference that is, with the confidence asked for, greater than the amount allowed: one-sided, for shares
 from the Wilson intervals of both (Newcombe 1998, method 10), for the mean delay by the bootstrap, both as wide as calls
-differ from each other (`hearout.report.sums`). On the same calls only how much the *differences* differ from call to
-call is left to chance: the difference of two ratios of paired clusters, linearised (Cochran 1977, 6.2 and 6.12).
+differ from each other (`hearout.report.sums`); on the same calls as `hearout.report.paired` says.
 """
 
 from __future__ import annotations
@@ -21,6 +20,7 @@ import numpy as np
 from hearout.errors import UsageError
 from hearout.fields import object_of, shown
 from hearout.report.judge import JudgedCall
+from hearout.report.paired import grew_at_least
 from hearout.report.sums import STEP, Share, Sums
 from hearout.report.totals import Pair
 
@@ -105,13 +105,15 @@ def compare(
         was, is_ = one.shares["cut-ins"], other.shares["cut-ins"]
         both = None if calls is None else [one.of(side) for one in calls]
         grew = (
-            _share_grew(was, is_, confidence) if both is None else _paired(both[0][:, :2], both[1][:, :2], confidence)
+            _share_grew(was, is_, confidence)
+            if both is None
+            else grew_at_least(both[0][:, :2], both[1][:, :2], confidence)
         )
         out.append(Grown(side, "cut-ins", was.value, is_.value, (was.count, is_.count), grew, cut_ins))
         grew = (
             _mean_grew(one, other, confidence)
             if both is None
-            else STEP * _paired(both[0][:, 2:], both[1][:, 2:], confidence)
+            else STEP * grew_at_least(both[0][:, 2:], both[1][:, 2:], confidence)
         )
         n = one.delays.count, other.delays.count
         out.append(Grown(side, "delay", one.delays.mean, other.delays.mean, n, grew, delay))
@@ -131,30 +133,6 @@ def _mean_grew(was: Sums, now: Sums, confidence: float) -> float:
     if not was.delays.count or not now.delays.count:
         return math.nan
     return float(np.quantile(now.delay_means() - was.delay_means(_OTHER_SEED), 1 - confidence))
-
-
-def _paired(was: Any, now: Any, confidence: float) -> float:
-    """By how much the ratio of two columns grew at least: (calls, 2) of what and of how many, of the same calls."""
-    calls = len(was)
-    totals = was.sum(axis=0), now.sum(axis=0)
-    if calls < 2 or not (totals[0][1] and totals[1][1]):
-        return math.nan
-    ratios = [hits / count for hits, count in totals]
-    # What each call adds to the difference, beyond what it would if it were like all.
-    apart = (now[:, 0] - ratios[1] * now[:, 1]) / totals[1][1] - (was[:, 0] - ratios[0] * was[:, 1]) / totals[0][1]
-    error = math.sqrt(calls / (calls - 1) * float((apart * apart).sum()))
-    return float(ratios[1] - ratios[0]) - _student(confidence, calls - 1) * error
-
-
-def _student(confidence: float, freedom: int) -> float:
-    """The quantile of Student's t (Abramowitz & Stegun 26.7.5, three terms)."""
-    z = NormalDist().inv_cdf(confidence)
-    terms = (
-        (z**3 + z) / 4,
-        (5 * z**5 + 16 * z**3 + 3 * z) / 96,
-        (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
-    )
-    return z + sum(term / math.pow(freedom, power) for power, term in enumerate(terms, 1))
 
 
 def read_sums(path: str) -> dict[str, Sums]:

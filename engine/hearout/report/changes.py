@@ -19,6 +19,7 @@ import numpy as np
 from hearout.errors import UsageError
 from hearout.report.commits import begin_of, kept, predicted, text_between
 from hearout.report.judge import cut, in_language_of, price_of
+from hearout.report.paired import grew_at_least
 from hearout.report.parts import parts
 from hearout.report.sums import Sums
 from hearout.report.survey import Options, Skipped, in_processes, read
@@ -41,7 +42,6 @@ _SAMPLE = 200  # traces, evenly from all: more do not make the figures much sure
 _PRICES = 9  # from a sixteenth of the policy's to sixteen times it
 _REACH = 16.0
 _HELD_OUT = 1 / 3
-_RESAMPLES = 500
 _HANGOVER = 0.2  # seconds after the end of speech at which a good VAD notices it (`hearout.vad.gate`)
 _NOISE = 0.4  # seconds behind the last word; a VAD that hears a voice for longer hears something else
 _SHORT = 3  # digits; fewer are as often a number of pieces
@@ -94,7 +94,7 @@ class Learned:
         change: the cheapest where it was searched; None: none could be tried, or there are too few ends.
         better: it was cheaper there than no change.
         before, after: without and with it, on the traces held out.
-        between: 95 % interval of what it saves there (bootstrap over calls: those of one caller are alike).
+        between: 95 % interval of what it saves there (`hearout.report.paired`); nan: of one call nobody knows.
         price: of a cut-in, by which it was chosen.
         tried: how many changes.
         ends: that the choice had.
@@ -197,9 +197,7 @@ def learn(
         better=enough and seen[cheapest].cost(own) < seen[nothing].cost(own),
         before=unseen.get(nothing, Sums()),
         after=unseen.get(cheapest, Sums()),
-        between=_saved_between([found[number] for number in out], cheapest, own, seed)
-        if enough
-        else (math.nan, math.nan),
+        between=_saved_between([found[number] for number in out], cheapest, own) if enough else (math.nan, math.nan),
         price=own,
         tried=len(real),
         ends=ends,
@@ -233,13 +231,12 @@ def _added(found: Sequence[_Found]) -> _Found:
     return out
 
 
-def _saved_between(found: Sequence[_Found], change: Change, price: float, seed: int) -> Interval:
-    ends = np.array([one[Change()].delays.count for one in found])
-    saved = np.array([_total(one[Change()], price) - _total(one.get(change, one[Change()]), price) for one in found])
-    picks = np.random.default_rng(seed).integers(0, len(found), (_RESAMPLES, len(found)))
-    means = saved[picks].sum(axis=1) / np.maximum(1, ends[picks].sum(axis=1))
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+def _saved_between(found: Sequence[_Found], change: Change, price: float) -> Interval:
+    before, after = [
+        np.array([[_total(one.get(to, one[Change()]), price), one[Change()].delays.count] for one in found])
+        for to in (Change(), change)
+    ]
+    return grew_at_least(after, before, 0.975), -grew_at_least(before, after, 0.975)
 
 
 def _total(sums: Sums, price: float) -> float:

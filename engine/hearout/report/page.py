@@ -152,10 +152,8 @@ def _change(learned: Learned) -> dict[str, Any]:
         rows.append(_row(name, "", [_share(sums.shares[name]) for sums in both]))
     low, high = learned.between
     gives = f"saves {learned.saved:.2f}" if learned.saved >= 0.005 else f"costs {max(0.0, -learned.saved):.2f}"
-    there = (
-        f"it {gives} s an end (saved, 95 %: {low:+.2f} to {high:+.2f}), where a cut-in is worth {learned.price:g} s of "
-        "waiting"
-    )
+    sure = "one call does not tell how sure that is" if math.isnan(low) else f"saved, 95 %: {low:+.2f} to {high:+.2f}"
+    there = f"it {gives} s an end ({sure}), where a cut-in is worth {learned.price:g} s of waiting"
     found = {"how": str(learned.change), "rows": rows}
     if not learned.helps:
         order = "was the best" if learned.better else "came nearest, and was no better than no change"
