@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -19,13 +20,14 @@ from hearout.report.changes import Change, Learned, _asked, _other_language, _wi
 from hearout.report.judge import price_of
 from hearout.report.page import _change
 from hearout.report.parts import Part
-from hearout.report.sums import Sums
+from hearout.report.sums import Delays, Sums
 from hearout.report.survey import Options
 from hearout.traces.reader import read_trace
 from hearout.tune.episodes import episodes, run
 from hearout_policies import Policy, preset
 from hearout_policies.signals import Asked
 from tests.kit.browser import CHROMIUM, browsing
+from tests.kit.paths import ROOT
 from tests.report.hand_made import agent, bot, lines, said, trace
 
 HOSTILE = "</pre></svg><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7*7 }} $x_$ \"' &amp;"
@@ -221,6 +223,8 @@ def test_a_bot_that_never_commits(
     data = json.loads(figures.read_text())
     assert (data["calls"], data["skipped"], data["learned"]["calls"]) == (1, {"no commit": 2}, 1)
     assert "2 traces: the bot never ended a turn in it" in (tmp_path / "report.html").read_text()
+    for framework in ("pipecat", "livekit"):
+        assert '"a shadow of ' in (ROOT / "engine" / "hearout" / "shadow" / f"{framework}.py").read_text()
     # Without any sign of a bot it is one of hearout's own.
     capsys.readouterr()
     report(*calls(*[lines(*spoken)] * 3))
@@ -355,6 +359,9 @@ def test_what_helped_only_where_it_was_chosen_does_not_help() -> None:
     assert learned.saved == pytest.approx(-0.2)
     assert (learned.helps, replace(learned, after=one).helps) == (False, False)
     assert _change(learned)["title"] == "No change would have helped"
+    hardly = replace(learned, before=one, after=replace(one, delays=Delays(Counter({50: 399, 49: 1}))))
+    assert 0 < hardly.saved < 0.005
+    assert not hardly.helps
     better = replace(learned, before=other, after=one)
     assert _change(replace(better, between=(0.1, 0.3)))["title"] == "The one change that helps most"
     assert _change(replace(better, between=(-0.1, 0.3)))["title"] == "The one change that may help most"

@@ -21,7 +21,7 @@ from hearout.report.commits import begin_of, kept, predicted, text_between
 from hearout.report.judge import cut, in_language_of, price_of
 from hearout.report.paired import grew_at_least
 from hearout.report.parts import parts
-from hearout.report.sums import Sums
+from hearout.report.sums import STEP, Sums
 from hearout.report.survey import Options, Skipped, in_processes, read
 from hearout.traces.reader import parse_trace
 from hearout.traces.records import Trace
@@ -120,8 +120,8 @@ class Learned:
 
     @property
     def helps(self) -> bool:
-        """The change was better than none where it was chosen, and where it was not."""
-        return self.better and self.saved > 0
+        """The change was better than none where it was chosen, and where it was not: by what is more than rounding."""
+        return self.better and self.saved >= STEP / 2
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

@@ -151,7 +151,7 @@ def _change(learned: Learned) -> dict[str, Any]:
     for name in ("cut-ins", "dead air", "splits"):
         rows.append(_row(name, "", [_share(sums.shares[name]) for sums in both]))
     low, high = learned.between
-    gives = f"saves {learned.saved:.2f}" if learned.saved >= 0.005 else f"costs {max(0.0, -learned.saved):.2f}"
+    gives = f"{'saves' if learned.saved > 0 else 'costs'} {abs(learned.saved):.2f}"
     sure = "one call does not tell how sure that is" if math.isnan(low) else f"saved, 95 %: {low:+.2f} to {high:+.2f}"
     there = f"it {gives} s an end ({sure}), where a cut-in is worth {learned.price:g} s of waiting"
     found = {"how": str(learned.change), "rows": rows}
