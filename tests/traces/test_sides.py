@@ -58,7 +58,8 @@ def recording(caller: int) -> Trace:
 
 @pytest.mark.parametrize("caller", [0, 1])
 def test_the_agent_has_started_stopped_and_said(caller: int) -> None:
-    header, lines = caller_side(recording(caller), 1 - caller)
+    side = caller_side(recording(caller), 1 - caller)
+    header, lines = side.header, side.lines
     assert (header.stt, header.channels, header.policy, header.source) == ("results", 1, {"base": "fast"}, "made here")
     trace = parse_trace([json.dumps(line) for line in (header.as_dict(), *lines)])
     assert [r for r in trace.records if isinstance(r, AgentText | AgentChange)] == [
@@ -77,8 +78,9 @@ def test_the_agent_has_started_stopped_and_said(caller: int) -> None:
 
 
 def test_a_reply_may_be_taken_for_the_end_of_the_turn() -> None:
-    header, lines = caller_side(recording(0), 1, replies=True)
-    trace = parse_trace([json.dumps(line) for line in (header.as_dict(), *lines)])
+    side = caller_side(recording(0), 1, replies=True)
+    assert (side.words, side.echo) == (3, 0)
+    trace = parse_trace([json.dumps(line) for line in (side.header.as_dict(), *side.lines)])
     # Nobody had spoken before the agent did first.
     assert [record for record in trace.records if isinstance(record, BotTurn)] == [BotTurn(4.5, "It is Smith.")]
 
@@ -87,8 +89,8 @@ def replies(*lines: dict[str, Any]) -> list[dict[str, Any]]:
     """What an agent on channel 1 is taken to have done."""
     header = {"hearout_trace": 1, "stt": "deepgram", "channels": 2}
     made = (header, *sorted(lines, key=lambda line: line["t"]))
-    _, told = caller_side(parse_trace([json.dumps(line) for line in made]), 1, replies=True)
-    return [line for line in told if "agent" in line or "bot" in line]
+    side = caller_side(parse_trace([json.dumps(line) for line in made]), 1, replies=True)
+    return [line for line in side.lines if "agent" in line or "bot" in line]
 
 
 def uh_huh(end: float) -> dict[str, Any]:
@@ -124,6 +126,19 @@ def test_one_sound_on_both_channels_is_no_conversation() -> None:
     """A mono recording that was stored as stereo."""
     with pytest.raises(UsageError, match=r"^trace: caller and agent are one sound: both channels have the same$"):
         replies(*voice(0, 0.5, 2.0), *voice(1, 0.5, 2.0))
+
+
+def test_the_agents_words_on_the_callers_channel_are_counted() -> None:
+    header = {"hearout_trace": 1, "stt": "deepgram", "channels": 2}
+    lines = [
+        *(*voice(1, 0.5, 1.5), *voice(0, 0.6, 1.6), *voice(0, 2.0, 3.0)),
+        {"t": 2.0, "stt": result(1, 0.0, "What is your name?", 1.5)},
+        {"t": 2.0, "stt": result(0, 0.0, "What is your name?", 1.6)},
+        {"t": 3.5, "stt": result(0, 1.6, "What is your name?", 3.0)},  # so he asks back
+    ]
+    made = (header, *sorted(lines, key=lambda line: line["t"]))
+    side = caller_side(parse_trace([json.dumps(line) for line in made]), 1)
+    assert (side.words, side.echo) == (8, 4)
 
 
 def test_it_has_two_channels() -> None:

@@ -36,6 +36,8 @@ from hearout_policies.policy import preset
 
 __all__ = ["register"]
 
+_MUCH = 0.05  # of the words on the caller's channel: more of the agent's are worth a line
+
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     """Add the command; its ``run`` takes the arguments and returns the exit status."""
@@ -78,12 +80,15 @@ def _run(args: argparse.Namespace) -> int:
     target = _target(args, "")
     trace = read_trace(args.source) if kind == "trace" else _heard(args)
     agent = 1 if args.agent is None else args.agent
-    header, lines = caller_side(trace, agent, replies=args.replies)
-    _write(args, target, replace(header, caller=args.caller or header.caller), lines)
-    if not any("agent" in line for line in lines):
+    side = caller_side(trace, agent, replies=args.replies)
+    _write(args, target, replace(side.header, caller=args.caller or side.header.caller), side.lines)
+    if not any("agent" in line for line in side.lines):
         complain(f"{args.source}: no voice on channel {agent}, the agent's: --agent {1 - agent} if it is the other one")
-    elif not any(line["stt"].get("words") for line in lines if "stt" in line):
+    elif not side.words:
         complain(f"{args.source}: no word on channel {1 - agent}, the caller's: --agent {1 - agent} if it is the other")
+    elif side.echo > _MUCH * side.words:
+        spoilt = f"{side.echo} of the {side.words} words on the caller's channel are the agent's"
+        complain(f"{args.source}: {spoilt}: what is said of turns in it is not to be relied on")
     return 0
 
 

@@ -4,25 +4,43 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hearout.errors import UsageError
 from hearout.traces.records import Header, Trace
-from hearout.traces.replayer import replay
+from hearout.traces.replayer import recorded_policy, replay
 from hearout.traces.signals import record_of
 from hearout.transcribers.results import Results
+from hearout_policies.echo import Echo
 from hearout_policies.signals import LinkLost, LinkRestored, Signal, SpeechStarted, SpeechStopped, Transcript, Word
 from hearout_policies.words import join, middle
 
-__all__ = ["caller_side"]
+__all__ = ["CallerSide", "caller_side"]
 
 # Seconds: in read speech, as a bot's is, no silence is longer, in five languages (Campione and Véronis, "A large-scale
 # multilingual study of silent pause duration", Speech Prosody 2002). So it is a breath, and no answer to anybody.
 _BREATH = 1.0
 
 
-def caller_side(trace: Trace, agent: int, *, replies: bool = False) -> tuple[Header, list[dict[str, Any]]]:
-    """Header and lines of a trace with one channel, the caller's.
+@dataclass(frozen=True)
+class CallerSide:
+    """A trace with one channel, the caller's.
+
+    Attributes:
+        header, lines: what it consists of.
+        words: how many the caller's channel has.
+        echo: how many of those are the agent's, as a live session would find: its voice is on that channel, too.
+    """
+
+    header: Header
+    lines: Sequence[dict[str, Any]]
+    words: int
+    echo: int
+
+
+def caller_side(trace: Trace, agent: int, *, replies: bool = False) -> CallerSide:
+    """Make a trace with one channel, the caller's.
 
     Where the agent's voice was heard to begin and to end it has started and stopped, and what was recognised between
     them it has said when it began, as a bot knows its text. A silence of up to a second is a breath that it takes. When
@@ -52,11 +70,14 @@ def caller_side(trace: Trace, agent: int, *, replies: bool = False) -> tuple[Hea
     if _edges(heard[0]) == _edges(heard[1]) != []:
         raise UsageError(f"{trace.name}: caller and agent are one sound: both channels have the same")
     spans, said = _speech(_edges(heard[agent])), _final_words(heard[agent])
-    if replies:
-        lines += _committed(_final_words(heard[1 - agent]), spans)
-    lines += _told(spans, said)
-    lines.sort(key=lambda line: line["t"])  # of one moment: as they were
-    return Header(Results.name, policy=header.policy, source=header.source or trace.name), lines
+    told = list(_told(spans, said))
+    words = _final_words(heard[1 - agent])
+    lines += _committed(words, spans) if replies else []
+    lines = sorted(lines + told, key=lambda line: line["t"])  # of one moment: as they were
+    source = header.source or trace.name
+    least = int(recorded_policy(trace).echo_words)
+    left = sum(len(result.words) for result in _sifted(heard[1 - agent], told, spans, least))
+    return CallerSide(Header(Results.name, policy=header.policy, source=source), lines, len(words), len(words) - left)
 
 
 def _edges(signals: Sequence[Signal]) -> list[tuple[bool, float]]:
@@ -96,6 +117,19 @@ def _committed(words: Sequence[Word], spans: Sequence[tuple[float, float]]) -> I
             yield {"t": began, "bot": "committed", "text": join(said)}
             before = began
         stopped = until
+
+
+def _sifted(
+    signals: Sequence[Signal], told: Sequence[dict[str, Any]], spans: Sequence[tuple[float, float]], least: int
+) -> Iterator[Transcript]:
+    """The final results without the agent's own words, ``least`` or more in a row."""
+    echo = Echo()
+    texts = [(line["t"], line["text"]) for line in reversed(told) if "text" in line]
+    for result in signals:
+        if isinstance(result, Transcript) and result.is_final:
+            while texts and texts[-1][0] <= result.end:
+                echo.say(texts.pop()[1])
+            yield echo.sift(result, least, lambda at: any(since <= at <= until for since, until in spans))
 
 
 def _final_words(signals: Sequence[Signal]) -> Sequence[Word]:
