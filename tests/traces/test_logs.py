@@ -108,9 +108,9 @@ CALL = [
 ]
 
 
-def call(at: float, text: str = "yes please.", request: str | None = "a") -> list[dict[str, Any]]:
+def call(at: float, text: str = "yes please.", request: str | None = "a", start: float = 0.0) -> list[dict[str, Any]]:
     """Of which the audio began at ``at``."""
-    said = result(0.0, 1.0, text, is_final=True, speech_final=True)
+    said = result(start, 1.0, text, is_final=True, speech_final=True)
     said["metadata"] = {"request_id": request} if request else {}
     return [{"ts": at + when, "message": said if "channel_index" in line else line} for when, line in CALL]
 
@@ -121,13 +121,22 @@ def test_calls_one_behind_the_other(names: list[str | None], ended: dict[str, An
     """What ends the first tells them apart, or the time that passes."""
     apart = 3.0 if ended else 70.0
     last = [{"ts": BEGAN + 2.1, "message": ended}] if ended else []
-    first, second = call(BEGAN, "one.", names[0]), call(BEGAN + apart, "two.", names[1])
+    # Who logs no empty results has not the first ones.
+    first, second = call(BEGAN, "one.", names[0], 0.1), call(BEGAN + apart, "two.", names[1], 0.2)
+    second[1]["message"]["duration"] = 0.7
     log = log_of([*first, *last, *second])
     assert [said(one) for one in log.calls] == [["one."], ["two."]]
     assert [[r.t for r in trace_of(one).records if isinstance(r, AgentChange | BotTurn)] for one in log.calls] == [
         [0.0, 1.7],
-    ] * 2
+        [0.0, 1.6],
+    ]
     assert log.skipped == ()
+
+
+def test_a_result_that_is_delivered_twice_begins_no_connection() -> None:
+    again = {"ts": BEGAN + 2.5, "message": call(BEGAN, "Yes, please.", request=None)[1]["message"]}
+    (one,) = log_of([*call(BEGAN, request=None), again]).calls
+    assert one.again == 0
 
 
 def test_calls_at_the_same_time() -> None:

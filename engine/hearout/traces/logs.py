@@ -173,13 +173,17 @@ def _named(lines: Sequence[LogLine]) -> list[LogLine]:
     out: list[LogLine] = []
     known = {line.request for line in lines if line.start is not None}
     reached: dict[int, float] = {}  # by channel
+    ends: set[float] = set()
     number = 0
     for line in lines:
         if line.start is not None and line.request is None:
-            if line.start < reached.get(line.channel, 0.0) - _ROUNDED:
+            # What is delivered twice, corrected perhaps, ends where it did.
+            if line.start < reached.get(line.channel, 0.0) - _ROUNDED and line.end not in ends:
                 number += 1
                 reached.clear()
-            reached[line.channel] = line.next
+                ends.clear()
+            ends.add(line.end)
+            reached[line.channel] = max(line.next, reached.get(line.channel, 0.0))
             line = replace(line, request=f"{number}. without a name")
         elif line.request not in known:
             line = replace(line, request=None)  # a request of another server's
