@@ -6,6 +6,7 @@ import argparse
 import codecs
 import gzip
 import os
+import sys
 import tempfile
 import zlib
 from collections.abc import Iterable
@@ -22,6 +23,7 @@ from hearout.cli.output import complain
 from hearout.cli.shutdown import Shutdown, run_until_signal
 from hearout.errors import UsageError
 from hearout.session.session import open_session
+from hearout.sources.base import AudioSource
 from hearout.sources.encoded import audio_file
 from hearout.sttserver.local import local_server
 from hearout.traces.logs import Log, deepgram_log
@@ -95,9 +97,8 @@ def _run(args: argparse.Namespace) -> int:
 def _import_log(args: argparse.Namespace) -> int:
     log = _log(args.source)
     if len(log.calls) > 1 and not _is_folder(args.output):
-        raise UsageError(
-            f"{args.source}: {len(log.calls)} calls are in it: name a folder for their traces, -o {args.output}/"
-        )
+        wanted = f"name a folder for their traces, -o {Path(args.output).stem}/"
+        raise UsageError(f"{args.source}: {len(log.calls)} calls are in it: {wanted}")
     for number, call in enumerate(log.calls, 1):
         target = _target(args, f"-{number:0{len(str(len(log.calls)))}}" if len(log.calls) > 1 else "")
         header = call.header(f"a log, {args.source}", args.caller)
@@ -128,7 +129,8 @@ def _target(args: argparse.Namespace, number: str) -> str:
     target: str = args.output
     if _is_folder(target):
         try:
-            os.makedirs(target, mode=0o700, exist_ok=True)
+            if not os.path.isdir(target):
+                os.mkdir(target, 0o700)
         except OSError as error:
             raise UsageError(f"-o {target}: cannot be made: {error.strerror or error}") from None
         stem = Path(args.source).name.removesuffix(".gz").rpartition(".")
@@ -140,9 +142,9 @@ def _target(args: argparse.Namespace, number: str) -> str:
 
 def _log(source: str) -> Log:
     try:
-        with _opened(source) as file:
-            # What is no UTF-8 is no JSON either: a line that cannot be read.
-            return deepgram_log(TextIOWrapper(file, "utf-8-sig", "replace", newline="\n"), source)
+        # What is no UTF-8 is no JSON either: a line that cannot be read.
+        with _opened(source) as file, TextIOWrapper(file, "utf-8-sig", "replace", newline="\n") as lines:
+            return deepgram_log(lines, source)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UsageError(f"{source}: it cannot be unpacked: {error}") from None
 
@@ -187,20 +189,20 @@ def _heard(args: argparse.Namespace) -> Trace:
         raise UsageError(f"{args.source}: {counted(source.channels, 'channel')}: caller and agent need one each")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "both.jsonl"
-        trio.run(run_until_signal, partial(_listen, source, path, f"hearout import {args.source}"))
+        if status := trio.run(run_until_signal, partial(_listen, source, path, f"hearout import {args.source}")):
+            sys.exit(status)  # half a call would look like a whole one
         return replace(read_trace(path), name=args.source)
 
 
-async def _listen(source: Any, path: Path, named: str, shutdown: Shutdown) -> int:
+async def _listen(source: AudioSource, path: Path, named: str, _shutdown: Shutdown) -> int:
     policy = preset("balanced")
     async with local_server() as url:
         transcriber = Deepgram("local", url, source.sample_rate, source.channels)
         header = Header(transcriber.name, source.channels, True, policy.to_dict(), named)
         with Recorder(path, header) as recorder:
             async with open_session(
-                shutdown.of(source), transcriber, policy=policy, vad=webrtc_gate, recorder=recorder, realtime=False
+                source, transcriber, policy=policy, vad=webrtc_gate, recorder=recorder, realtime=False
             ) as session:
-                shutdown.force_end = session.force_end
                 async for _ in session:
                     pass
     return 0
