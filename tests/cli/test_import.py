@@ -74,6 +74,15 @@ def test_a_call_whose_connection_was_made_again(tmp_path: Path, hearout: Run) ->
     assert hearout("calls.log", "-o", "call.jsonl") == (0, [told])
 
 
+def test_a_call_in_which_no_audio_was_sent_for_a_while(tmp_path: Path, hearout: Run) -> None:
+    """Deepgram's clock stood still then, and the log's did not."""
+    lines = [{"ts": BEGAN + at, **message} for at, message in MESSAGES[:2]]
+    lines += [{"ts": BEGAN + end + 7.4, **MESSAGES[1][1], "start": end, "duration": 0.0} for end in (3.0, 4.0, 5.0)]
+    (tmp_path / "calls.log").write_text("\n".join(map(json.dumps, lines)))
+    _, told = hearout("calls.log", "-o", "call.jsonl")[1]
+    assert told.startswith("call.jsonl: the last results come 7.2 s later than others: ")
+
+
 def test_one_of_the_two_is_not_heard(tmp_path: Path, hearout: Run) -> None:
     """A trace of both sides, of whom the agent says nothing."""
     lines = [{"hearout_trace": 1, "stt": "deepgram", "channels": 2}, *voice(0, 0.5, 2.0), uh_huh(2.0)]

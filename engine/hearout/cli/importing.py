@@ -38,6 +38,7 @@ from hearout_policies.policy import preset
 
 __all__ = ["register"]
 
+_LATE = 1.0  # seconds; no transcriber becomes so slow by itself
 _MUCH = 0.05  # of the words on the caller's channel: more of the agent's are worth a line
 
 
@@ -104,6 +105,11 @@ def _import_log(args: argparse.Namespace) -> int:
         header = call.header(f"a log, {args.source}", args.caller)
         again = f"; its connection was made again: {call.again}" if call.again else ""
         _write(args, target, header, call.records(), again)
+        if call.held_back > _LATE:
+            why = "audio was held back (a caller muted?), or the connection was slow"
+            complain(
+                f"{target}: the last results come {call.held_back:.1f} s later than others: {why}: delays are too long"
+            )
     for left_out in log.skipped:
         complain(f"skipped: {args.source}: {left_out}")
     return 0

@@ -46,6 +46,12 @@ class _Connection:
     lines: list[LogLine] = field(default_factory=list)
 
     @property
+    def held_back(self) -> float:
+        """By how much more the last results are late."""
+        late = [line.moment.seconds - line.end for line in self.lines if line.start is not None]
+        return min(late[-3:]) - self.began
+
+    @property
     def over(self) -> bool:
         """It was ended, not lost."""
         return any(line.last for line in self.lines)
@@ -58,6 +64,8 @@ class LoggedCall:
     Attributes:
         started: when its audio began, as ISO 8601, by the clock of the log; empty: the log does not say the date.
         again: how often the connection was made again.
+        held_back: seconds by which the last results are later than others: audio was not sent (a caller who is muted),
+            or the connection was slow. So much are the delays in it too long.
     """
 
     started: str
@@ -67,6 +75,10 @@ class LoggedCall:
     @property
     def again(self) -> int:
         return len(self._connections) - 1
+
+    @property
+    def held_back(self) -> float:
+        return max(connection.held_back for connection in self._connections)
 
     def header(self, source: str, caller: str = "") -> Header:
         """Line 1 of its trace."""
@@ -169,14 +181,14 @@ def _read(lines: Iterable[str]) -> tuple[list[LogLine], list[str]]:
 
 
 def _named(lines: Sequence[LogLine]) -> list[LogLine]:
-    """Lines with the connection of each, or None; results that name none by where their audio begins anew."""
+    """Lines with the connection of each, or None; where no result names one, by where the audio begins anew."""
     out: list[LogLine] = []
-    known = {line.request for line in lines if line.start is not None}
+    known = {line.request for line in lines if line.start is not None} - {None}
     reached: dict[int, float] = {}  # by channel
     ends: set[float] = set()
     number = 0
     for line in lines:
-        if line.start is not None and line.request is None:
+        if line.start is not None and not known:
             # What is delivered twice, corrected perhaps, ends where it did.
             if line.start < reached.get(line.channel, 0.0) - _ROUNDED and line.end not in ends:
                 number += 1
