@@ -181,6 +181,12 @@ def test_what_cannot_be_read_is_left_out_and_counted() -> None:
     assert log.skipped[1:] == ("3 lines about other things", "1 line with the time of another clock")
 
 
+def test_an_error_of_deepgrams_is_taken_over() -> None:
+    error = {"type": "Error", "description": "too slow", "message": "m", "variant": "NET-0001"}
+    trace = imported([{"ts": at, **message} for at, message in [*MESSAGES, (4.0, error)]])
+    assert replay(trace).warnings == ("out.jsonl:5: the transcriber failed: too slow",)
+
+
 def test_lines_about_the_bot_are_taken_over_and_others_are_not() -> None:
     shape = SHAPES["beside it, seconds"]
     trace = imported(

@@ -20,7 +20,7 @@ __all__ = ["LogLine", "LogTime", "log_line"]
 
 _TIMES = ("timestamp", "time", "ts", "t", "received_at", "created_at", "@timestamp", "datetime", "asctime")
 _SPEECH_STARTED = "SpeechStarted"
-_MESSAGES = ("Results", "UtteranceEnd", _SPEECH_STARTED)
+_MESSAGES = ("Results", "UtteranceEnd", _SPEECH_STARTED, "Error")
 _LAST = ("Metadata", "CloseStream")  # what Deepgram sends when a stream is over, and what asks for it
 _AGENT, _BOT = ("started", "stopped", "said"), ("committed", "interrupted")
 _MOST_CHANNELS = 32  # as many as a session may have
@@ -108,8 +108,9 @@ def _chains(
 
 
 def _kind(data: Mapping[str, Any]) -> object:
-    # Models from before 2022 sent results without a type.
-    return data.get("type", "Results" if "channel_index" in data else None)
+    # Models from before 2022 sent results without a type. Many a log has errors that are none of Deepgram's.
+    kind = data.get("type", "Results" if "channel_index" in data else None)
+    return None if kind == "Error" and "variant" not in data else kind
 
 
 def _is_meant(data: Mapping[str, Any]) -> bool:
