@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import argparse
 import codecs
+import gzip
 import os
+import sys
 import tempfile
-from contextlib import ExitStack, suppress
+import zlib
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
+from io import BufferedReader, TextIOWrapper
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +23,23 @@ from hearout.cli.output import complain
 from hearout.cli.shutdown import Shutdown, run_until_signal
 from hearout.errors import UsageError
 from hearout.session.session import open_session
+from hearout.sources.base import AudioSource
 from hearout.sources.encoded import audio_file
 from hearout.sttserver.local import local_server
-from hearout.traces.logs import deepgram_log
+from hearout.traces.logs import Log, deepgram_log
 from hearout.traces.reader import read_trace
 from hearout.traces.recorder import Recorder
-from hearout.traces.records import Header
+from hearout.traces.records import Header, Trace
 from hearout.traces.sides import caller_side
 from hearout.transcribers.deepgram import Deepgram
 from hearout.vad import webrtc_gate
+from hearout.writing import counted
 from hearout_policies.policy import preset
 
 __all__ = ["register"]
+
+_LATE = 1.0  # seconds; no transcriber becomes so slow by itself
+_MUCH = 0.05  # of the words on the caller's channel: more of the agent's are worth a line
 
 
 def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -43,9 +54,14 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     parser.add_argument(
         "source", metavar="SOURCE", help="an audio file, a trace of two channels, or a log (JSON Lines)"
     )
-    parser.add_argument("-o", "--output", required=True, metavar="TRACE", help="the trace to write")
     parser.add_argument(
-        "--agent", type=int, choices=[0, 1], default=1, help="the channel on which the agent speaks (default 1, right)"
+        "-o", "--output", required=True, metavar="TRACE", help="the trace to write, or a folder: for the calls of a log"
+    )
+    parser.add_argument(
+        "--agent",
+        type=int,
+        choices=[0, 1],
+        help="the channel of a recording on which the agent speaks (default 1, right)",
     )
     parser.add_argument(
         "--replies",
@@ -53,49 +69,111 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="take the agent's beginning to speak for the end of the caller's turn, of which a recording does not "
         "tell; delays then have in them what the agent took to answer",
     )
+    parser.add_argument("--caller", default="", metavar="NAME", help="who called, for the report; no telephone number")
     parser.add_argument("--redact", action="store_true", help="mask all words")
     parser.set_defaults(run=_run)
 
 
 def _run(args: argparse.Namespace) -> int:
-    if os.path.exists(args.output) and os.path.exists(args.source) and os.path.samefile(args.output, args.source):
-        raise UsageError(f"--output {args.output}: that is the source; name another file")
-    header, lines = _lines(args)
-    with Recorder(args.output, header, redact=args.redact) as recorder:
-        for line in lines:
-            recorder.write(line)
-    complain(f"wrote {args.output}: {len(lines)} lines")
+    kind = _kind(args.source)
+    if kind == "log":
+        if args.replies or args.agent is not None:
+            raise UsageError(f"{args.source} is a log: --agent and --replies are for recordings")
+        return _import_log(args)
+    target = _target(args, "")
+    trace = read_trace(args.source) if kind == "trace" else _heard(args)
+    agent = 1 if args.agent is None else args.agent
+    side = caller_side(trace, agent, replies=args.replies)
+    _write(args, target, replace(side.header, caller=args.caller or side.header.caller), side.lines)
+    if not any("agent" in line for line in side.lines):
+        complain(f"{args.source}: no voice on channel {agent}, the agent's: --agent {1 - agent} if it is the other one")
+    elif not side.words:
+        complain(f"{args.source}: no word on channel {1 - agent}, the caller's: --agent {1 - agent} if it is the other")
+    elif side.echo > _MUCH * side.words:
+        spoilt = f"{side.echo} of the {side.words} words on the caller's channel are the agent's"
+        complain(f"{args.source}: {spoilt}: what is said of turns in it is not to be relied on")
     return 0
 
 
-def _lines(args: argparse.Namespace) -> tuple[Header, list[dict[str, Any]]]:
-    kind = _kind(args.source)
-    if kind == "trace":
-        return caller_side(read_trace(args.source), args.agent, replies=args.replies)
-    if kind == "audio":
-        return _heard(args)
-    with ExitStack() as stack:
-        file = stack.enter_context(open(args.source, encoding="utf-8-sig", newline="\n"))
+def _import_log(args: argparse.Namespace) -> int:
+    log = _log(args.source)
+    if len(log.calls) > 1 and not _is_folder(args.output):
+        wanted = f"name a folder for their traces, -o {Path(args.output).stem}/"
+        raise UsageError(f"{args.source}: {len(log.calls)} calls are in it: {wanted}")
+    for number, call in enumerate(log.calls, 1):
+        target = _target(args, f"-{number:0{len(str(len(log.calls)))}}" if len(log.calls) > 1 else "")
+        header = call.header(f"a log, {args.source}", args.caller)
+        again = f"; its connection was made again: {call.again}" if call.again else ""
+        _write(args, target, header, call.records(), again)
+        if call.held_back > _LATE:
+            why = "audio was held back (a caller muted?), or the connection was slow"
+            complain(
+                f"{target}: the last results come {call.held_back:.1f} s later than others: {why}: delays are too long"
+            )
+    for left_out in log.skipped:
+        complain(f"skipped: {args.source}: {left_out}")
+    return 0
+
+
+def _write(
+    args: argparse.Namespace, target: str, header: Header, lines: Iterable[dict[str, Any]], more: str = ""
+) -> None:
+    written = 0
+    with Recorder(target, header, redact=args.redact) as recorder:
+        for line in lines:
+            recorder.write(line)
+            written += 1
+    complain(f"wrote {target}: {written} lines{more}")
+
+
+def _is_folder(output: str) -> bool:
+    return output.endswith(os.sep) or os.path.isdir(output)
+
+
+def _target(args: argparse.Namespace, number: str) -> str:
+    """The file to write."""
+    target: str = args.output
+    if _is_folder(target):
         try:
-            header, lines = deepgram_log(file, args.source)
-        except UnicodeDecodeError:
-            raise UsageError(f"{args.source}: not a log: a log is JSON Lines in UTF-8") from None
-    return header, lines
+            if not os.path.isdir(target):
+                os.mkdir(target, 0o700)
+        except OSError as error:
+            raise UsageError(f"-o {target}: cannot be made: {error.strerror or error}") from None
+        stem = Path(args.source).name.removesuffix(".gz").rpartition(".")
+        target = os.path.join(target, f"{stem[0] or stem[2]}{number}.jsonl")
+    if os.path.exists(target) and os.path.samefile(target, args.source):
+        raise UsageError(f"--output {args.output}: that is the source; name another file")
+    return target
+
+
+def _log(source: str) -> Log:
+    try:
+        # What is no UTF-8 is no JSON either: a line that cannot be read.
+        with _opened(source) as file, TextIOWrapper(file, "utf-8-sig", "replace", newline="\n") as lines:
+            return deepgram_log(lines, source)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise UsageError(f"{source}: it cannot be unpacked: {error}") from None
+
+
+def _opened(source: str) -> gzip.GzipFile | BufferedReader:
+    """A file, unpacked if it is packed (gzip)."""
+    with open(source, "rb") as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(source) if packed else open(source, "rb")
 
 
 def _kind(source: str) -> str:
+    if os.path.exists(source) and not os.path.isdir(source) and not os.path.isfile(source):
+        raise UsageError(f"{source}: not a regular file: write it to one first")
     try:
-        with open(source, "rb") as file:
+        with _opened(source) as file:
             head = file.read(4096)
-    except OSError as error:
-        raise UsageError(f"{source}: cannot be read: {error.strerror or error}") from None
+    except (OSError, EOFError, zlib.error) as error:
+        raise UsageError(f"{source}: cannot be read: {getattr(error, 'strerror', None) or error}") from None
     head = head.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if not head.startswith(b"{"):
-        if _is_text(head):
-            wanted = "it is text, and in a trace or a log of Deepgram's messages each line is a JSON object"
-            raise UsageError(f"{source}: neither a recording nor a log: {wanted}")
+    if not (head.startswith(b"{") or _is_text(head)):
         return "audio"
-    return "trace" if b'"hearout_trace"' in head.split(b"\n")[0] else "log"
+    return "trace" if head.startswith(b"{") and b'"hearout_trace"' in head.split(b"\n")[0] else "log"
 
 
 def _is_text(head: bytes) -> bool:
@@ -110,27 +188,27 @@ def _decodes(head: bytes) -> bool:
     return False
 
 
-def _heard(args: argparse.Namespace) -> tuple[Header, list[dict[str, Any]]]:
+def _heard(args: argparse.Namespace) -> Trace:
     """What the built-in recogniser hears on both channels."""
     source = audio_file(args.source)
     if source.channels != 2:
-        raise UsageError(f"{args.source}: it has {source.channels} channel(s): caller and agent need one each")
+        raise UsageError(f"{args.source}: {counted(source.channels, 'channel')}: caller and agent need one each")
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "both.jsonl"
-        trio.run(run_until_signal, partial(_listen, source, path, f"hearout import {args.source}"))
-        return caller_side(read_trace(path), args.agent, replies=args.replies)
+        if status := trio.run(run_until_signal, partial(_listen, source, path, f"hearout import {args.source}")):
+            sys.exit(status)  # half a call would look like a whole one
+        return replace(read_trace(path), name=args.source)
 
 
-async def _listen(source: Any, path: Path, named: str, shutdown: Shutdown) -> int:
+async def _listen(source: AudioSource, path: Path, named: str, _shutdown: Shutdown) -> int:
     policy = preset("balanced")
     async with local_server() as url:
         transcriber = Deepgram("local", url, source.sample_rate, source.channels)
         header = Header(transcriber.name, source.channels, True, policy.to_dict(), named)
         with Recorder(path, header) as recorder:
             async with open_session(
-                shutdown.of(source), transcriber, policy=policy, vad=webrtc_gate, recorder=recorder, realtime=False
+                source, transcriber, policy=policy, vad=webrtc_gate, recorder=recorder, realtime=False
             ) as session:
-                shutdown.force_end = session.force_end
                 async for _ in session:
                     pass
     return 0
