@@ -116,7 +116,7 @@ async def never_return(call: SocketCall | TwilioCall) -> None:
     await trio.sleep_forever()
 
 
-@pytest.mark.parametrize(("grace", "words"), [(8.0, 7.0), (1.0, 0.5)])
+@pytest.mark.parametrize(("grace", "words"), [(8.0, 7.0), (1.0, 0.75)])
 def test_a_handler_that_takes_too_long_is_cancelled(
     grace: float, words: float, run_virtual: Callable[..., Any]
 ) -> None:

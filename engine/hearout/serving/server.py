@@ -35,7 +35,7 @@ GRACE = 8.0
 
 _log = logging.getLogger(__name__)
 
-_FAREWELL = 1.0  # seconds of the grace that are kept for closing the connections
+_FAREWELL = 1.0  # seconds of the grace, of a short one a quarter, that are kept for closing the connections
 _STANDSTILL = 5  # times `Limits.lag`: 0.1 s, twice what 200 that come at once take of a core (docs/benchmarks-load.md)
 _GOING_AWAY = (1001, "the server is shutting down")
 
@@ -95,11 +95,11 @@ class WebSocketServer:
 
         Who connects from now on gets 503. For the handlers of open connections it is as if the other side had ended:
         `Peer.receive` gives None, so audio ends, the last turn is told, and the handler returns. A handler that has
-        not returned a second before the end is cancelled. All are closed with 1001. When this is cancelled, they are
-        cut off at once.
+        not returned a second before the end (of less than 4 s, a quarter) is cancelled. All are closed with 1001. When
+        this is cancelled, they are cut off at once.
         """
         now = trio.current_time()
-        self._deadline = now + grace - min(_FAREWELL, grace / 2)
+        self._deadline = now + grace - min(_FAREWELL, grace / 4)
         _log.info("%s: takes no more calls; %d open have %g s for their last words", self._name, self.calls, grace)
         for peer in self._peers:
             peer._drain(self._deadline)
