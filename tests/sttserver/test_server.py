@@ -534,6 +534,21 @@ trio.run(main)
     assert_ended(watched)
 
 
+def test_a_parent_s_server_ends_with_it_and_not_by_a_signal_to_all(tmp_path: Path) -> None:
+    """systemd sends one to every process of a service: the last words are asked for after that."""
+    script = tmp_path / "call.jsonl"
+    script.write_text('{"hearout_trace":1,"stt":"deepgram","channels":1,"vad":false}\n')
+    command = [*COMMAND, "--until-eof", "--script", str(script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdin is not None
+        url = server.stdout.readline().decode().strip().removeprefix("listening on ")
+        server.send_signal(signal.SIGTERM)
+        assert rejection(f"{url}?encoding=morse").status_code == 400
+        server.stdin.close()
+        assert server.wait() == 0
+
+
 @linux_only
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_process_is_left_when_the_server_is_stopped(number: signal.Signals) -> None:
