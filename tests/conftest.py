@@ -24,7 +24,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
 
-# pytest --hypothesis-profile=nightly tests/policies/test_promises.py
+# pytest --hypothesis-profile=nightly tests/policies tests/faults: what tests/kit/effort.py is about, and more examples.
 # No deadline for one example: how long it takes depends on who else uses the machine.
 settings.register_profile("fast", max_examples=100, deadline=None)
 settings.register_profile("nightly", max_examples=10_000, deadline=None)
