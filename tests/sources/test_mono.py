@@ -18,6 +18,7 @@ from hearout.errors import UsageError
 from hearout.sources import AudioSource, FileSource
 from hearout.sources.mono import MOST_APART, MOST_DELAYED, SAME, Likeness, Mono, Peeked
 from tests.kit.paths import SAMPLES
+from tests.kit.serving import serving
 
 RATE = 16_000
 
@@ -153,7 +154,9 @@ def test_one_channel_of_a_source(tmp_path: Path) -> None:
 
 def turns(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[list[tuple[int, str]], str]:
     """Channel and text of each, and the complaints."""
-    assert main(["listen", *arguments, "--stt", "local", "--speed", "max", "--json"]) == 0
+    with serving() as address:
+        stt = ["--stt", "deepgram", "--url", f"ws://{address}/v1/listen"]
+        assert main(["listen", *arguments, *stt, "--speed", "max", "--json"]) == 0
     done = capsys.readouterr()
     events = [json.loads(line) for line in done.out.splitlines()]
     return [(event["channel"], event["text"]) for event in events if event["type"] == "turn_completed"], done.err

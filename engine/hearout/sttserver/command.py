@@ -104,6 +104,7 @@ async def _main(args: argparse.Namespace) -> Exception | None:
         return UsageError(f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE} or --token")
     async with trio.open_nursery() as nursery:
         pool = RecogniserPool.of_whisper(args.model, language=args.language)
+        listeners: list[trio.SocketListener] = []
         try:
             script = None if args.script is None else Script(read_trace(args.script))
             server = SttServer(
@@ -119,6 +120,8 @@ async def _main(args: argparse.Namespace) -> Exception | None:
             if script is None and args.refuse is None:
                 await pool.warm_up()
         except UsageError as error:
+            for listener in listeners:
+                await listener.aclose()
             nursery.cancel_scope.cancel()
             return error
         with trio.open_signal_receiver(*ending_signals()) as signals:
