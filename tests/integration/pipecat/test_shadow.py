@@ -252,6 +252,26 @@ def test_a_shadow_that_fails_is_told_of_once_and_the_bot_goes_on(tmp_path: Path)
     run(main)
 
 
+@pytest.mark.parametrize("cancelled", [False, True], ids=["ended", "cancelled"])
+def test_a_call_that_ends_within_a_turn(tmp_path: Path, cancelled: bool) -> None:
+    """Pipecat hands on what the user has said by then; nobody tells that the turn is over."""
+    told: list[str] = []
+
+    async def main() -> None:
+        shadow = Shadow(tmp_path)
+        async with talk(Prompt(), shadow, silence=5.0, on_turn=told.append) as call:
+            await call.quiet(LEAD)
+            await call.say(CALL_ME_BACK)
+            await call.quiet(0.8)
+            if cancelled:
+                await call.worker.cancel()
+        shadow.settle()
+
+    run(main)
+    assert told == [SAID]
+    assert [turn.text for turn in of(written(tmp_path), BotTurn)] == told
+
+
 class _Judge(FrameProcessor):
     """Says that the turn is complete 1 s after its second result, as a model may."""
 
