@@ -129,7 +129,8 @@ class _Call:
         elif event.old_state == "speaking":
             speech = self._session.current_speech
             # Speech that is paused for the user is not interrupted yet, and perhaps never will be.
-            if speech is not None and (speech.interrupted or self._session.user_state == "speaking"):
+            paused = speech is not None and speech.allow_interruptions and self._session.user_state == "speaking"
+            if speech is not None and (speech.interrupted or paused):
                 self._speech_ended(interrupted=True)
             self._beside.bot_stopped()
 
@@ -143,8 +144,11 @@ class _Call:
         elif role == "user" and text and item.transcript_confidence is not None:  # spoken, not typed
             metrics = item.metrics
             stopped, delay = metrics.get("stopped_speaking_at"), metrics.get("end_of_turn_delay")
-            known = stopped is not None and delay is not None
-            self._beside.committed(text, max(0.0, time.time() - stopped - delay) if known else 0.0)
+            if stopped is not None and delay is not None:
+                ago = time.time() - stopped - delay
+            else:
+                ago = metrics.get("on_user_turn_completed_delay", 0.0)
+            self._beside.committed(text, max(0.0, ago))
 
     def _speech_ended(self, *, interrupted: bool) -> None:
         """The agent's speech is in the conversation, before it falls silent; or it falls silent before."""

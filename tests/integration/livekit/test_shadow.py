@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import random
+import time
 import wave
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -72,6 +73,7 @@ async def talk(
     sound: bytes = SOUND,
     seconds: float = 12.0,
     speaker: io.AudioOutput | None = None,
+    agent: Agent | None = None,
     **options: Any,
 ) -> AsyncIterator[Talk]:
     """A session with LiveKit's own turns: its defaults, unless ``options`` say otherwise."""
@@ -84,7 +86,7 @@ async def talk(
     session.input.audio = line
     if speaker is not None:
         session.output.audio = speaker
-    await session.start(Agent(instructions="Say nothing."))
+    await session.start(agent or Agent(instructions="Say nothing."))
     try:
         yield Talk(session, line, model)
     finally:
@@ -171,6 +173,51 @@ def test_speech_without_a_text_that_comes_to_its_end_is_not_interrupted(tmp_path
     trace = written(tmp_path)
     assert [change.kind for change in of(trace, AgentChange)] == ["started", "stopped"] * 2
     assert not of(trace, BotInterrupted)
+
+
+def test_speech_that_cannot_be_interrupted_is_not(tmp_path: Path) -> None:
+    """The user speaks when it comes to its end."""
+    shadow = LiveKitShadow(tmp_path)
+
+    async def main() -> None:
+        async with talk([], shadow, speaker=Speaker()) as call:
+            options: dict[str, Any] = {"allow_interruptions": False, "add_to_chat_ctx": False}
+            await call.session.say("This call is recorded", audio=speech(1.1), **options)
+            assert call.session.user_state == "speaking"
+        shadow.settle()
+
+    run(main)
+    assert not of(written(tmp_path), BotInterrupted)
+
+
+def test_a_turn_ended_before_the_application_thinks_about_it(tmp_path: Path) -> None:
+    """LiveKit tells of it when it has thought, and the caller may have gone on meanwhile."""
+    shadow = LiveKitShadow(tmp_path)
+    ended: list[float] = []
+    spoke: list[float] = []
+
+    class Thinker(Agent):
+        async def on_user_turn_completed(self, turn_ctx: Any, new_message: Any) -> None:
+            ended.append(time.time())
+            await asyncio.sleep(2.0)
+
+    async def main() -> None:
+        sound = SOUND + bytes(32000) + SOUND
+        delays = {"endpointing": {"min_delay": 0.3, "max_delay": 0.5}}
+        agent = Thinker(instructions="Say nothing.")
+        async with talk(turn_at(0.0), shadow, sound=sound, turn_handling=delays, agent=agent) as call:
+            call.session.on("user_state_changed", lambda event: spoke.append(event.created_at))
+            await call.until(lambda: any(getattr(item, "role", "") == "user" for item in call.session.history.items))
+        shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    (turn,) = of(trace, BotTurn)
+    assert turn.text == SAID
+    voice = of(trace, VoiceChange)
+    assert [change.kind for change in voice] == ["start", "stop", "start", "stop"]
+    assert voice[1].t < turn.t < voice[2].t
+    assert turn.t - voice[0].audio == pytest.approx(ended[0] - spoke[0], abs=0.1)
 
 
 def test_what_is_typed_is_no_turn(tmp_path: Path) -> None:
