@@ -70,6 +70,8 @@ class Shadow(BaseObserver):
         self._turn_open = False  # as the bot's turn detection has it
         self._ending = False  # the call; nobody tells any more that the turn is over
         self._written: list[str] = []  # what went into the context since the turn began
+        self._speech_model = False  # its replies end the turns; what they reply to is written down a while later
+        self._replied: float | None = None  # time.time() of the beginning of the latest
         self._workers = 0  # that it watches
         self._latest = 0.0  # time.time() of the newest frame of the voice detection
 
@@ -105,8 +107,8 @@ class Shadow(BaseObserver):
             self._commit()
             self._call.finish()
         self._call, self._muted = self._beside(), False
-        self._turn_open = self._ending = False
-        self._written = []
+        self._turn_open = self._ending = self._speech_model = False
+        self._written, self._replied = [], None
         self._workers = max(self._workers - 1, 0)  # one that is added in mid-call is not set up
 
     def _see(self, frame: Any) -> None:
@@ -123,7 +125,11 @@ class Shadow(BaseObserver):
                 self._turn_open = isinstance(frame, frames.UserStartedSpeakingFrame)
                 self._commit()
             case frames.EndFrame() | frames.CancelFrame():
-                self._ending = True
+                self._ending, self._replied = True, None
+            case frames.LLMServiceMetadataFrame():
+                self._speech_model = frame.is_realtime_service
+            case frames.LLMFullResponseStartFrame() if self._speech_model:
+                self._replied = time.time()
             case frames.LLMContextUserTurnFrame():
                 self._written.append(frame.text)
                 self._commit()
@@ -138,9 +144,9 @@ class Shadow(BaseObserver):
         A model may judge first whether the user has finished (`FilterIncompleteUserTurnStrategies`). A call that ends
         within a turn ends that, too: the aggregator hands on the rest, and tells of no end.
         """
-        if self._written and (self._ending or not self._turn_open):
-            self._call.committed(" ".join(self._written))
-            self._written = []
+        if self._written and (self._ending or self._speech_model or not self._turn_open):
+            self._call.committed(" ".join(self._written), 0.0 if self._replied is None else _ago(self._replied))
+            self._written, self._replied = [], None
 
     def _hear(self, frame: Any) -> None:
         """What the bot hears of its user."""

@@ -257,7 +257,7 @@ async def converse(
             on_turn(message.content or "")
 
     worker = PipelineWorker(
-        Pipeline([line, stt, *between, aggregator, replies, _Loudspeaker()]),
+        Pipeline([line, stt, *between, aggregator, replies, _Loudspeaker(), aggregators.assistant()]),
         params=PipelineParams(
             audio_in_sample_rate=RATE, audio_out_sample_rate=RATE, enable_metrics=True, enable_usage_metrics=True
         ),

@@ -21,6 +21,8 @@ from pipecat.frames.frames import (
     BotStoppedSpeakingFrame,
     Frame,
     InterimTranscriptionFrame,
+    LLMFullResponseStartFrame,
+    LLMServiceMetadataFrame,
     StartFrame,
     TranscriptionFrame,
     UserStoppedSpeakingFrame,
@@ -317,6 +319,46 @@ def test_a_turn_that_the_model_takes_for_incomplete_is_not_committed(tmp_path: P
     (turn,) = of(trace, BotTurn)
     assert turn.text == f"{SAID} {SAID}"
     assert turn.t > of(trace, Received)[-1].t + 0.9
+
+
+class _Realtime(FrameProcessor):
+    """Greets, and replies 0.5 s after the words of a turn."""
+
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        await self.push_frame(frame, direction)
+        if isinstance(frame, StartFrame):
+            about: dict[str, Any] = {"service_name": "model", "is_realtime_service": True}
+            await self.push_frame(LLMServiceMetadataFrame(**about))
+            self.create_task(self._reply(0.1))
+        elif isinstance(frame, TranscriptionFrame):
+            self.create_task(self._reply(0.5))
+
+    async def _reply(self, after: float) -> None:
+        await asyncio.sleep(after)
+        await self.push_frame(LLMFullResponseStartFrame())
+
+
+def test_a_speech_to_speech_model_ends_a_turn_when_it_replies(tmp_path: Path) -> None:
+    """Pipecat writes down what it has answered a while later, and the user may have begun his next turn."""
+
+    async def main() -> None:
+        shadow = Shadow(tmp_path)
+        user = LLMUserAggregatorParams(vad_analyzer=SileroVADAnalyzer())
+        async with converse(Prompt(), user=user, observers=[shadow], between=[_Realtime()]) as call:
+            await call.quiet(LEAD)
+            await call.say(CALL_ME_BACK)
+            await call.quiet(0.4)
+            await call.say(CALL_ME_BACK)
+            await call.quiet(1.5)
+        shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    first, second = of(trace, BotTurn)
+    assert (first.text, second.text) == (SAID, SAID)
+    finals = [record.t for record in of(trace, Received) if record.message["type"] == "final"]
+    assert [first.t, second.t] == pytest.approx([at + 0.5 for at in finals], abs=0.1)
 
 
 class _Clock(BaseObserver):
