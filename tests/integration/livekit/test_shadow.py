@@ -93,6 +93,18 @@ async def talk(
         await session.aclose()
 
 
+class Thinker(Agent):
+    """Thinks about a turn before it has it answered, and notes when it ended."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(instructions="Say nothing.")
+        self.ended, self._seconds = 0.0, seconds
+
+    async def on_user_turn_completed(self, turn_ctx: Any, new_message: Any) -> None:
+        self.ended = time.time()
+        await asyncio.sleep(self._seconds)
+
+
 def written(folder: Path) -> Trace:
     (path,) = folder.iterdir()
     assert path.stat().st_mode & 0o777 == 0o600
@@ -193,18 +205,13 @@ def test_speech_that_cannot_be_interrupted_is_not(tmp_path: Path) -> None:
 def test_a_turn_ended_before_the_application_thinks_about_it(tmp_path: Path) -> None:
     """LiveKit tells of it when it has thought, and the caller may have gone on meanwhile."""
     shadow = LiveKitShadow(tmp_path)
-    ended: list[float] = []
     spoke: list[float] = []
 
-    class Thinker(Agent):
-        async def on_user_turn_completed(self, turn_ctx: Any, new_message: Any) -> None:
-            ended.append(time.time())
-            await asyncio.sleep(2.0)
+    agent = Thinker(2.0)
 
     async def main() -> None:
         sound = SOUND + bytes(32000) + SOUND
         delays = {"endpointing": {"min_delay": 0.3, "max_delay": 0.5}}
-        agent = Thinker(instructions="Say nothing.")
         async with talk(turn_at(0.0), shadow, sound=sound, turn_handling=delays, agent=agent) as call:
             call.session.on("user_state_changed", lambda event: spoke.append(event.created_at))
             await call.until(lambda: any(getattr(item, "role", "") == "user" for item in call.session.history.items))
@@ -217,7 +224,7 @@ def test_a_turn_ended_before_the_application_thinks_about_it(tmp_path: Path) -> 
     voice = of(trace, VoiceChange)
     assert [change.kind for change in voice] == ["start", "stop", "start", "stop"]
     assert voice[1].t < turn.t < voice[2].t
-    assert turn.t - voice[0].audio == pytest.approx(ended[0] - spoke[0], abs=0.1)
+    assert turn.t - voice[0].audio == pytest.approx(agent.ended - spoke[0], abs=0.1)
 
 
 def test_what_is_typed_is_no_turn(tmp_path: Path) -> None:
@@ -261,20 +268,25 @@ def test_a_session_that_is_started_again_has_another_trace(tmp_path: Path) -> No
 def test_the_application_ends_the_turns(tmp_path: Path, vad: bool) -> None:
     """Push to talk."""
     shadow = LiveKitShadow(tmp_path)
-    options: dict[str, Any] = {} if vad else {"vad": None}
+    options: dict[str, Any] = {} if vad else {"vad": None}  # then LiveKit's metrics do not say when the turn ended
+    agent, heard = Thinker(1.0), []
 
     async def main() -> None:
-        async with talk(turn_at(0.0), shadow, turn_handling={"turn_detection": "manual"}, **options) as call:
+        manual = {"turn_detection": "manual"}
+        async with talk(turn_at(0.0), shadow, turn_handling=manual, agent=agent, **options) as call:
+            call.session.on("user_input_transcribed", lambda _: heard.append(time.time()))
             await call.until(lambda: call.line.began is not None)
             await asyncio.sleep(END + 0.5)
             call.session.commit_user_turn(transcript_timeout=1.0)
             await call.until(lambda: call.model.asked)
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(1.2)
         shadow.settle()
 
     run(main)
     trace = written(tmp_path)
-    assert [turn.text for turn in of(trace, BotTurn)] == [SAID]
+    (turn,) = of(trace, BotTurn)
+    assert turn.text == SAID
+    assert turn.t - of(trace, Received)[0].t == pytest.approx(agent.ended - heard[0], abs=0.1)
     assert len(of(trace, VoiceChange)) == (2 if vad else 0)
 
 
