@@ -202,6 +202,20 @@ def test_lines_about_the_bot_are_taken_over_and_others_are_not() -> None:
     assert [(round(record.t, 3), type(record)) for record in taken] == [(2.7, BotTurn), (3.1, AgentChange)]
 
 
+def test_a_call_of_years_is_none() -> None:
+    log = [json.dumps({"ts": at, **message}) for at, message in (MESSAGES[0], (1e9 - 1, MESSAGES[1][1]))]
+    with pytest.raises(UsageError, match=r"^calls.log: 1 call of up to 11574 days, by times that cannot be$"):
+        deepgram_log(log, "calls.log")
+    late = {"ts": "9999-12-31T00:00:00Z", **MESSAGES[1][1]}
+    early = {"ts": "0001-01-01T00:00:00Z", **MESSAGES[1][1]}
+    assert log_of([*({"ts": at, **message} for at, message in MESSAGES), late, early]).skipped[0].startswith("2 lines ")
+
+
+def test_a_channel_that_is_not_there_is_none() -> None:
+    own = [{"ts": 1.3, "agent": "started", "channel": 4}, {"ts": 1.3, "agent": "said", "text": "Yes?", "channel": 0}]
+    assert len(imported([*({"ts": at, **message} for at, message in MESSAGES), *own]).records) == 6
+
+
 def test_a_connection_that_was_made_again() -> None:
     lines = [{"ts": at, **message} for at, message in MESSAGES[:2]]
     lines += [{"ts": 6.3, **result(0.0, 1.0, "and no", request="b", is_final=True, speech_final=True)}]
