@@ -67,6 +67,7 @@ SHAPES: Mapping[str, Callable[[float, dict[str, Any]], dict[str, Any]]] = {
     "beside it, milliseconds": lambda at, m: {"time": 1000 * (BEGAN + at), "data": m},
     "microseconds": lambda at, m: {"time": round(1e6 * (BEGAN + at)), "data": m},
     "a number as text": lambda at, m: {"time": str(BEGAN + at), "data": m},
+    "of loguru": lambda at, m: {"record": {"message": json.dumps(m), "time": {"repr": "", "timestamp": BEGAN + at}}},
     "deep, behind a time that is another": lambda at, m: {
         "time": 0,
         "log": json.dumps({"ts": BEGAN + at, "x": {"y": m}}),

@@ -181,6 +181,8 @@ def _moment(around: Sequence[Mapping[str, Any]]) -> LogTime:
 
 
 def _read(value: object) -> LogTime | None:
+    if isinstance(value, dict):
+        value = value.get("timestamp")  # of loguru
     if isinstance(value, str):
         try:
             at = datetime.fromisoformat(value.strip())
