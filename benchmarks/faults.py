@@ -31,7 +31,8 @@ _HEAD = """\
 Written by `python -m benchmarks.faults`; not edited by hand. Each row is a session in virtual time over a real
 websocket (streams in memory; sockets on this machine where the fault needs them) with a transcriber that speaks
 Deepgram's, Soniox's or Flux's protocol, hears the words of a script where they stand in the audio, and fails as told.
-`tests/faults/test_faults.py` holds every row to what must come of it, and breaks a session after every message, too.
+`tests/faults/test_faults.py` holds every row to what must come of it, and breaks a session after every message, too:
+Deepgram's in every run, the others' in part, and all with `pytest --hypothesis-profile=nightly tests/faults`.
 No provider's own service was used.
 
 - **with**: who the transcriber takes after; one line for those with which the same came of it. HOST is its host.

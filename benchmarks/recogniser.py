@@ -106,9 +106,7 @@ def read(path: Path) -> Samples:
         return plain
     samples, rate = soundfile.read(path, dtype="int16")
     if samples.ndim > 1:
-        alike = Likeness()
-        alike.feed(samples)
-        samples = samples.mean(axis=1) if alike.one_voice else samples
+        samples = samples[:, 0] if Likeness.of(samples, rate).one_voice else samples
     scaled: Samples = samples.astype(np.float32) / np.float32(32768)
     resampled: Samples = scaled if rate == SAMPLE_RATE else soxr.resample(scaled, rate, SAMPLE_RATE)
     return resampled

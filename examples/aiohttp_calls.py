@@ -50,7 +50,7 @@ async def answer(call: aio.TwilioCall) -> None:
 async def media(request: web.Request) -> web.WebSocketResponse:
     if not FROM_TWILIO(Upgrade(request.path, request.headers, "")):
         raise web.HTTPForbidden
-    websocket = web.WebSocketResponse()
+    websocket = web.WebSocketResponse(heartbeat=20.0)  # seconds: who does not answer is gone
     await websocket.prepare(request)
     open_calls.add(websocket)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 import sys
@@ -185,6 +186,7 @@ def test_a_server_is_read_off(run_virtual: Callable[..., Any]) -> None:
         metrics = ServerMetrics(server, registry)
         metrics.update()
         assert registry.get_sample_value("hearout_ready") == 1
+        assert registry.get_sample_value("hearout_calls_refused_total", {"reason": "forbidden"}) == 0
         async with calling(server):
             for _ in range(8):
                 server._look(0.0, 1.0)
@@ -200,6 +202,39 @@ def test_a_server_is_read_off(run_virtual: Callable[..., Any]) -> None:
     assert registry.get_sample_value("hearout_loop_busy") == pytest.approx(0.865, abs=0.01)
     assert registry.get_sample_value("hearout_calls_refused_total", {"reason": "full"}) == 4
     assert registry.get_sample_value("hearout_calls_refused_total", {"reason": "draining"}) == 1
+
+
+WORKERS = """
+import os
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+from hearout.metrics import ServerMetrics
+from hearout.serving import WebSocketServer
+for busy in (0.5, 0.25):
+    if os.fork() == 0:
+        server = WebSocketServer(None, name="bot")
+        server.pressure.busy = busy
+        ServerMetrics(server).update()
+        os._exit(0)
+    os.wait()
+registry = CollectorRegistry()
+MultiProcessCollector(registry)
+print(generate_latest(registry).decode())
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="Windows has no workers")
+def test_of_several_workers_all_calls_and_the_busiest_loop(tmp_path: Path) -> None:
+    """Not the sum of their shares, which is above what one may have while none is."""
+    done = subprocess.run(
+        [sys.executable, "-c", WORKERS],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"PROMETHEUS_MULTIPROC_DIR": str(tmp_path)},
+    )
+    assert "\nhearout_ready 2.0\n" in done.stdout
+    assert "\nhearout_loop_busy 0.5\n" in done.stdout
 
 
 def test_the_documentation_lists_all_names_and_no_others() -> None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, asynccontextmanager, contextmanager
 from functools import wraps
 from types import TracebackType
 from typing import Generic, Literal, NoReturn, ParamSpec, TypeVar
@@ -15,7 +15,7 @@ import trio
 from hearout.errors import UsageError
 from hearout.writing import meant
 
-__all__ = ["check_names", "only_in", "running"]
+__all__ = ["check_names", "only_in", "outside_loops", "running"]
 
 Library = Literal["trio", "asyncio"]
 
@@ -47,6 +47,18 @@ def only_in(library: Library) -> Callable[[Callable[P, AsyncIterator[T]]], Calla
         return call
 
     return decorate
+
+
+def outside_loops(function: Callable[P, Iterator[T]]) -> Callable[P, AbstractContextManager[T]]:
+    """`contextmanager`, of managers of `hearout.threads`; where a loop runs, one line says what is the right call."""
+    manager = contextmanager(function)
+
+    @check_names(_CALLS[None])
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> AbstractContextManager[T]:
+        return _Outside(function.__name__, manager(*args, **kwargs))
+
+    return call
 
 
 def check_names(module: str) -> Callable[[Callable[P, T]], Callable[P, T]]:
@@ -91,5 +103,36 @@ class _Only(AbstractAsyncContextManager[T], Generic[T]):
     def __exit__(self, *_: object) -> None:
         """Is never reached; `with` wants it."""
 
+    def __await__(self) -> NoReturn:
+        self.__enter__()
+
     def _refuse(self, why: str, module: str, keyword: str = "") -> NoReturn:
         raise UsageError(f"{_CALLS[self._library]}.{self._name} {why}: use {keyword}{module}.{self._name}")
+
+
+class _Outside(AbstractContextManager[T], Generic[T]):
+    def __init__(self, name: str, manager: AbstractContextManager[T]) -> None:
+        self._name = name
+        self._manager = manager
+
+    def __enter__(self) -> T:
+        if (here := running()) is not None:
+            self._refuse(here)
+        return self._manager.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        return self._manager.__exit__(kind, error, traceback)
+
+    async def __aenter__(self) -> NoReturn:
+        self._refuse(running() or "asyncio")
+
+    async def __aexit__(self, *_: object) -> None:
+        """Is never reached; `async with` wants it."""
+
+    def _refuse(self, here: Library) -> NoReturn:
+        raise UsageError(
+            f"hearout.threads.{self._name} would block the loop of {here} in this thread: use async with "
+            f"{_CALLS[here]}.{self._name}"
+        )

@@ -7,7 +7,7 @@ events of a replay, and behind a queue or a process boundary alike.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Literal, TypeVar
 
 from hearout.extras import needs_extra
 from hearout.lag import listen_to_lag
@@ -180,17 +180,19 @@ class ServerMetrics:
             import prometheus_client as prometheus
         registry = registry or prometheus.REGISTRY
 
-        def show(name: str, text: str) -> Gauge:
+        def show(name: str, text: str, of_several: Literal["livesum", "livemax"] = "livesum") -> Gauge:
             # Where several processes have one page, it is of all that live.
-            return prometheus.Gauge(f"hearout_{name}", text, registry=registry, multiprocess_mode="livesum")
+            return prometheus.Gauge(f"hearout_{name}", text, registry=registry, multiprocess_mode=of_several)
 
         self._server = server
         self._calls = show("calls", "Calls that are open.")
         self._ready = show("ready", "1: a call that comes now is taken.")
-        self._busy = show("loop_busy", "The share of its time in which the event loop works.")
+        self._busy = show("loop_busy", "The share of its time in which the event loop works.", "livemax")
         self._refused = prometheus.Counter(
             "hearout_calls_refused_total", "Connections that were refused.", ["reason"], registry=registry
         )
+        for reason in ("full", "draining", "forbidden"):
+            self._refused.labels(reason)  # from 0 on: from nothing to 1 Prometheus sees no increase
         self._told: dict[str, int] = {}
 
     def update(self) -> None:

@@ -33,7 +33,7 @@ class Closed:
         words: None for words the application cleared: what still comes for them is dropped.
         end: audio time at which its speech ended.
         limit: audio time up to which words belong to it.
-        decided: audio time heard when it was decided.
+        decided: audio time heard when it was decided, or where speech began that was noticed after that.
         vad: the local VAD heard it; then its silence up to `decided` is known.
         cut: it was ended while its user may have spoken on (force_end, safety net).
         said: the text last told to the application, without case and punctuation.
@@ -106,6 +106,7 @@ class Ledger:
         if self._turns and audio < self._turns[-1].decided + _GAP:
             last = self._turns[-1]
             last.limit = min(last.limit, (last.end + max(audio, last.end)) / 2)
+            last.decided = min(last.decided, max(audio, last.end))
 
     def link_restored(self) -> None:
         """A new connection is fed from before what results are final for."""

@@ -19,7 +19,7 @@ from hearout import SessionError, UsageError, aio
 from hearout.aio.guest import in_trio
 from hearout.caller.line import Call
 from hearout.nursery import open_background
-from hearout.serving import ProtocolError
+from hearout.serving import ProtocolError, call_id
 from tests.kit.asyncio_runs import assert_no_trio, run_asyncio, until
 from tests.kit.callers import Recording
 from tests.kit.paths import ROOT
@@ -226,6 +226,7 @@ async def hear(socket: Any) -> int:
 
     async with aio.TwilioCall(socket) as call:
         assert (call.call_sid, call.channels, call.parameters["Language"]) == ("CA0", 2, "en")
+        assert call_id.get() == "CA0"
         assert await call.send_mark("one")
         async with in_trio(listening(call)) as count:
             pass
@@ -288,6 +289,28 @@ def test_what_a_failed_handler_leaves_is_told_as_by_the_server_of_trio(kind: Any
     with pytest.raises(type(error)):
         run_asyncio(fail)
     assert socket.told == told
+
+
+class NotAccepted(StarletteSocket):
+    async def receive(self) -> dict[str, Any]:
+        return {"type": "websocket.connect"}
+
+
+class NotPrepared(AiohttpSocket):
+    prepared = False
+
+
+@pytest.mark.parametrize(
+    ("kind", "call"), [(NotAccepted, "websocket.accept()"), (NotPrepared, "websocket.prepare(request)")]
+)
+def test_a_websocket_that_is_not_open_yet(kind: Any, call: str) -> None:
+    async def main() -> None:
+        async with aio.TwilioCall(kind(*numbered(*SPOKEN))):
+            raise AssertionError
+
+    with pytest.raises(UsageError) as caught:
+        run_asyncio(main)
+    assert str(caught.value) == f"the websocket is not open yet: await {call} before aio.TwilioCall(websocket)"
 
 
 def test_no_websocket() -> None:

@@ -84,7 +84,19 @@ def serve_parser() -> CommandParser:
     [
         ("HEAROUT_SERVE_CALLS", "0", "hearout: HEAROUT_SERVE_CALLS 0: there must be at least 1"),
         ("HEAROUT_SERVE_CALLS", "many", "hearout: HEAROUT_SERVE_CALLS: 'many' is not what it must be: a whole number"),
-        ("HEAROUT_SERVE_PORT", "70000", "hearout: HEAROUT_SERVE_PORT 70000: there are 0 to 65535"),
+        (
+            "HEAROUT_SERVE_PORT",
+            "70000",
+            "hearout: there is no port 70000: give one from 0 to 65535 with HEAROUT_SERVE_PORT",
+        ),
+        (
+            "HEAROUT_SERVE_WORKERS",
+            "1000000",
+            "hearout: HEAROUT_SERVE_WORKERS 1000000: give 1 to 8, 4 for each core of this machine",
+        ),
+        ("HEAROUT_SERVE_FD", "-1", "hearout: HEAROUT_SERVE_FD -1: that is no socket that listens"),
+        ("HEAROUT_SERVE_FD", "9" * 25, f"hearout: HEAROUT_SERVE_FD {'9' * 25}: that is no socket that listens"),
+        ("HEAROUT_SERVE_TOKEN", "s3cret \udce9", "hearout: the token that clients must send is no text in UTF-8"),
         ("HEAROUT_SERVE_BUSY", "nan", "hearout: HEAROUT_SERVE_BUSY nan: give a share, such as 0.7"),
         ("HEAROUT_SERVE_GRACE", "-1", "hearout: HEAROUT_SERVE_GRACE -1: give seconds, more than 0"),
     ],
@@ -92,8 +104,9 @@ def serve_parser() -> CommandParser:
 def test_serve_complains_of_the_variable(
     variable: str, value: str, line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
     monkeypatch.setenv(variable, value)
-    assert main(["serve"]) == 2
+    assert main(["serve", "--stt", "deepgram", "--url", "ws://127.0.0.1:1/"]) == 2
     assert capsys.readouterr().err.splitlines() == [line]
 
 

@@ -31,6 +31,7 @@ from hearout.link.settings import LinkSettings
 from hearout.session.session import open_session
 from tests.kit.commandline import COMMAND, KEY, RATE, Handler, Outcome, Stage, environment, playing, serving, shell
 from tests.kit.paths import DATA
+from tests.kit.serving import serving as hearing
 
 CLIP = DATA / "two_sentences.flac"
 TEXTS = ["I would like to cancel my appointment.", "Could you repeat that please?"]
@@ -208,12 +209,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(folder: Path) -> Iterator[str]:
+def server() -> Iterator[str]:
     """Options for a real server."""
-    command = [*COMMAND, "stt-server", "--port", "0", "--until-eof"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        yield f"--stt deepgram --url {process.stdout.readline().removeprefix('listening on ').strip()}"
+    with hearing() as address:
+        yield f"--stt deepgram --url ws://{address}/v1/listen"
 
 
 @unix_only

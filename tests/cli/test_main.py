@@ -24,6 +24,7 @@ from hearout.traces.reader import read_trace
 from hearout.traces.replayer import replay
 from hearout_policies.events import as_dict
 from tests.kit.paths import DATA
+from tests.kit.serving import serving
 
 CLIP = DATA / "two_sentences.flac"
 TEXTS = ["I would like to cancel my appointment.", "Could you repeat that please?"]
@@ -67,11 +68,8 @@ def hearout(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch,
 @pytest.fixture(scope="module")
 def server() -> Iterator[list[str]]:
     """Options for a real server."""
-    command = [sys.executable, "-m", "hearout", "stt-server", "--port", "0", "--until-eof"]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        url = process.stdout.readline().removeprefix("listening on ").strip()
-        yield ["--stt", "deepgram", "--url", url, "--speed", "max"]
+    with serving() as address:
+        yield ["--stt", "deepgram", "--url", f"ws://{address}/v1/listen", "--speed", "max"]
 
 
 @pytest.fixture

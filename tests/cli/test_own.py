@@ -420,21 +420,23 @@ def install(folder: Path, package: str, *points: str) -> None:
 
 
 @pytest.fixture
-def installed(tmp_path: Path) -> Callable[..., Any]:
-    """Runs a command with packages installed in a folder; the current directory is another one."""
-    site, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
+def site(tmp_path: Path) -> Path:
+    """A folder with packages installed in it."""
+    site = tmp_path / "site"
     site.mkdir()
-    elsewhere.mkdir()
     shutil.copy(parrots.__file__, site / "parrots.py")
     install(site, "parrots", "parrot = parrots:Parrot", "polly = parrots:Parrot", "ghost = ghosts:Ghost")
     install(site, "others", "soniox = parrots:Parrot", "double = parrots:Parrot", "local = parrots:Parrot")
     install(site, "twins", "double = parrots:Parakeet")
-    return lambda command, **more: shell(command, elsewhere, PYTHONPATH=str(site), **more)
+    return site
 
 
-def test_a_package_brings_a_name(installed: Callable[..., Any], url: str) -> None:
+def test_a_package_brings_a_name(site: Path, tmp_path: Path, url: str) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
     listen = f"hearout listen {CLIP} --stt parrot --url {url} --speed max --record call.jsonl"
-    done = installed(f"{listen} && hearout replay call.jsonl", PARROT_API_KEY=KEY)
+    command = f"{listen} && hearout replay call.jsonl"
+    done = shell(command, elsewhere, PYTHONPATH=str(site), PARROT_API_KEY=KEY)
     assert done.status == 0
     assert done.err[0].startswith("2 turns, ")
     assert [line.count(text) for text in TEXTS for line in done.out.splitlines()] == [1, 0, 1, 0, 0, 1, 0, 1]
@@ -478,10 +480,16 @@ def test_a_package_brings_a_name(installed: Callable[..., Any], url: str) -> Non
         ("deepgram", ["no key for Deepgram: put it into the environment variable DEEPGRAM_API_KEY"]),
     ],
 )
-def test_names_that_cannot_be_used(installed: Callable[..., Any], stt: str, lines: list[str]) -> None:
-    done = installed(f"env -u SONIOX_API_KEY {sys.executable} -m hearout listen {CLIP} --stt {stt}")
-    assert done.status == 2
-    assert done.err == [f"hearout: {line}" for line in lines]
+def test_names_that_cannot_be_used(
+    hearout: Run, site: Path, monkeypatch: pytest.MonkeyPatch, stt: str, lines: list[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(site))
+    own.named.cache_clear()
+    for variable in ("SONIOX_API_KEY", "DEEPGRAM_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    status, _, err = hearout("listen", CLIP, "--stt", stt)
+    assert status == 2
+    assert err == [f"hearout: {line}" for line in lines]
 
 
 def test_a_trace_imports_nothing_that_no_package_brings(here: Path) -> None:

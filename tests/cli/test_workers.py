@@ -107,7 +107,8 @@ def test_they_take_calls_are_replaced_count_together_and_drain() -> None:
                 assert counted is not None
                 assert float(counted[1]) == 4
                 assert json.loads(server.get("/healthz"))["status"] == "ready"
-                server.process.send_signal(signal.SIGTERM)
+                for each in (server.process.pid, *server.workers):  # as systemd does
+                    os.kill(each, signal.SIGTERM)
         assert ends == [(["yes please"], GOING_AWAY)] * 4
 
     pytest.importorskip("prometheus_client")
@@ -158,7 +159,7 @@ def test_pauses_grow_while_workers_fail_at_once(tmp_path: Path, caplog: pytest.L
 @pytest.mark.parametrize(
     ("options", "line"),
     [
-        (["--workers", "0"], "--workers 0: there must be at least 1"),
+        (["--workers", "0"], "--workers 0: give 1 to "),
         (["--fd", "977"], "--fd 977: that is no socket that listens"),
         (["--fd", "3", "--workers", "2"], "--fd 3: a process that has workers opens the socket itself"),
     ],

@@ -15,6 +15,7 @@ from tests.kit.secret import KEY
 __all__ = ["MESSAGES"]
 
 DEEP = "[" * 100_000
+HUGE = frame(1, b'"' + b"x" * 50_000_000)
 KEY_FIELD = {
     "deepgram": "start",
     "soniox": "tokens",
@@ -138,7 +139,7 @@ def nonsense(dialect: str) -> Iterator[Row]:
         ("wrong types", f"{len(wrong)} messages, each wrong in its own way", wrong, "warning", "sense"),
         ("unknown types", "three messages", ['{"type":"News"}', '{"type":"Results2"}', "{}"], "", ""),
         ("deep nesting", "100,000 brackets", [DEEP], "warning", "not JSON"),
-        ("a message of 50 MB", "in one frame", [frame(1, b'"' + b"x" * 50_000_000)], BROKE, "1009"),
+        ("a message of 50 MB", "in one frame", [HUGE], BROKE, "1009"),
         (
             "a message without end",
             "60 fragments of 20 kB each, none the last",

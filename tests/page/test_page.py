@@ -86,6 +86,7 @@ def test_speaking_into_it(tmp_path: Path) -> None:
                 await tab.call("Page.navigate", url=f"{address}#{quote(TOKEN)}")
                 await speak(tab)
                 await look(tab)
+                await drag(tab)
                 trace = await download(tab, tmp_path)
                 assert trace == TEXT
                 await tab.run(click("listen"))
@@ -137,6 +138,22 @@ async def look(tab: Tab) -> None:
     assert await tab.run(colour) == "rgb(255, 255, 255)"
     await tab.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": "dark"}])
     assert await tab.run(colour) == "rgb(20, 25, 31)"
+
+
+async def drag(tab: Tab) -> None:
+    """A finger on the timeline looks back, by as many pixels as it goes."""
+    assert await tab.run("page.timeline.back") == 0
+    await tab.run("page.timeline.canvas.scrollIntoView()")
+    x, y = await tab.run("(({x, y}) => [x, y + 20])(page.timeline.canvas.getBoundingClientRect())")
+    for kind, *points in [
+        ("touchStart", x + 10),
+        *(("touchMove", x + 10 + 30 * n) for n in (1, 2, 3, 4)),
+        ("touchEnd",),
+    ]:
+        await tab.call("Input.dispatchTouchEvent", type=kind, touchPoints=[{"x": at, "y": y} for at in points])
+    assert await tab.run("page.timeline.back * page.timeline.scale") == pytest.approx(
+        120, abs=40
+    )  # the first is for the browser
 
 
 async def download(tab: Tab, folder: Path) -> str:

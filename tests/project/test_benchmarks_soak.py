@@ -12,4 +12,4 @@ from benchmarks.soak import soak
 
 @pytest.mark.parametrize("seed", [3])
 def test_a_short_soak(run_virtual: Callable[..., Any], seed: int) -> None:
-    assert run_virtual(soak, 0.25, seed, False)
+    assert run_virtual(soak, 0.1, seed, False)

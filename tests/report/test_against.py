@@ -12,9 +12,12 @@ import pytest
 
 from hearout.errors import UsageError
 from hearout.fields import finite
-from hearout.report.against import compare, read_sums, table
-from hearout.report.parts import Part
+from hearout.report.against import Calls, compare, read_sums, table
+from hearout.report.judge import JudgedCall
+from hearout.report.paired import _student
+from hearout.report.parts import Part, UserTurn
 from hearout.report.sums import Delays, Sums
+from hearout.report.totals import Totals
 from hearout.tune.figures import wilson
 
 NO_SIDE = '{"hearout_report": 1}'
@@ -153,3 +156,56 @@ def test_the_same_policy_on_other_callers_is_seldom_worse() -> None:
         worse.update(row.name for row in compare({"ours": before}, {"ours": now}, cut_ins=0, delay=0) if row.worse)
     assert 0 < worse["cut-ins"] <= 16
     assert 0 < worse["delay"] <= 16
+
+
+def drawn(rng: random.Random, grown: float, later: float) -> tuple[list[JudgedCall], list[JudgedCall]]:
+    """Sixty calls that differ much from each other, and the same under a policy that differs a little."""
+    out: tuple[list[JudgedCall], list[JudgedCall]] = ([], [])
+    for _ in range(60):
+        slow, turns = rng.random(), rng.randint(2, 12)
+        for calls, more, late in ((out[0], 0.0, 0.0), (out[1], grown, later)):
+            parts = [
+                Part((1.0,), 1, int(rng.random() < 0.1 + more), 0.3 + 2 * slow + late + rng.gauss(0, 0.05))
+                for _ in range(turns)
+            ]
+            turns_of = [UserTurn(0, 0.0, 1.0, "", "", "", "", None, part) for part in parts]
+            calls.append(JudgedCall("", "", tuple(turns_of), Counter(), ()))
+    return out
+
+
+def compared(was: list[JudgedCall], now: list[JudgedCall], *, paired: bool) -> dict[str, bool]:
+    """What is worse, by any amount."""
+    sides, calls = [], (Calls(), Calls())
+    for judged, of in zip((was, now), calls, strict=True):
+        totals = Totals()
+        for call in judged:
+            totals.add(call)
+            of.add(call)
+        sides.append(totals.sides)
+    rows = compare(sides[0], sides[1], calls=calls if paired else None, cut_ins=0, delay=0)
+    return {row.name: row.worse for row in rows}
+
+
+def test_on_the_same_calls_a_small_difference_shows() -> None:
+    """How much callers differ from each other is of no account there."""
+    was, now = drawn(random.Random(2), 0.0, 0.05)
+    assert not compared(was, now, paired=False)["delay"]
+    assert compared(was, now, paired=True)["delay"]
+    assert not compared(now, was, paired=True)["delay"]
+    assert not any(compared(was, was, paired=True).values())
+
+
+def test_on_the_same_calls_the_same_policy_is_seldom_worse() -> None:
+    rng = random.Random(3)
+    worse: Counter[str] = Counter()
+    for _ in range(100):
+        worse.update(name for name, is_ in compared(*drawn(rng, 0.0, 0.0), paired=True).items() if is_)
+    assert 0 < worse["cut-ins"] <= 10
+    assert 0 < worse["delay"] <= 10
+
+
+def test_one_pair_of_calls_proves_nothing() -> None:
+    was, now = drawn(random.Random(4), 0.5, 1.0)
+    assert compared(was[:1], now[:1], paired=True) == {"cut-ins": False, "delay": False}
+    # Student's t, 95 %, of 5 and 59 degrees of freedom (tables: 2.015, 1.671).
+    assert [_student(0.95, freedom) for freedom in (5, 59)] == pytest.approx([2.015, 1.671], abs=0.005)

@@ -37,20 +37,20 @@ def test_who_goes_on_within_two_seconds_was_cut_off() -> None:
     calls = said("my number is", 1, 2), said("five six", 3.5, 4.5)
     early = bot(2.4, "my number is"), bot(5.0, "five six")
     (one,) = bots(GREETING, *calls, *early)
-    assert (one.judged, one.cut_ins, len(one.commits), one.lost) == (2, 1, 2, 0)
+    assert (one.judged, one.cut_ins, len(one.commits), one.lost, one.split) == (2, 1, 2, 0, True)
     # The bot began to speak, and the user spoke on nevertheless: no label tells what that pause was, the bot does.
     first, second = bots(*calls, *early, agent(2.8, 3.8))
-    assert (first.judged, first.cut_ins, first.delay) == (1, 1, None)
-    assert (second.cut_ins, second.delay) == (0, pytest.approx(0.5))
+    assert (first.judged, first.cut_ins, first.delay, first.split) == (1, 1, None, True)
+    assert (second.cut_ins, second.delay, second.split) == (0, pytest.approx(0.5), False)
     # More than two seconds later it is a split, and no cut-in.
     later = bot(2.2, "my number is"), said("five", 4.4, 5), bot(6, "five")
     (one,) = bots(GREETING, said("my number is", 1, 2), *later)
-    assert (one.cut_ins, len(one.commits)) == (0, 2)
+    assert (one.cut_ins, len(one.commits), one.split) == (0, 2, True)
 
 
 def test_an_uh_huh_to_the_answer_is_no_going_on() -> None:
     first, _ = bots(said("yes please", 1, 2), bot(2.4, "yes please"), agent(2.8, 6), said("uh-huh", 3.4, 3.7))
-    assert (first.judged, first.cut_ins) == (1, 0)
+    assert (first.judged, first.cut_ins, first.split) == (1, 0, False)
 
 
 def test_a_commit_in_the_midst_of_speech_cuts_in() -> None:
@@ -60,7 +60,7 @@ def test_a_commit_in_the_midst_of_speech_cuts_in() -> None:
 
 def test_dead_air() -> None:
     (one,) = bots(said("yes please", 1, 2), bot(4.5, "yes please"), agent(4.6, 6))
-    (never,) = bots(GREETING, said("yes please", 1, 2), [{"t": 30.0, "bot": "interrupted"}])
+    never, _ = bots(GREETING, said("yes please", 1, 2), said("hello", 20, 21), bot(21.5, "hello"))
     assert never.delay == math.inf
     sums = Sums()
     sums.add(one)
@@ -100,6 +100,26 @@ def test_a_word_that_stands_elsewhere_is_late_and_not_lost() -> None:
     again = said("yes", 1, 1.5), agent(4, 5), said("yes please", 7, 8), agent(9, 10)
     first, second = bots(*again, bot(2, ""), bot(8.5, "yes please"))
     assert (first.lost, first.late, second.lost, second.late) == (1, 0, 0, 0)
+
+
+def test_a_word_that_is_said_again_is_lost_the_first_time() -> None:
+    """Whoever was not understood says it again: that the second is handed on does not make the first a late one."""
+    first = said("I want two tickets", 1, 3), bot(3.5, "I want"), agent(4, 5)
+    again = said("I want two tickets", 7, 9), agent(10, 11)
+    one, two = bots(*first, *again, bot(9.5, "I want two tickets"))
+    assert (one.lost, one.late, two.lost, two.late) == (2, 0, 0, 0)
+    # Both, in one commit: those of the first are late.
+    one, two = bots(*first, *again, bot(9.5, "two tickets I want two tickets"))
+    assert (one.lost, one.late, two.lost, two.late) == (0, 2, 0, 0)
+    # What was handed on once makes up for one word, not for one of each turn.
+    one, two = bots(*first, bot(9.5, "tickets for Friday"), said("for Friday tickets", 7, 9), agent(10, 11))
+    assert (one.lost, one.late, two.lost, two.late) == (1, 1, 1, 0)
+    # Within one turn, too.
+    (both,) = bots(
+        GREETING, said("I want two tickets", 1, 3), bot(3.4, "I want"), said("I want two tickets", 4, 6),
+        bot(6.5, "I want two tickets"),
+    )  # fmt: skip
+    assert (both.words, both.lost, both.late) == (8, 2, 0)
 
 
 def test_who_hangs_up_has_not_shown_how_long_he_would_have_waited() -> None:
@@ -158,7 +178,7 @@ def test_backchannels_that_interrupted() -> None:
             bot(14.5, "yes please"),
         )
     )
-    assert [(one.bot, one.ours) for one in call.backchannels] == [(True, False), (False, False)]
+    assert [(one.bot, one.ours) for turn in call.turns for one in turn.backchannels] == [(True, False), (False, False)]
     assert call.unclear == {"over the agent": 2}
 
 
@@ -231,6 +251,8 @@ def test_a_policy_that_waits_longer_than_the_user_was_quiet_has_not_cut_in() -> 
     assert (first.ours.judged, first.ours.cut_ins) == (1, 1)
     (first, second) = judge(one, preset("patient")).turns
     assert (first.ours.commits, first.ours.delay) == ((), None)
+    # It keeps the words, and hands them on with what follows.
+    assert [(turn.ours.words, turn.ours.lost, turn.ours.late) for turn in (first, second)] == [(3, 0, 0), (2, 0, 0)]
     assert second.ours.delay is not None
     assert 0.3 < second.ours.delay < 4
 
@@ -296,7 +318,7 @@ def test_who_speaks_again_before_that_is_noticed_is_cut_off() -> None:
         one = trace(*call, [start | {"t": told}, *more], *answered)
         for policy in (None, preset("balanced")):
             first, second = [turn.ours for turn in judge(one, policy).turns]
-            assert (first.judged, first.cut_ins, first.words, first.lost) == (cut_ins, cut_ins, 7 * cut_ins, 0)
+            assert (first.judged, first.cut_ins, first.words, first.lost) == (cut_ins, cut_ins, 7, 0)
             assert (second.judged, second.cut_ins, second.lost) == (1, 0, 0)
 
 

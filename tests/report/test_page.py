@@ -5,21 +5,29 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trio
 
 from hearout.cli.main import main
-from hearout.report.changes import Change, _asked, _other_language, _without_noise, learn
+from hearout.report.changes import Change, Learned, _asked, _other_language, _without_noise, learn
 from hearout.report.judge import price_of
+from hearout.report.page import _change
+from hearout.report.parts import Part
+from hearout.report.sums import Delays, Sums
 from hearout.report.survey import Options
 from hearout.traces.reader import read_trace
 from hearout.tune.episodes import episodes, run
 from hearout_policies import Policy, preset
 from hearout_policies.signals import Asked
+from tests.kit.browser import CHROMIUM, browsing
+from tests.kit.paths import ROOT
 from tests.report.hand_made import agent, bot, lines, said, trace
 
 HOSTILE = "</pre></svg><script>alert(1)</script><img src=x onerror=alert(1)> {{ 7*7 }} $x_$ \"' &amp;"
@@ -86,6 +94,50 @@ def test_a_page_that_needs_nothing_else(
     assert len(rows) == 1 + 2 * 4
     assert "yes please" not in table.read_text()
     assert "cut-ins" in capsys.readouterr().out
+
+
+def test_backchannels_count_where_they_were_said(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    figures = tmp_path / "report.json"
+    told = agent(0.5, 5), said("uh-huh", 2, 2.3), [{"t": 2.6, "bot": "interrupted"}], *GOOD[3:]
+    report(*calls(lines(*told, caller="A"), lines(*GOOD, caller="B")), "--json", str(figures))
+    data = json.loads(figures.read_text())
+    assert data["bot"]["backchannels_that_interrupted"]["hits"] == 1
+    counts = {who: pair["bot"]["backchannels_that_interrupted"]["n"] for who, pair in data["groups"]["caller"].items()}
+    assert counts == {"A": 1, "B": 0}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="there is no Chromium")
+def test_on_a_phone_nothing_is_cut(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    """No chart, table or line goes beyond a screen of 360 pixels, in light and dark; one of each two charts is seen."""
+    page = tmp_path / "report.html"
+    traces = calls(*(lines(*CUT, caller=f"c{n}", started=f"2026-11-27T0{n}:03:00") for n in range(2)))
+    report(*traces, "-o", str(page))
+    beyond = (
+        "[...document.querySelectorAll('body *')].filter((e) => e.getBoundingClientRect().right > innerWidth"
+        " || (e.tagName == 'DIV' && e.scrollWidth > e.clientWidth)).map((e) => e.outerHTML.slice(0, 80))"
+    )
+    seen = "[...document.querySelectorAll('svg')].filter((e) => e.getBoundingClientRect().width > 0).length"
+
+    async def look() -> None:
+        async with browsing() as tab:
+            await tab.call("Page.navigate", url=page.as_uri())
+            await tab.until("document.readyState === 'complete' && document.querySelector('svg')")
+            for width in (360, 1000):
+                await tab.size(width, 740, mobile=width == 360)
+                for scheme in ("light", "dark"):
+                    wanted = {"name": "prefers-color-scheme", "value": scheme}
+                    await tab.call("Emulation.setEmulatedMedia", features=[wanted])
+                    ground = await tab.run("getComputedStyle(document.body).backgroundColor")
+                    assert ground == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
+                    assert await tab.run(beyond) == []
+                    assert await tab.run("[...document.querySelectorAll('text')].length") > 20
+                    assert 2 * await tab.run(seen) == await tab.run("document.querySelectorAll('svg').length")
+            await tab.call("Emulation.setEmulatedMedia", media="print")
+            assert await tab.run("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+            assert not [address for address in tab.requests if not address.startswith("file:")]
+            assert not tab.complaints
+
+    trio.run(look)
 
 
 def test_texts_of_calls_are_no_html(calls: Callable[..., list[str]], tmp_path: Path) -> None:
@@ -155,13 +207,28 @@ def test_what_is_bad_is_told_in_a_line_and_the_rest_reported(
 def test_a_bot_that_never_commits(
     calls: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """More likely nobody wrote down that it did than that it never did: its delays would be five seconds each."""
     figures = tmp_path / "report.json"
-    never = lines(said("yes please", 2, 3), agent(9, 10), [{"t": 9.5, "bot": "interrupted"}])
-    report(*calls(never), "--json", str(figures), "-o", str(tmp_path / "report.html"))
+    spoken = said("yes please", 2, 3), agent(9, 10)
+    never = lines(*spoken, [{"t": 9.5, "bot": "interrupted"}]), lines(*spoken, source="a shadow of pipecat-ai 1.14.0")
+    traces = calls(*never)
+    report(*traces, status=2)
+    first, second, last = capsys.readouterr().err.splitlines()
+    assert first.endswith(
+        '0.jsonl: its bot never ended a turn (no "committed" line), so there is nothing to judge it by'
+    )
+    assert "1.jsonl: its bot never ended a turn" in second
+    assert last == "hearout: nothing to report on: all 2 traces were skipped"
+    report(*calls(*never, lines(*GOOD)), "--json", str(figures), "-o", str(tmp_path / "report.html"))
     data = json.loads(figures.read_text())
-    assert (data["bot"]["dead_air"]["hits"], data["bot"]["commits"], data["bot"]["lost_words"]["hits"]) == (1, 0, 2)
-    assert data["bot"]["cut_ins"]["share"] is None
-    assert "never noticed the end" in (tmp_path / "report.html").read_text()
+    assert (data["calls"], data["skipped"], data["learned"]["calls"]) == (1, {"no commit": 2}, 1)
+    assert "2 traces: the bot never ended a turn in it" in (tmp_path / "report.html").read_text()
+    for framework in ("pipecat", "livekit"):
+        assert '"a shadow of ' in (ROOT / "engine" / "hearout" / "shadow" / f"{framework}.py").read_text()
+    # Without any sign of a bot it is one of hearout's own.
+    capsys.readouterr()
+    report(*calls(*[lines(*spoken)] * 3))
+    assert "no trace tells of a bot's own turn detection: what follows is on hearout alone" in capsys.readouterr().out
 
 
 def test_against_another_week_and_another_policy(
@@ -258,6 +325,65 @@ def test_the_change_is_chosen_on_two_thirds_and_told_of_the_last(calls: Callable
     assert few is not None
     assert (few.ends, few.change) == (28, None)
     assert learn([str(Path(traces[0]).parent / "none")], Options()) is None
+
+
+def talk(pause: float, turns: int = 10) -> str:
+    """Turns ten seconds apart; in each a pause of so long, none: 0."""
+    said_: list[list[dict[str, Any]]] = []
+    for at in (10.0 * n for n in range(turns)):
+        said_ += [said("yes please", at + 1, at + 2), said("a tea", at + 2 + pause, at + 3 + pause)][not pause :]
+        said_ += [agent(at + 6, at + 7)]
+    return lines(*said_, [{"t": 10.0 * turns + 5, "end": True}])
+
+
+def test_where_nothing_helps_the_page_says_so(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    """Shorter waits cut off, longer ones wait for nothing."""
+    page, figures = tmp_path / "report.html", tmp_path / "report.json"
+    report(*calls(*[talk(0.4)] * 4), "-o", str(page), "--json", str(figures))
+    change = json.loads(figures.read_text())["learned"]["change"]
+    assert (change["helps"], change["saved"] < 0) == (False, True)
+    text = " ".join(page.read_text().split())
+    assert "<h2>No change would have helped</h2>" in text
+    assert "The one change that" not in text
+    assert re.search(
+        r"Leave things as they are\. Of 8 changes tried, --set \S+ came nearest, .* costs \d\.\d\d s", text
+    )
+    assert text.count("<b>0.0%</b>") > 2
+
+
+def test_what_helped_only_where_it_was_chosen_does_not_help() -> None:
+    one, other = Sums(), Sums()
+    one.add(Part((1.0,), 1, 0, 0.5, 3))
+    other.add(Part((1.0,), 1, 0, 0.7, 3))
+    learned = Learned(3, 1, one, (), Change("price", 2.6), True, one, other, (-0.2, -0.2), 1.3, 8, 40)
+    assert learned.saved == pytest.approx(-0.2)
+    assert (learned.helps, replace(learned, after=one).helps) == (False, False)
+    assert _change(learned)["title"] == "No change would have helped"
+    hardly = replace(learned, before=one, after=replace(one, delays=Delays(Counter({50: 399, 49: 1}))))
+    assert 0 < hardly.saved < 0.005
+    assert not hardly.helps
+    better = replace(learned, before=other, after=one)
+    assert _change(replace(better, between=(0.1, 0.3)))["title"] == "The one change that helps most"
+    assert _change(replace(better, between=(-0.1, 0.3)))["title"] == "The one change that may help most"
+    alone = _change(replace(better, between=(math.nan, math.nan)))
+    assert alone["title"] == "The one change that may help most"
+    assert "0.20 s an end (one call does not tell how sure that is)" in alone["what"]
+
+
+def test_of_prices_that_cost_the_same_the_nearest_is_named(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+    slow = [json.loads(line) for line in talk(0).splitlines()]  # the transcriber: so much more haste is of no use
+    slow = [record | {"t": record["t"] + 0.3 * ("stt" in record)} for record in slow[1:]]
+    traces, page = calls(*[lines(slow)] * 4), tmp_path / "report.html"
+    learned = learn(traces, Options())
+    assert learned is not None
+    assert learned.helps
+    cheapest = min(point.sums.delays.mean for point in learned.curve)
+    same = [point.price for point in learned.curve if point.sums.delays.mean == cheapest]
+    assert len(same) > 1
+    assert learned.change == Change("price", max(same))
+    # Of one call none can be held out.
+    report(*calls(talk(0, turns=30))[:1], "-o", str(page))
+    assert "There are too few calls to choose one by" in page.read_text()
 
 
 def test_tune_takes_traces_of_bots(calls: Callable[..., list[str]], tmp_path: Path) -> None:

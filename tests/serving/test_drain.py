@@ -19,6 +19,7 @@ from trio_websocket import ConnectionClosed
 from hearout import Deepgram
 from hearout.cli.conversation import converse
 from hearout.serving import Limits, WebSocketServer, address_of
+from hearout.serving.signals import ending_signals
 from hearout.sources import SocketCall, TwilioCall, serve_twilio, twilio_server, websocket_server
 from hearout_policies.policy import preset
 from tests.kit.callers import HOWEVER_BUSY, Caller, calling, dialling, heard, refused, run_with, transcriber
@@ -115,7 +116,7 @@ async def never_return(call: SocketCall | TwilioCall) -> None:
     await trio.sleep_forever()
 
 
-@pytest.mark.parametrize(("grace", "words"), [(8.0, 7.0), (1.0, 0.5)])
+@pytest.mark.parametrize(("grace", "words"), [(8.0, 7.0), (1.0, 0.75)])
 def test_a_handler_that_takes_too_long_is_cancelled(
     grace: float, words: float, run_virtual: Callable[..., Any]
 ) -> None:
@@ -220,28 +221,41 @@ async def on_the_phone(nursery: trio.Nursery, handler: Any) -> AsyncIterator[tup
         yield caller, ended
 
 
-def test_a_signal_drains_and_the_server_returns() -> None:
+HANGUP = getattr(signal, "SIGHUP", signal.SIGINT)  # Windows has none
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, HANGUP])
+def test_a_signal_drains_and_the_server_returns(number: signal.Signals) -> None:
     async def main() -> None:
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery, on_the_phone(nursery, consume) as (caller, ended):
-                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(number)
                 assert await caller.listen() == GOING_AWAY
                 await ended.wait()
 
     trio.run(main)
 
 
-def test_a_second_signal_ends_at_once() -> None:
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has none")
+def test_a_second_signal_ends_at_once_but_a_terminal_and_its_shell_send_the_same() -> None:
     async def main() -> None:
         with trio.fail_after(30):
             async with trio.open_nursery() as nursery, on_the_phone(nursery, never_return) as (_, ended):
-                signal.raise_signal(signal.SIGTERM)
-                await trio.testing.wait_all_tasks_blocked()
-                assert not ended.is_set()
+                for number in (HANGUP, HANGUP):
+                    signal.raise_signal(number)
+                    await trio.testing.wait_all_tasks_blocked()
+                    assert not ended.is_set()
                 signal.raise_signal(signal.SIGINT)
                 await ended.wait()
 
     trio.run(main)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has none")
+def test_nohup_means_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert HANGUP in ending_signals()
+    monkeypatch.setattr("signal.getsignal", lambda number: signal.SIG_IGN)
+    assert ending_signals() == (signal.SIGINT, signal.SIGTERM)
 
 
 def test_the_code_on_the_page() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import trio
 
@@ -20,6 +21,7 @@ from hearout import (
     Flux,
     OpenAIRealtime,
     PushSource,
+    SmartTurn,
     Soniox,
     UsageError,
     aio,
@@ -39,6 +41,10 @@ async def enter_plainly(manager: Any) -> None:
         raise AssertionError
 
 
+async def wait_for(manager: Any) -> None:
+    await manager
+
+
 def opened(module: Any) -> Any:
     return module.open_session(PushSource(), DEEPGRAM)
 
@@ -54,6 +60,9 @@ IN_ASYNCIO: Callable[..., Any] = lambda function, *args: asyncio.run(function(*a
         (IN_ASYNCIO, enter_plainly, hearout, "takes `async with`: use async with hearout.aio.open_session"),
         (trio.run, enter_plainly, hearout, "takes `async with`: use async with hearout.open_session"),
         (trio.run, enter_plainly, threads, "the loop of trio in this thread: use async with hearout.open_session"),
+        (IN_ASYNCIO, enter, threads, "the loop of asyncio in this thread: use async with hearout.aio.open_session"),
+        (trio.run, enter, threads, "the loop of trio in this thread: use async with hearout.open_session"),
+        (IN_ASYNCIO, wait_for, aio, "takes `async with`: use async with hearout.aio.open_session"),
         (
             IN_ASYNCIO,
             enter_plainly,
@@ -117,6 +126,22 @@ def test_no_transcriber(transcriber: Any, line: str) -> None:
     assert line in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("part", "line"),
+    [
+        ({"vad": "silero"}, "vad takes webrtc_gate, silero_gate, or a function of that kind, not 'silero'"),
+        ({"vad": True}, "vad takes webrtc_gate, silero_gate, or a function of that kind, not True"),
+        ({"ear": "smart-turn"}, "ear takes an ear, such as SmartTurn(), not 'smart-turn'"),
+        ({"ear": SmartTurn}, "ear takes an ear, such as SmartTurn(), not <class 'hearout.ear.smart_turn.SmartT..."),
+        ({"recorder": "call.jsonl"}, "recorder takes a Recorder(path, header), not 'call.jsonl'"),
+    ],
+)
+def test_no_such_part(part: Any, line: str) -> None:
+    with pytest.raises(UsageError) as caught, threads.open_session(PushSource(), DEEPGRAM, **part):
+        pass
+    assert str(caught.value) == line
+
+
 def test_a_key_in_the_place_of_a_transcriber_is_not_shown() -> None:
     with pytest.raises(UsageError) as caught:
         asyncio.run(enter(aio.open_session(PushSource(), "sk-secret")))  # type: ignore[arg-type]
@@ -161,3 +186,19 @@ def test_an_option_of_a_session_that_there_is_not(module: Any) -> None:
 def test_a_rate_in_the_place_of_a_format() -> None:
     with pytest.raises(UsageError, match=r"PushSource takes an AudioFormat, such as .*, not 48000$"):
         PushSource(48000)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("kind", ["f", "d", "e", "i"])
+def test_numbers_of_another_kind_are_no_audio(kind: str) -> None:
+    samples: Any = np.zeros(8, kind)
+    line = (
+        r"^push takes bytes of audio, not an array of \d\d-bit numbers; floats from -1 to 1 become .*astype\('<i2'\)$"
+    )
+    source = PushSource()
+    with pytest.raises(UsageError, match=line):
+        source.push(samples)
+    with pytest.raises(UsageError, match=r"^push takes bytes of audio, not 'audio'$"):
+        source.push("audio")  # type: ignore[arg-type]
+    assert not source.waiting
+    source.push(np.zeros((2, 8000), "<i2").T[::2].data)
+    assert source.waiting == 0.5

@@ -24,8 +24,9 @@ from hearout.cli.main import main
 from hearout.errors import SessionError, UsageError
 from hearout.sources.address import without_secrets
 from hearout.sources.http import http_source
-from tests.kit.commandline import KEY, Stage, playing, serving, shell
+from tests.kit.commandline import KEY, Outcome, Stage, playing, serving
 from tests.kit.paths import DOCS
+from tests.kit.serving import serving as hearing
 from tests.kit.web_audio import (
     CLIP,
     KINDS,
@@ -340,16 +341,18 @@ def test_a_server_that_repeats_the_secrets_of_an_address(place: str, caplog: pyt
 # -- on the command line ------------------------------------------------------------------------------------------
 
 
-def test_listening_to_an_address_on_the_command_line(tmp_path: Path) -> None:
+def test_listening_to_an_address_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip, _ = soundfile.read(CLIP, dtype="int16")
 
     async def answer(request: Request) -> None:
         await request.whole(encode(clip, "mp3", "libmp3lame", 44_100))
 
     (tmp_path / "trace").touch()
-    with web(answer) as server:
+    with web(answer) as server, hearing() as recogniser:
         url = f"{server.url.replace('//', f'//me:{KEY}@')}/clip.mp3?key={KEY}"
-        done = shell(f"hearout listen '{url}' --speed max --record trace", tmp_path)
+        stt = ["--stt", "deepgram", "--url", f"ws://{recogniser}/v1/listen"]
+        status = main(["listen", url, *stt, "--speed", "max", "--record", str(tmp_path / "trace")])
+    done = Outcome(status, *capsys.readouterr())
     assert (done.status, done.texts) == (0, SENTENCES)
     trace = (tmp_path / "trace").read_text()
     assert KEY not in trace

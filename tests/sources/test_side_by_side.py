@@ -18,6 +18,7 @@ from hearout.sources.side_by_side import SideBySide
 from hearout.traces.reader import read_trace
 from hearout.tune.labels import hear, pauses
 from tests.kit.paths import SAMPLES
+from tests.kit.serving import serving
 
 
 class Tone:
@@ -76,7 +77,9 @@ def two(tmp_path: Path) -> tuple[str, str]:
 def test_listen_takes_two_files(two: tuple[str, str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("ctranslate2")
     trace = tmp_path / "call.jsonl"
-    assert main(["listen", *two, "--stt", "local", "--speed", "max", "--json", "--record", str(trace)]) == 0
+    with serving() as address:
+        stt = ["--stt", "deepgram", "--url", f"ws://{address}/v1/listen"]
+        assert main(["listen", *two, *stt, "--speed", "max", "--json", "--record", str(trace)]) == 0
     events = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {event["channel"] for event in events if event["type"] == "turn_completed"} == {0, 1}
     header = json.loads(trace.read_text().splitlines()[0])

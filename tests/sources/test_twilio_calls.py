@@ -24,6 +24,7 @@ from trio_websocket import open_websocket_url, wrap_client_stream
 import hearout.sources.twilio
 from hearout import Deepgram, SessionError, TurnCompleted, UsageError, open_session
 from hearout.serving import Limits, WebSocketServer, address_of
+from hearout.serving.listening import listen
 from hearout.sources.alignment import Alignment
 from hearout.sources.twilio import TwilioCall, serve_twilio, signed_by_twilio, twilio_server
 from tests.kit.callers import HOWEVER_BUSY, Caller, calling, heard, refused, run_with, transcriber
@@ -513,12 +514,19 @@ def test_no_more_calls_than_allowed(run_virtual: Callable[..., Any]) -> None:
     ("host", "port", "line"),
     [
         ("0.0.0.0", 0, "0.0.0.0 can be reached from other machines"),
-        ("127.0.0.1", 70_000, "70000 is not a port"),
+        ("127.0.0.1", -1, "there is no port -1"),
+        ("127.0.0.1", 70_000, "there is no port 70000"),
     ],
 )
 def test_addresses_that_cannot_be(host: str, port: int, line: str) -> None:
     with pytest.raises(UsageError, match=line):
         trio.run(lambda: serve_twilio(consume, port, host=host))
+
+
+@pytest.mark.parametrize("host", ["a" * 70, "bot\udce9"])
+def test_names_that_no_machine_can_have(host: str) -> None:
+    with pytest.raises(UsageError, match="that is no name of a machine"):
+        trio.run(listen, 0, host)
 
 
 def test_a_port_in_use() -> None:

@@ -127,7 +127,7 @@ def test_what_is_too_short_is_error_3007(server: str) -> None:
 
 
 def test_a_wrong_key_is_refused(tmp_path: Any) -> None:
-    with serving("--token", "right") as address:
+    with serving(token="right") as address:
 
         async def nothing(client: Any) -> None: ...
 

@@ -123,7 +123,7 @@ def test_a_commit_with_hardly_any_audio_ends_the_session(server: str) -> None:
 
 
 def test_a_wrong_key_is_told_once_connected(tmp_path: Any) -> None:
-    with serving("--token", "right") as address:
+    with serving(token="right") as address:
         heard, code, _ = converse(address, key="wrong")
         assert heard == [
             {"message_type": "auth_error", "error": "You must be authenticated to use this endpoint."},

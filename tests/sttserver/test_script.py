@@ -14,6 +14,7 @@ import pytest
 import trio
 
 from hearout.errors import UsageError
+from hearout.sttserver.__main__ import main as command_line
 from hearout.sttserver.deepgram.options import parse_options
 from hearout.sttserver.deepgram.script import V1Script
 from hearout.sttserver.script import Script
@@ -284,12 +285,15 @@ def test_the_command_plays_a_script_without_a_recogniser(tmp_path: Path) -> None
         assert trio.run(main, url) == trio.run(main, url) == [text for _, text, _ in turns(trace)]
 
 
-def test_bad_scripts_are_one_line(tmp_path: Path) -> None:
+def test_bad_scripts_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     def complaint(*arguments: str) -> str:
-        command = [sys.executable, "-m", "hearout.sttserver", "--port", "0", *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=30)
-        assert done.returncode == 2
-        return done.stderr.splitlines()[-1]
+        monkeypatch.setattr(sys, "argv", ["hearout.sttserver", "--port", "0", *arguments])
+        with pytest.raises(SystemExit) as left:
+            sys.exit(command_line())
+        assert left.value.code == 2
+        return capsys.readouterr().err.splitlines()[-1]
 
     assert "missing.jsonl" in complaint("--script", str(tmp_path / "missing.jsonl"))
     bad = tmp_path / "bad.jsonl"

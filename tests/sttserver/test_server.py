@@ -35,6 +35,7 @@ from hearout.errors import SessionError, UsageError
 from hearout.models.known import MODELS
 from hearout.session.session import open_session
 from hearout.sources import FileSource
+from hearout.sttserver.__main__ import main as command_line
 from hearout.sttserver.local import local_server
 from hearout.sttserver.recogniser.pool import Recogniser, RecogniserFailed, RecogniserPool
 from hearout.sttserver.server import SttServer
@@ -42,6 +43,7 @@ from hearout.sttserver.steps import HeardWord
 from hearout.transcribers.elevenlabs import ElevenLabs
 from hearout_policies.events import TurnCompleted
 from tests.kit.paths import DATA
+from tests.kit.serving import serving as serving_here
 
 RATE = 16_000
 CLIP, _ = soundfile.read(DATA / "two_sentences.flac", dtype="int16")
@@ -68,8 +70,8 @@ def serving(*arguments: str | Path) -> Iterator[str]:
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
     """A server, which hears the sentences of the clip without error."""
-    with serving() as url:
-        yield url
+    with serving_here() as address:
+        yield f"ws://{address}/v1/listen"
 
 
 @asynccontextmanager
@@ -386,27 +388,45 @@ def refused(*arguments: str, **environment: str) -> tuple[int, str]:
     return done.returncode, line
 
 
-def test_bad_usage_is_one_line(tmp_path: Path) -> None:
+@pytest.fixture
+def refused_here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str]]:
+    """What `refused` does, in this process."""
+
+    def run(*arguments: str, **environment: str) -> tuple[int, str]:
+        with monkeypatch.context() as patched:
+            patched.setattr(sys, "argv", ["hearout.sttserver", *arguments])
+            for name, value in environment.items():
+                patched.setenv(name, value)
+            status = command_line()
+        told = capsys.readouterr()
+        assert told.out == ""
+        (line,) = told.err.splitlines()
+        return status, line
+
+    return run
+
+
+def test_bad_usage_is_one_line(tmp_path: Path, refused_here: Callable[..., tuple[int, str]]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         status, line = refused("--port", str(port))
     assert (status, str(port) in line, "--port" in line) == (2, True, True)
 
-    status, line = refused("--host", "0.0.0.0")
+    status, line = refused_here("--host", "0.0.0.0")
     assert (status, "--token" in line) == (2, True)
-    status, line = refused("--host", "no.such.host.invalid", "--token", "x")
+    status, line = refused_here("--host", "no.such.host.invalid", "--token", "x")
     assert (status, "no.such.host.invalid" in line) == (2, True)
-    status, line = refused("--port", "70000")
+    status, line = refused_here("--port", "70000")
     assert (status, "70000" in line) == (2, True)
 
-    status, line = refused("--model", str(tmp_path / "missing"))
+    status, line = refused_here("--port", "0", "--model", str(tmp_path / "missing"))
     assert (status, f"{tmp_path}/missing: there is no such folder" in line) == (2, True)
-    status, line = refused(HEAROUT_MODELS=str(tmp_path))
+    status, line = refused_here("--port", "0", HEAROUT_MODELS=str(tmp_path))
     assert (status, "is not on this machine: hearout models get whisper-tiny-en" in line) == (2, True)
     for file in MODELS["whisper-tiny-en"].files:
         (tmp_path / "whisper-tiny-en" / file.name).parent.mkdir(exist_ok=True)
         (tmp_path / "whisper-tiny-en" / file.name).write_bytes(b"half of it")
-    status, line = refused(HEAROUT_MODELS=str(tmp_path))
+    status, line = refused_here("--port", "0", HEAROUT_MODELS=str(tmp_path))
     assert (status, "model.bin: not the file it should be" in line) == (2, True)
 
 
@@ -532,6 +552,21 @@ trio.run(main)
         parent.kill()
     assert len(watched) == 1  # the server
     assert_ended(watched)
+
+
+def test_a_parent_s_server_ends_with_it_and_not_by_a_signal_to_all(tmp_path: Path) -> None:
+    """systemd sends one to every process of a service: the last words are asked for after that."""
+    script = tmp_path / "call.jsonl"
+    script.write_text('{"hearout_trace":1,"stt":"deepgram","channels":1,"vad":false}\n')
+    command = [*COMMAND, "--until-eof", "--script", str(script)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as server:
+        assert server.stdout is not None
+        assert server.stdin is not None
+        url = server.stdout.readline().decode().strip().removeprefix("listening on ")
+        server.send_signal(signal.SIGTERM)
+        assert rejection(f"{url}?encoding=morse").status_code == 400
+        server.stdin.close()
+        assert server.wait() == 0
 
 
 @linux_only

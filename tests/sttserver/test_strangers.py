@@ -309,6 +309,12 @@ def test_as_many_as_the_cores_serve_well_unless_told(
     assert f"here {limit})" in " ".join(parser.format_help().split())
 
 
+def test_a_token_that_is_no_text_is_not_told() -> None:
+    with pytest.raises(UsageError) as caught:
+        SttServer(Pool(), token="s3cret \udce9")
+    assert str(caught.value) == "the token that clients must send is no text in UTF-8"
+
+
 def test_none_at_all_is_no_limit(capsys: pytest.CaptureFixture[str]) -> None:
     parser = ArgumentParser()
     add_arguments(parser)

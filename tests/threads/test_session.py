@@ -132,6 +132,16 @@ def test_on_takes_a_class_and_a_function(given: Any) -> None:
         session.on(*given)
 
 
+def test_a_function_that_nobody_would_await() -> None:
+    async def reply(event: TurnCompleted) -> None: ...
+
+    with (
+        opened() as session,
+        pytest.raises(UsageError, match=r"reply.* is async: hearout\.aio has sessions for those$"),
+    ):
+        session.on(TurnCompleted, reply)
+
+
 def test_a_function_that_exits_ends_the_program_as_elsewhere() -> None:
     with opened() as session:
         session.on(TurnStarted, lambda event: sys.exit(7))
@@ -165,6 +175,19 @@ def test_the_session_fails_in_whatever_thread_asks() -> None:
             session.push(b"")
 
 
+def test_the_error_does_not_grow_with_what_is_pushed_behind_it() -> None:
+    lengths = []
+    with opened(AudioFormat(), Plan(status=401)) as session:
+        assert session._more.wait_for(lambda: session._closed, 10)
+        for _ in range(5):
+            with pytest.raises(SessionError, match="401") as caught:
+                session.push(b"")
+            lengths.append(len(caught.traceback))
+        with pytest.raises(SessionError):
+            session.wait()
+    assert len(set(lengths)) == 1
+
+
 def test_a_failure_that_nobody_saw_comes_at_the_end_of_the_block() -> None:
     def run() -> None:
         with opened(plan=Plan(status=401)) as session:
@@ -186,6 +209,10 @@ def test_mistakes_come_out_of_their_calls() -> None:
             session.use("eager")
         with pytest.raises(UsageError, match="push takes bytes"):
             session.push("audio")  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=r"^push takes bytes of audio, not an array of 32-bit numbers"):
+            session.push(memoryview(bytes(8)).cast("f"))  # type: ignore[arg-type]
+        with pytest.raises(UsageError, match=r"^send takes a message .*, not b'\\x00'; audio is pushed$"):
+            session.send(b"\0")  # type: ignore[arg-type]
     with opened() as session, pytest.raises(UsageError, match="this session hears a Source; to push, open it with"):
         session.push(b"\0\0")
 

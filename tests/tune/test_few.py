@@ -17,7 +17,7 @@ from hearout.errors import UsageError
 from hearout.traces.records import Trace
 from hearout.tune.few import cautious, missing, weighed
 from hearout.tune.figures import Outcome
-from hearout.tune.fit import Tuned, policy_toml, tune
+from hearout.tune.fit import Compared, Tuned, policy_toml, tune
 from hearout.tune.search import Trial
 from hearout_policies import Policy, load_policy, preset
 from tests.tune.test_tune import SEED, cut, hand_made, simulated, spoken
@@ -122,6 +122,37 @@ def test_less_than_a_hold_bears_out_no_longer_wait() -> None:
     assert cautious(trials, 0.05) is trials[1]
     assert cautious(trials, trials[2].cutoffs) is trials[2]  # here it is what the target needs
     assert cautious(trials, 0.9) is trials[0]
+    # Nor does what is known beforehand alone, where it is not enough either.
+    same = weighed([trial(12, 0.6, 1.3), trial(12, 1.2, 9.0), trial(12, 1.7, 20.0)], Policy())
+    assert same[1].cutoffs < same[0].cutoffs
+    assert cautious(same, 0.05) is same[0]
+
+
+def test_where_nothing_helps_that_is_said() -> None:
+    """These pauses outlast every price; of the others there are none."""
+    tuned = tune([call_of(12, 2, pause=4.5)], target=0.05)
+    assert (tuned.reached, tuned.chosen.settings) == (False, {})
+    assert tuned.no_help.startswith("nothing that was tried would have cut off less; the policy stays as it is: 100.0%")
+    assert tuned.no_help in policy_toml(tuned).replace("\n# ", " ")
+    # Slower for the sake of holds that nobody recorded.
+    tuned = tune([call_of(10)], target=0.05)
+    assert tuned.chosen.searched.mean > tuned.base.searched.mean
+    assert tuned.no_help.startswith("in these recordings this would not have helped, only what is known beforehand")
+    assert tuned.as_dict()["no_help"] == tuned.no_help
+    # Held out, that is what counts.
+    one, slow, short = (
+        tuned.base.searched,
+        replace(tuned.base.searched, mean=2.0),
+        replace(tuned.chosen, settings={"a": 1}),
+    )
+    held = replace(
+        tuned, held_out="traces", base=Compared({}, slow, one), chosen=replace(short, searched=one, held_out=slow)
+    )
+    assert "on the traces held out this would not have helped, keep the policy it started from" in held.no_help
+    assert not replace(held, base=Compared({}, one, slow), chosen=replace(short, held_out=one)).no_help
+    assert replace(held, chosen=held.base, reached=True).no_help.startswith(
+        "nothing that was tried is better; the policy"
+    )
 
 
 def test_few_pauses_do_not_tune_a_policy_without_a_price(few: list[Trace]) -> None:

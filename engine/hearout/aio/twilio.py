@@ -13,7 +13,7 @@ import trio
 
 from hearout.errors import SessionError, UsageError
 from hearout.loops import running
-from hearout.serving import Limits, ProtocolError
+from hearout.serving import Limits, ProtocolError, call_id
 from hearout.serving.peer import last_word
 from hearout.sources import twilio as on_trio
 from hearout.sources.twilio_messages import TwilioEvent, TwilioStream
@@ -72,6 +72,7 @@ class TwilioCall(on_trio.TwilioCall):
         except TimeoutError:
             raise ProtocolError(f"no start message within {patience:g} s", 1008) from None
         super().__init__(self._line, stream, stream.start)
+        call_id.set(self.call_sid)
         self._items += events  # also a key that came before the start
 
     async def __aexit__(
@@ -159,6 +160,8 @@ Read = Callable[[], Awaitable[str | bytes | None]]
 def _reader_of_starlette(websocket: Any) -> Read:
     async def read() -> str | bytes | None:
         message = await websocket.receive()
+        if message["type"] == "websocket.connect":
+            raise UsageError("the websocket is not open yet: await websocket.accept() before aio.TwilioCall(websocket)")
         if message["type"] == "websocket.disconnect":
             _check_close(message.get("code"))
             return None
@@ -170,6 +173,10 @@ def _reader_of_starlette(websocket: Any) -> Read:
 
 def _reader_of_aiohttp(websocket: Any) -> Read:
     async def read() -> str | bytes | None:
+        if not getattr(websocket, "prepared", True):
+            raise UsageError(
+                "the websocket is not open yet: await websocket.prepare(request) before aio.TwilioCall(websocket)"
+            )
         message = await websocket.receive()
         if message.type.name in ("TEXT", "BINARY"):
             data: str | bytes = message.data

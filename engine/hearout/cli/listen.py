@@ -230,23 +230,25 @@ def _source(args: argparse.Namespace) -> OpenSource:
             from hearout.sources.http import http_source
         return _mixed(http_source(source)) if args.mono else http_source(source)
     file = audio_file(source)
-    if file.channels == 2 and args.mono is None:
-        return _once(source, file)
+    if file.channels == 2 and args.mono is not False:
+        return _once(source, file, told=bool(args.mono))
     return nullcontext(Mono(file) if args.mono else file)
 
 
 @asynccontextmanager
-async def _once(name: str, file: AudioSource) -> AsyncIterator[AudioSource]:
-    """A stereo file; one voice on both channels becomes one."""
+async def _once(name: str, file: AudioSource, *, told: bool) -> AsyncIterator[AudioSource]:
+    """A stereo file; one voice on both channels becomes one, as all do when that was ``told``.
+
+    Of one voice one channel is heard: in the mean a channel that is late or upside down takes away from the other.
+    """
     peeked = Peeked(file)
-    alike = Likeness()
-    alike.feed(await peeked.peek(LISTENS))
-    if alike.one_voice:
+    alike = Likeness.of(await peeked.peek(LISTENS), file.sample_rate)
+    if alike.one_voice and not told:
         complain(
             f"{name}: both channels say the same (correlation {alike.correlation:.2f}) and are heard as one; "
             "--no-mono hears each"
         )
-    yield Mono(peeked) if alike.one_voice else peeked
+    yield Mono(peeked, 0) if alike.one_voice else Mono(peeked) if told else peeked
 
 
 @asynccontextmanager

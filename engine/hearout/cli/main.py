@@ -2,7 +2,8 @@
 ``policies``, ``models``, ``serve``, ``call``, ``stt-server``, ``doctor``.
 
 Exit status: 0 done, 1 a session failed or a check did not hold, 2 bad usage, 130 interrupted (Ctrl-C), 141
-nobody reads standard output any more, 143 terminated. What goes wrong is one line on standard error.
+nobody reads standard output any more, 143 terminated, 129 its terminal is gone. What goes wrong is one line on
+standard error.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from hearout.cli.work import (
 )
 from hearout.errors import UsageError
 from hearout.fields import finite
-from hearout.report.against import VERSION, compare, read_sums, table
+from hearout.report.against import VERSION, Calls, compare, read_sums, table
 from hearout.report.changes import learn
 from hearout.report.judge import JudgedCall
 from hearout.report.page import check_page, page
@@ -39,7 +39,8 @@ __all__ = ["register"]
 
 _TEXT = """What turn detection did in recorded calls: the voicebot's own, where traces tell of it, and ours beside it.
 With --against: exit status 1 when cut-ins or the mean delay got worse. See docs/report.md."""
-_COLUMNS = ("trace", "channel", "start", "end", "who", "commits", "judged", "cut_ins", "delay", "words", "lost", "late")
+_COLUMNS = ("trace", "channel", "start", "end", "who")
+_COUNTS = ("commits", "judged", "cut_ins", "split", "delay", "words", "lost", "late")
 _CONTEXT = ("hour", "policy", "asked", "caller")
 
 
@@ -73,9 +74,10 @@ def _run(args: argparse.Namespace) -> int:
     _check_options(args)
     options = Options(policy, args.channel, chosen_own(args))
     base = _base(args, policy)
+    calls = (Calls(), Calls()) if isinstance(base, Policy) else None  # the same ones, before and now
     with cluster(args.dask), ExitStack() as stack:
         write = stack.enter_context(whole_file(args.csv)) if args.csv else None
-        totals = _survey(args, options, "judging", write)
+        totals = _survey(args, options, "judging", write, calls and calls[1])
         if not totals.told.calls:
             raise UsageError(f"nothing to report on: all {len(args.traces)} traces were skipped")
         with progress_bar("trying changes", "traces") as progress:
@@ -83,7 +85,7 @@ def _run(args: argparse.Namespace) -> int:
                 learn(args.traces, options, jobs=args.jobs, progress=progress) if args.output or args.json else None
             )
         if isinstance(base, Policy):
-            base = _survey(args, replace(options, policy=base), "judging the base", None).sides
+            base = _survey(args, replace(options, policy=base), "judging the base", None, calls and calls[0]).sides
     if args.json:
         found = {"hearout_report": VERSION, "policy": None if policy is None else policy.to_dict(), **totals.as_dict()}
         found["learned"] = None if learned is None else learned.as_dict()
@@ -93,7 +95,14 @@ def _run(args: argparse.Namespace) -> int:
     _tell(totals)
     if base is None:
         return 0
-    rows = compare(base, totals.sides, cut_ins=args.worse_cut_ins, delay=args.worse_delay, confidence=args.confidence)
+    rows = compare(
+        base,
+        totals.sides,
+        calls=calls,
+        cut_ins=args.worse_cut_ins,
+        delay=args.worse_delay,
+        confidence=args.confidence,
+    )
     say("", *table(rows, args.confidence).split("\n"))
     return int(any(row.worse for row in rows))
 
@@ -134,16 +143,29 @@ def _base(args: argparse.Namespace, policy: Policy | None) -> dict[str, Sums] | 
     return base
 
 
-def _survey(args: argparse.Namespace, options: Options, doing: str, write: Callable[[bytes], object] | None) -> Totals:
-    """Judge all traces, and write the lines of each."""
+def _survey(
+    args: argparse.Namespace,
+    options: Options,
+    doing: str,
+    write: Callable[[bytes], object] | None,
+    calls: Calls | None,
+) -> Totals:
+    """Judge all traces, write the lines of each, and note what each gave."""
     if write:
-        write(_csv([[*_COLUMNS, *_CONTEXT]]))
+        write(_csv([[*_COLUMNS, *_COUNTS, *_CONTEXT]]))
+
+    def each(call: JudgedCall) -> None:
+        if write:
+            write(_csv(_rows(call)))
+        if calls is not None:
+            calls.add(call)
+
     with progress_bar(doing, "traces") as progress:
         return survey(
             args.traces,
             options,
             jobs=args.jobs,
-            each=lambda call: write(_csv(_rows(call))) if write else None,
+            each=each,
             skipped=lambda message: complain(f"skipped: {message}"),
             progress=lambda done: progress(done, len(args.traces)),
         )
@@ -163,9 +185,10 @@ def _rows(call: JudgedCall) -> Iterator[list[object]]:
                 continue
             delay = "" if part.delay is None else "never" if part.delay == math.inf else f"{part.delay:.3f}"
             times = (f"{turn.start:.3f}", f"{turn.end:.3f}")
-            counts = (len(part.commits), part.judged, part.cut_ins, delay, part.words, part.lost, part.late)
+            pieces = (len(part.commits), part.judged, part.cut_ins, int(part.split))
+            words = (part.words, part.lost, part.late)
             context = (turn.hour, turn.policy, turn.asked, call.caller)
-            yield [_plain(call.name), turn.channel, *times, who, *counts, *map(_plain, context)]
+            yield [_plain(call.name), turn.channel, *times, who, *pieces, delay, *words, *map(_plain, context)]
 
 
 def _plain(text: str) -> str:
@@ -181,6 +204,8 @@ def _tell(totals: Totals) -> None:
     left = sum(totals.as_dict()["skipped"].values())
     unclear = sum(told.unclear.values())
     say(f"{told.calls} calls, {told.all.ours.turns} turns; {left} traces skipped, {unclear} pauses show nothing")
+    if not totals.has_bot:
+        say("no trace tells of a bot's own turn detection: what follows is on hearout alone")
     sides = totals.sides
     rows = [["", *({"bot": "the bot", "ours": "hearout"}[side] for side in sides), ""]]
     for name in next(iter(sides.values())).shares:

@@ -24,7 +24,7 @@ from hearout.cli.page import page_settings
 from hearout.cli.policies import add_policy_arguments, chosen_policy
 from hearout.cli.transcribers import add_stt_arguments, open_transcribers
 from hearout.cli.voice import add_vad_argument, chosen_vad
-from hearout.cli.workers import Workers, end_with_supervisor
+from hearout.cli.workers import Workers, end_of_supervisor
 from hearout.errors import UsageError
 from hearout.nursery import open_background
 from hearout.page.files import pages
@@ -33,6 +33,7 @@ from hearout.serving import (
     Authorise,
     Limits,
     Pages,
+    WebSocketServer,
     address_of,
     bearer_token,
     is_loopback,
@@ -51,6 +52,9 @@ TOKEN_VARIABLE = "HEAROUT_TOKEN"
 
 #: Sessions of the built-in recogniser: six a core are well served (docs/stt-server.md), on a machine with two.
 LOCAL_CALLS = 12
+
+#: More than one has no use, and memory for few: so that a slip of the hand does not end the machine.
+WORKERS_A_CORE = 4
 
 _USUAL = Limits()
 
@@ -105,8 +109,8 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         type=float,
         default=GRACE,
         metavar="S",
-        help="seconds for the last words of open sessions after SIGTERM or SIGINT; a second one ends at once (default: "
-        "%(default)g)",
+        help="seconds for the last words of open sessions after SIGTERM, SIGINT or SIGHUP; a second one ends at once "
+        "(default: %(default)g)",
     )
     parser.add_argument(
         "--page", action="store_true", help="serve a page to speak into, too; open the address that is printed"
@@ -124,10 +128,9 @@ def _run(args: argparse.Namespace) -> int:
     begin_logging(args)
     if args.calls is not None and args.calls < 1:
         raise UsageError(f"--calls {args.calls}: there must be at least 1")
-    if not 0 <= args.port <= 65_535:
-        raise UsageError(f"--port {args.port}: there are 0 to 65535")
-    if args.workers < 1:
-        raise UsageError(f"--workers {args.workers}: there must be at least 1")
+    most = WORKERS_A_CORE * (os.cpu_count() or 1)
+    if not 1 <= args.workers <= most:
+        raise UsageError(f"--workers {args.workers}: give 1 to {most}, {WORKERS_A_CORE} for each core of this machine")
     if not 0 < args.busy < float("inf"):
         raise UsageError(f"--busy {args.busy:g}: give a share, such as {_USUAL.busy}")
     if not 0 < args.grace < float("inf"):
@@ -175,7 +178,7 @@ def _inherited(number: int) -> socket.socket:
         if inherited.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
             inherited.setblocking(False)
             return inherited
-    except OSError:
+    except (OSError, ValueError, OverflowError):  # the last two: no number that one could be
         pass
     raise UsageError(f"--fd {number}: that is no socket that listens")
 
@@ -186,7 +189,7 @@ async def _serve(
     authorise: Authorise | None,
     files: Pages,
 ) -> None:
-    """Until SIGINT or SIGTERM."""
+    """Until it is told to end."""
     async with AsyncExitStack() as stack:
         transcribers = await stack.enter_async_context(open_transcribers(args))
         counting = Counting(authorise)
@@ -201,11 +204,17 @@ async def _serve(
             port = args.port if args.fd is None else _inherited(args.fd)
             (listener, *_) = await nursery.start(serve, server, port)
             if args.until_eof:
-                background.start_soon(end_with_supervisor)
+                background.start_soon(_drain_with_supervisor, server, args.grace, nursery.cancel_scope)
             background.start_soon(counting.watch, server)
             _announce(args, address_of(listener), token=authorise is not None)
     if not args.until_eof:  # a worker's end is told by who looks after it
         complain("hearout: stopped", "info")
+
+
+async def _drain_with_supervisor(server: WebSocketServer, grace: float, scope: trio.CancelScope) -> None:
+    await end_of_supervisor()
+    await server.drain(grace)
+    scope.cancel()
 
 
 def _announce(args: argparse.Namespace, address: str, *, token: bool) -> None:

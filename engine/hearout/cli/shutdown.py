@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import trio
 
+from hearout.cli.output import complain
 from hearout.nursery import open_background
+from hearout.serving.signals import ending_signals, insisted
 from hearout.sources.base import AudioSource
 
 __all__ = ["GRACE", "Shutdown", "run_until_signal"]
 
 GRACE = 8.0  # seconds for the last words; who sends SIGTERM most often waits for 10 before the kill
-_WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}
+_WORDS = {signal.SIGINT: "interrupted", signal.SIGTERM: "terminated"}  # else the terminal is gone
 
 
 class Shutdown:
@@ -74,8 +75,8 @@ class _Audio:
 async def run_until_signal(main: Callable[[Shutdown], Awaitable[int]]) -> int:
     """Run ``main``, which listens; returns the exit status.
 
-    SIGTERM or SIGINT ends the audio, and ``main`` has `GRACE` seconds to tell the last turn. A second signal, or one
-    before there is audio, ends it at once.
+    SIGTERM, SIGINT or SIGHUP ends the audio, and ``main`` has `GRACE` seconds to tell the last turn. A second signal,
+    or one before there is audio, ends it at once.
     """
     shutdown, status = Shutdown(), 0
     caught: list[signal.Signals] = []
@@ -85,14 +86,14 @@ async def run_until_signal(main: Callable[[Shutdown], Awaitable[int]]) -> int:
         if shutdown.applies:
             shutdown.end()
             with trio.move_on_after(GRACE):
-                await anext(signals)
+                await insisted(signals)
         scope.cancel()
 
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*ending_signals()) as signals:
         async with open_background() as nursery:
             nursery.start_soon(obey, signals, nursery.cancel_scope)
             status = await main(shutdown)
     if not caught:
         return status
-    print(f"hearout: {_WORDS[caught[0]]}", file=sys.stderr)
+    complain(f"hearout: {_WORDS.get(caught[0], 'hung up')}")
     return 128 + caught[0]

@@ -110,6 +110,8 @@ def _report(tuned: Tuned) -> None:
     print_table([[*titles[:-1], "policy"], *([*_cells(point), name] for name, point in named)])
     if held.ends:
         _report_held_out(tuned)
+    if tuned.no_help:
+        say(f"note: {tuned.no_help}")
     if tuned.expected is not None:
         if not tuned.reached:
             say("note: none of the prices tried keeps to that; record more, or begin at --policy patient")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -15,8 +14,10 @@ import trio
 from hearout.backoff import Backoff
 from hearout.cli.counting import Counting, forget_worker
 from hearout.errors import UsageError
+from hearout.nursery import open_background
+from hearout.serving.signals import ending_signals, insisted
 
-__all__ = ["Workers", "end_with_supervisor"]
+__all__ = ["Workers", "end_of_supervisor"]
 
 _log = logging.getLogger(__name__)
 
@@ -44,18 +45,21 @@ class Workers:
         self._announce = announce
         self._listening = listening
         self._processes: set[trio.Process] = set()
+        self._serving: set[trio.Process] = set()  # those that have taken calls, perhaps
         self._ready = 0
         self._ending = trio.Event()
         self._status = 0
 
     async def run(self) -> int:
-        """Until SIGTERM or SIGINT, which drain all workers; a second one ends them at once. Gives the exit status.
+        """Until SIGTERM, SIGINT or SIGHUP, which drain all workers; a second one ends them at once.
+
+        Gives the exit status.
 
         What is wrong with the options is told by the first worker, and ends the others, too.
         """
         with (
             _folder() as counts,
-            trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals,
+            trio.open_signal_receiver(*ending_signals()) as signals,
         ):
             async with trio.open_nursery() as nursery:
                 async with trio.open_nursery() as workers:
@@ -63,17 +67,20 @@ class Workers:
                         workers.start_soon(self._keep, counts)
 
                     async def obey() -> None:
-                        async for _ in signals:
-                            self._end()
+                        await anext(signals)
+                        self._end()
+                        await insisted(signals)
+                        self._end()
 
                     nursery.start_soon(obey)
                 nursery.cancel_scope.cancel()
         return self._status
 
     def _end(self) -> None:
+        """Drain them; if they do so already, it is too late for that."""
+        for process in self._processes if self._ending.is_set() else self._processes - self._serving:
+            process.kill()
         self._ending.set()
-        for process in self._processes:
-            process.send_signal(signal.SIGTERM)
 
     async def _keep(self, counts: str) -> None:
         """One worker, and the next one in its place."""
@@ -113,21 +120,26 @@ class Workers:
         assert process.stdout is not None
         assert process.stdin is not None
         try:
-            async with process.stdin, process.stdout:
-                if self._ending.is_set():
-                    process.send_signal(signal.SIGTERM)
-                ready = False
+            async with process.stdin, process.stdout, open_background() as background:
+                background.start_soon(self._drain, process)
                 async for _ in process.stdout:
-                    if not ready:
-                        ready = True
+                    if process not in self._serving:
+                        self._serving.add(process)
                         self._ready += 1
                         if self._ready == self._count:
                             self._announce()
                 await process.wait()
         finally:
             self._processes.discard(process)
+            self._serving.discard(process)
             if process.returncode is None:
                 process.kill()
+
+    async def _drain(self, process: trio.Process) -> None:
+        # Not by a signal: systemd sends one to each process of a service, and a second would end it at once.
+        await self._ending.wait()
+        assert process.stdin is not None
+        await process.stdin.aclose()
 
 
 def _folder() -> tempfile.TemporaryDirectory[str]:
@@ -137,9 +149,8 @@ def _folder() -> tempfile.TemporaryDirectory[str]:
         raise UsageError("--workers: there is no folder for temporary files, in which they count: set TMPDIR") from None
 
 
-async def end_with_supervisor() -> None:
-    """In a worker: drain when who started it is gone, as at SIGTERM."""
+async def end_of_supervisor() -> None:
+    """In a worker: until who started it is gone, or wants it to drain."""
     # Not through sys.stdin: its lock, held by the thread that is abandoned here, would abort the interpreter's exit.
     while await trio.to_thread.run_sync(os.read, sys.stdin.fileno(), 4096, abandon_on_cancel=True):
         pass
-    signal.raise_signal(signal.SIGTERM)

@@ -124,7 +124,6 @@ class _Desk:
         self._flying: _OwnFrame | None = None  # is on its way, and ends the turn
         self._flown = 0.0  # when it was sent
         self._predicted: str | None = None
-        self._amended = False  # a turn that is over got words which Pipecat had not with it
         self._outputs: deque[events.Output] = deque()
         self._order = asyncio.Lock()  # of what Pipecat is told
         self._news = asyncio.Event()
@@ -145,7 +144,6 @@ class _Desk:
 
     async def hear(self, frame: Any) -> None:
         """What a frame means to the turn machine."""
-        self._amended = False
         turns, now = self.turns, self.turns.now
         match frame:
             case frames.VADUserStartedSpeakingFrame():
@@ -179,7 +177,7 @@ class _Desk:
                 return
         await self.carry_out()
         words = isinstance(frame, frames.TranscriptionFrame)
-        if words and self._open is None and not self.started and not self._amended:
+        if words and self._open is None and not self.started:
             await self._forget()  # a turn has them that is over; or they are the bot's own echo
         if self.overdue and isinstance(frame, frames.VADUserStoppedSpeakingFrame):
             await self._stop()
@@ -208,8 +206,6 @@ class _Desk:
             case events.TurnCompleted():
                 self._open = None
                 await self._complete(event)
-            case events.TurnAmended():
-                self._amended = True
             case events.TurnAbandoned():
                 self._open = None
                 await self._take_back()

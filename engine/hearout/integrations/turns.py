@@ -37,6 +37,7 @@ _log = logging.getLogger(__name__)
 
 _LATE = 3.0  # seconds behind the end of a turn in which a result may still be about its words, and not the next ones
 _MOST = 32  # stretches of speech over which one segment is laid; the ledger waits for as many turns
+_LEAST = 0.001  # seconds of audio behind a turn that is over: words that take none are that turn's
 _PACE = 0.35  # seconds a word takes where no voice was heard: some 170 words a minute
 
 
@@ -62,10 +63,12 @@ class OwnTurns(TurnControls):
         self._loop: asyncio.AbstractEventLoop | None = None
         self._began = 0.0
         self._timer: asyncio.TimerHandle | None = None
+        self._rung = 0.0  # for when the timer was set that has gone off, which the loop's clock may miss by a rounding
         self._over = False
         self._wanted: list[Callable[[float], Signal]] = []  # before the start
         self._voice: list[tuple[float, float | None]] = []  # stretches of speech that no final word lies on yet
         self._final = 0.0  # so far are results final
+        self._told = 0.0  # so far reach the words that came final with times
         self._reach = 0.0  # so far words were laid: behind the end of speech, perhaps, while that was not known
         self._assumed = 0.0  # up to here results were taken to be final, but are not
         self._wordless = False  # the last of these had no words when its turn was given up
@@ -74,8 +77,11 @@ class OwnTurns(TurnControls):
         self._settled: tuple[Word, ...] = ()  # those of them that are final, but not told as that
         self._guessed = 0.0  # so far words lie where they may have been spoken
         self._handed: tuple[Word, ...] = ()  # those of them that turns have which are over
+        self._dated = False  # these have times of their own
         self._dropped = (0, 0)  # those from here to there were cleared
-        self._over_at = 0.0  # when the last of these was over
+        self._ended = 0.0  # so far words belong to the last turn that is over
+        self._over_at = 0.0  # when the last of the handed was over
+        self._alive_at = 0.0  # when the last result showed all of them: the transcriber has not let go of them
         self._spoke_on = False  # a voice was heard then
         self._onset: float | None = None  # of the first voice that was heard since then
         self._heard = False  # there is a voice detection
@@ -106,7 +112,7 @@ class OwnTurns(TurnControls):
     @property
     def now(self) -> float:
         """The session clock."""
-        return 0.0 if self._loop is None else self._loop.time() - self._began
+        return 0.0 if self._loop is None else max(self._loop.time() - self._began, self._rung)
 
     @property
     def heard(self) -> float:
@@ -121,6 +127,7 @@ class OwnTurns(TurnControls):
 
     def _decided(self, output: Output) -> None:
         if isinstance(output, TurnCompleted):
+            self._ended = self.now
             self._final = max(self._final, self._assumed)  # what comes for it now would be lost: it is the next one's
             self._reach = max(self._reach, self._final)
         if isinstance(output, TurnCompleted) and not output.confirmed and len(self._open) > len(self._handed):
@@ -135,6 +142,7 @@ class OwnTurns(TurnControls):
     def _hand(self) -> None:
         """A turn is over that has what is open."""
         self._handed, self._over_at, self._onset, self._spoke_on = self._open, self.now, None, self.speaking
+        self._dated = bool(self._open) and self._open[0].start >= self._guessed
 
     def tell(self, signal: Signal) -> None:
         """Something happened just now.
@@ -154,11 +162,12 @@ class OwnTurns(TurnControls):
             self._timer = None
         if (failure := self._channels.failure) is not None:
             raise failure
-        if self._loop is not None and self._channels.deadline is not None:
-            self._timer = self._loop.call_at(self._began + self._channels.deadline, self._due)
+        if self._loop is not None and (deadline := self._channels.deadline) is not None:
+            self._timer = self._loop.call_at(self._began + deadline, self._due, deadline)
 
-    def _due(self) -> None:
+    def _due(self, at: float) -> None:
         self._timer = None
+        self._rung = at
         while self._channels.deadline is not None and self._channels.deadline <= self.now:
             self._channels.tick()
         self._look_ahead()
@@ -174,6 +183,7 @@ class OwnTurns(TurnControls):
         self.speaking = True
         before = [] if self._wordless else self._voice
         start = max([start, *(stop for _, stop in before[-1:] if stop is not None)])
+        self._ended = min(self._ended, start)
         self._voice = [*before[-_MOST:], (start, None)]
         self._wordless = False
         self.tell(SpeechStarted(self.now, start, self.now))
@@ -214,18 +224,23 @@ class OwnTurns(TurnControls):
 
     def _joined(self, text: str, words: Sequence[Word]) -> tuple[list[str], Sequence[Word], int]:
         """A result behind what is settled; and how many of its words stand for what turns have that are over."""
-        texts, settled = text.split(), len(self._settled)
+        texts, settled = [word.text for word in words] or text.split(), len(self._settled)
         known = settled
         if len(self._handed) > settled:
-            stand = self._standing_for(texts, self._handed[settled:])
+            if words and self._dated:
+                stand = sum(word.start < self._handed[-1].end for word in words)
+            else:
+                stand = self._standing_for(texts, self._handed[settled:])
             known = settled + stand if stand else 0
+            if known == len(self._handed):
+                self._alive_at = self.now
         if self._handed and not known:
             self._leave()
         texts = [*(word.text for word in self._settled), *texts]
         return texts, (*self._settled, *words) if words else (), known if self._handed else 0
 
     def _show(self, texts: Sequence[str], words: Sequence[Word], known: int) -> None:
-        words = self._trusted(words)
+        words = self._trusted(words, known)
         # An interim result is not believed where results are final.
         self._open = self._place(texts, known, words, self._voice, self._assumed)
         self._shown = self.now if self._open else self._shown
@@ -263,10 +278,11 @@ class OwnTurns(TurnControls):
         over = [stretch for stretch in self._voice if stretch[1] is not None]
         if self.speaking and self._shown > self._voice[-1][0]:
             over = []  # it is about what is being said now, too, as were the words that it makes final
-        words = self._trusted(words)
+        words = self._trusted(words, known)
         begin = self._final if words or not self._open else max(self._final, self._assumed)
         placed = self._place(texts, known, words, over or self._voice, begin)
         ends = [stop for _, stop in over if stop is not None]
+        self._told = reach(words, self._told)
         self._final = max(reach(placed, self._reach), *ends, 0.0)
         self._reach, self._assumed = self._final, 0.0
         kept = self._kept(placed)
@@ -289,7 +305,7 @@ class OwnTurns(TurnControls):
             return standing_for(texts, handed)  # nobody has said anything since
         if len(self._open) > len(self._handed) and alike(texts, self._open[len(self._settled) :]):
             return standing_for(texts, handed)  # it went on with what was said since
-        soon = self.now <= self._over_at + _LATE
+        soon = self.now <= max(self._over_at, self._alive_at) + _LATE
         if begins_with(texts, handed[: len(texts)]) and (len(texts) > len(handed) or soon or self._onset is None):
             return min(len(texts), len(handed))
         return standing_for(texts, handed) if soon and alike(texts, handed) else 0
@@ -326,19 +342,25 @@ class OwnTurns(TurnControls):
         before = moved(handed, texts[:known])
         if timed:
             return before + tuple(timed[known:])
-        after = max(after, reach(self._handed if known else (), self._final))
+        after = max(after, reach(self._handed if known else (), max(self._final, self._ended)))
         stretches = [(max(start, after), self.now if stop is None else stop) for start, stop in voice]
         stretches = [(start, stop) for start, stop in stretches if stop > start]
         if not stretches:
             begin = max(after, self.now - _PACE * len(texts[known:]))
-            stretches = [(begin, max(self.now, begin))]
+            stretches = [(begin, max(self.now, begin + _LEAST))]
         placed = before + laid(texts[known:], stretches)
         self._guessed = reach(placed, self._guessed)
         return placed
 
-    def _trusted(self, words: Sequence[Word]) -> Sequence[Word]:
-        """Words with their times, unless some before them, or they themselves, were laid where they are not."""
-        return () if words and words[0].start < self._guessed else words
+    def _trusted(self, words: Sequence[Word], known: int) -> Sequence[Word]:
+        """Words with their times, unless some before them, or they themselves, were laid where they are not.
+
+        New words in the time of a turn that is over would only correct it, of which no framework can be told; those of
+        a time that words came final for are told twice.
+        """
+        start = words[known].start if known < len(words) else self._ended
+        moved = self._told <= start < self._ended
+        return () if words and (words[0].start < self._guessed or moved) else words
 
 
 def _warn(policy: Policy) -> None:

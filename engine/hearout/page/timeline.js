@@ -14,10 +14,15 @@ class Timeline {
     this.now = now;
     this.back = 0; // seconds
     this.begin();
-    canvas.addEventListener("pointerdown", (event) => canvas.setPointerCapture(event.pointerId));
+    let from = 0; // movementX would tell, but Firefox counts it for a finger from where the mouse was
+    canvas.addEventListener("pointerdown", (event) => {
+      canvas.setPointerCapture(event.pointerId);
+      from = event.clientX;
+    });
     canvas.addEventListener("pointermove", (event) => {
       if (!canvas.hasPointerCapture(event.pointerId)) return;
-      this.look(event.movementX / this.scale);
+      this.look((event.clientX - from) / this.scale);
+      from = event.clientX;
     });
     canvas.addEventListener("keydown", ({ key }) => {
       if (key === "ArrowLeft") this.look(1);

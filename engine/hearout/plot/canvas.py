@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,9 +113,8 @@ class Canvas:
         """Cut to ``room`` pixels."""
         if self.width(text) <= room:
             return text
-        while text and self.width(text + "…") > room:
-            text = text[:-1]
-        return text.rstrip() + "…"
+        fits = bisect_right(range(1, len(text) + 1), room, key=lambda letters: self.width(text[:letters] + "…"))
+        return text[:fits].rstrip() + "…"
 
     def wrap(self, text: str, room: float, most: int) -> list[str]:
         """Break into at most ``most`` lines of ``room`` pixels."""

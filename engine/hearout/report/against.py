@@ -2,24 +2,29 @@
 
 Worse is a difference that is, with the confidence asked for, greater than the amount allowed: one-sided, for shares
 from the Wilson intervals of both (Newcombe 1998, method 10), for the mean delay by the bootstrap, both as wide as calls
-differ from each other (`hearout.report.sums`).
+differ from each other (`hearout.report.sums`); on the same calls as `hearout.report.paired` says.
 """
 
 from __future__ import annotations
 
 import math
+from array import array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import NormalDist
+from typing import Any
 
 import numpy as np
 
 from hearout.errors import UsageError
 from hearout.fields import object_of, shown
-from hearout.report.sums import Share, Sums
+from hearout.report.judge import JudgedCall
+from hearout.report.paired import grew_at_least
+from hearout.report.sums import STEP, Share, Sums
+from hearout.report.totals import Pair
 
-__all__ = ["VERSION", "Grown", "compare", "read_sums", "table"]
+__all__ = ["VERSION", "Calls", "Grown", "compare", "read_sums", "table"]
 
 VERSION = 1  # of the JSON
 _MOST = 100_000_000  # bytes of a report's JSON
@@ -51,10 +56,32 @@ class Grown:
         return self.at_least > self.allowed
 
 
+class Calls:
+    """What each call gave, in order, of each side: numbers only, some bytes a call."""
+
+    def __init__(self) -> None:
+        self._counts = {(bot, side): array("q") for bot in (False, True) for side in ("bot", "ours")}
+
+    def add(self, call: JudgedCall) -> None:
+        """One more."""
+        pair = Pair()
+        for turn in call.turns:
+            pair.add(turn)
+        for side, sums in (("bot", pair.bot), ("ours", pair.ours)):
+            counts = sums.cut_ins, sums.judged, sums.delays.total, sums.delays.count
+            self._counts[call.has_bot, side].extend(counts)
+
+    def of(self, side: str) -> Any:
+        """(calls, 4): cut-ins, of how many, delays in steps, of how many; as in `Totals.told`."""
+        counts = self._counts[True, side] or self._counts[False, side]
+        return np.array(counts, float).reshape(-1, 4)
+
+
 def compare(
     before: Mapping[str, Sums],
     now: Mapping[str, Sums],
     *,
+    calls: tuple[Calls, Calls] | None = None,
     cut_ins: float = 0.01,
     delay: float = 0.1,
     confidence: float = 0.95,
@@ -62,6 +89,7 @@ def compare(
     """Each side that is in both.
 
     Args:
+        calls: of before and of now, where both are of the same calls; None: they are not.
         cut_ins: share by which cut-ins may grow.
         delay: seconds by which the mean delay may.
 
@@ -75,9 +103,18 @@ def compare(
     for side in sides:
         one, other = before[side], now[side]
         was, is_ = one.shares["cut-ins"], other.shares["cut-ins"]
-        grew = _share_grew(was, is_, confidence)
+        both = None if calls is None else [one.of(side) for one in calls]
+        grew = (
+            _share_grew(was, is_, confidence)
+            if both is None
+            else grew_at_least(both[0][:, :2], both[1][:, :2], confidence)
+        )
         out.append(Grown(side, "cut-ins", was.value, is_.value, (was.count, is_.count), grew, cut_ins))
-        grew = _mean_grew(one, other, confidence)
+        grew = (
+            _mean_grew(one, other, confidence)
+            if both is None
+            else STEP * grew_at_least(both[0][:, 2:], both[1][:, 2:], confidence)
+        )
         n = one.delays.count, other.delays.count
         out.append(Grown(side, "delay", one.delays.mean, other.delays.mean, n, grew, delay))
     return out

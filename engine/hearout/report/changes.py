@@ -17,9 +17,11 @@ from typing import Any
 import numpy as np
 
 from hearout.errors import UsageError
+from hearout.report.commits import begin_of, kept, predicted, text_between
 from hearout.report.judge import cut, in_language_of, price_of
-from hearout.report.parts import begin_of, parts, predicted, text_between
-from hearout.report.sums import Sums
+from hearout.report.paired import grew_at_least
+from hearout.report.parts import parts
+from hearout.report.sums import STEP, Sums
 from hearout.report.survey import Options, Skipped, in_processes, read
 from hearout.traces.reader import parse_trace
 from hearout.traces.records import Trace
@@ -40,7 +42,6 @@ _SAMPLE = 200  # traces, evenly from all: more do not make the figures much sure
 _PRICES = 9  # from a sixteenth of the policy's to sixteen times it
 _REACH = 16.0
 _HELD_OUT = 1 / 3
-_RESAMPLES = 500
 _HANGOVER = 0.2  # seconds after the end of speech at which a good VAD notices it (`hearout.vad.gate`)
 _NOISE = 0.4  # seconds behind the last word; a VAD that hears a voice for longer hears something else
 _SHORT = 3  # digits; fewer are as often a number of pieces
@@ -88,10 +89,12 @@ class Learned:
 
     Attributes:
         calls: in the sample; ``held_out`` of them.
+        as_is: of all of the sample, without a change. Replayed, each turn by itself, and so not quite what happened.
         curve: by price.
-        change: the best where it was searched; None: none was better than nothing, or there are too few ends.
+        change: the cheapest where it was searched; None: none could be tried, or there are too few ends.
+        better: it was cheaper there than no change.
         before, after: without and with it, on the traces held out.
-        between: 95 % interval of what it saves there (bootstrap over calls: those of one caller are alike).
+        between: 95 % interval of what it saves there (`hearout.report.paired`); nan: of one call nobody knows.
         price: of a cut-in, by which it was chosen.
         tried: how many changes.
         ends: that the choice had.
@@ -99,8 +102,10 @@ class Learned:
 
     calls: int
     held_out: int
+    as_is: Sums
     curve: tuple[Point, ...]
     change: Change | None
+    better: bool
     before: Sums
     after: Sums
     between: Interval
@@ -113,11 +118,17 @@ class Learned:
         """Seconds an end, at that price, on the traces held out; below 0: it would have cost."""
         return self.before.cost(self.price) - self.after.cost(self.price)
 
+    @property
+    def helps(self) -> bool:
+        """The change was better than none where it was chosen, and where it was not: by what is more than rounding."""
+        return self.better and self.saved >= STEP / 2
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
         return {
             "calls": self.calls,
             "held_out": self.held_out,
+            "as_is": self.as_is.as_dict(),
             "curve": [{"price": point.price, **point.sums.as_dict()} for point in self.curve],
             "change": None
             if self.change is None
@@ -128,6 +139,7 @@ class Learned:
                 "before": self.before.as_dict(),
                 "after": self.after.as_dict(),
                 "price": self.price,
+                "helps": self.helps,
                 "saved": self.saved,
                 "between": self.between,
                 "tried": self.tried,
@@ -170,23 +182,31 @@ def learn(
     unseen = _added([found[number] for number in out])
     everything = _added(found)
     nothing = Change()
-    cheapest = min(seen, key=lambda change: (seen[change].cost(own), change.kind != ""), default=nothing)
+    as_is = Change("price", prices[_PRICES // 2])
+    real = [c for c in seen if c != nothing and not (c == as_is and everything[c] == everything[nothing])]
+    # Of prices that cost the same the nearest to what is there.
+    cheapest = min(real, key=lambda change: (seen[change].cost(own), _far(change, own)), default=nothing)
     ends = seen[nothing].delays.count
-    better = cheapest.kind != "" and ends >= FEWEST and bool(out) and unseen[nothing].delays.count > 0
+    enough = bool(real) and ends >= FEWEST and bool(out) and unseen[nothing].delays.count > 0
     return Learned(
         calls=len(found),
         held_out=len(out),
+        as_is=everything[nothing],
         curve=tuple(Point(price, everything[to]) for price in prices if (to := Change("price", price)) in everything),
-        change=cheapest if better else None,
+        change=cheapest if enough else None,
+        better=enough and seen[cheapest].cost(own) < seen[nothing].cost(own),
         before=unseen.get(nothing, Sums()),
         after=unseen.get(cheapest, Sums()),
-        between=_saved_between([found[number] for number in out], cheapest, own, seed)
-        if better
-        else (math.nan, math.nan),
+        between=_saved_between([found[number] for number in out], cheapest, own) if enough else (math.nan, math.nan),
         price=own,
-        tried=len(seen) - 1,
+        tried=len(real),
         ends=ends,
     )
+
+
+def _far(change: Change, own: float) -> float:
+    """How far a price is from ``own``, as a factor's logarithm."""
+    return abs(math.log(change.value / own)) if isinstance(change.value, float) else 0.0
 
 
 def _recorded_under(names: Sequence[str], options: Options) -> Policy:
@@ -211,13 +231,12 @@ def _added(found: Sequence[_Found]) -> _Found:
     return out
 
 
-def _saved_between(found: Sequence[_Found], change: Change, price: float, seed: int) -> Interval:
-    ends = np.array([one[Change()].delays.count for one in found])
-    saved = np.array([_total(one[Change()], price) - _total(one.get(change, one[Change()]), price) for one in found])
-    picks = np.random.default_rng(seed).integers(0, len(found), (_RESAMPLES, len(found)))
-    means = saved[picks].sum(axis=1) / np.maximum(1, ends[picks].sum(axis=1))
-    low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+def _saved_between(found: Sequence[_Found], change: Change, price: float) -> Interval:
+    before, after = [
+        np.array([[_total(one.get(to, one[Change()]), price), one[Change()].delays.count] for one in found])
+        for to in (Change(), change)
+    ]
+    return grew_at_least(after, before, 0.975), -grew_at_least(before, after, 0.975)
 
 
 def _total(sums: Sums, price: float) -> float:
@@ -245,7 +264,7 @@ def _outcome(turns: Sequence[Episode], policy: Policy) -> Sums:
     sums = Sums()
     for channel in sorted({turn.channel for turn in turns}):
         mine = [turn for turn in turns if turn.channel == channel]
-        for part in parts(mine, [predicted(turn, policy) for turn in mine], policy.is_backchannel):
+        for part in parts(mine, kept(mine, [predicted(turn, policy) for turn in mine]), policy.is_backchannel):
             sums.add(part)
     return sums
 

@@ -1,11 +1,15 @@
-"""Pictures of a report as SVG that stands in the page: in its colours, dark or light, and without ids of others."""
+"""Pictures of a report as SVG that stands in the page: in its colours, dark or light, and without ids of others.
+
+Each is drawn twice, for a screen and paper and for a phone, where the wide one would be too small to read; the page
+shows one of them.
+"""
 
 from __future__ import annotations
 
 import io
 import re
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hearout.report.changes import Point
@@ -34,13 +38,18 @@ a line."""
 
 _LIGHT = {name: light for name, (light, _) in COLOURS.items()}
 _NAMES = {"bot": "the bot", "ours": "hearout"}
-_ROW = 16.0  # points of a row of words
+_WIDE, _NARROW = 7.4, 4.2  # inches; at 72 points to one, a point is no less than a pixel of a phone's 360
 _LETTER = 5.6  # points
+_NAMES_WIDTH = 60.0  # points, of the names beside a timeline
 
 
 def tradeoff(sides: Mapping[str, Sums], curve: Sequence[Point]) -> str:
     """Mean delay against cut-ins: each side with its intervals, and ours at other prices."""
-    figure, axes = _figure(7.2, 3.8)
+    return _twice(lambda width: _tradeoff(sides, curve, width), "tradeoff", "Mean delay against cut-ins")
+
+
+def _tradeoff(sides: Mapping[str, Sums], curve: Sequence[Point], width: float) -> Figure:
+    figure, axes = _figure(width, 3.8)
     shown = [point for point in curve if point.sums.judged and point.sums.delays.count]
     if shown:
         xs = [100 * point.sums.shares["cut-ins"].value for point in shown]
@@ -69,13 +78,17 @@ def tradeoff(sides: Mapping[str, Sums], curve: Sequence[Point]) -> str:
     axes.set_ylabel("mean delay, s")
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))
-    _legend(axes)
-    return _inline(figure, "tradeoff", "Mean delay against cut-ins")
+    _legend(axes, 3 if width == _WIDE else 1)
+    return figure
 
 
 def delays(sides: Mapping[str, Sums]) -> str:
     """How many ends were answered by when: a curve that climbs."""
-    figure, axes = _figure(7.2, 3.2)
+    return _twice(lambda width: _delays(sides, width), "delays", "Share of the ends of turns that were noticed by then")
+
+
+def _delays(sides: Mapping[str, Sums], width: float) -> Figure:
+    figure, axes = _figure(width, 3.2)
     for side, sums in sides.items():
         steps = sorted(sums.delays.steps.items())
         xs, ys, seen = [0.0], [0.0], 0
@@ -93,14 +106,18 @@ def delays(sides: Mapping[str, Sums]) -> str:
     axes.set_xlabel("seconds after the end of speech")
     axes.set_ylabel("ends that were taken for one, %")
     _legend(axes)
-    return _inline(figure, "delays", "Share of the ends of turns that were noticed by then")
+    return figure
 
 
 def hours(sides: Mapping[str, Mapping[str, Share]]) -> str:
     """Cut-ins by the hour of the day, with their intervals."""
+    return _twice(lambda width: _hours(sides, width), "hours", "Cut-ins by the hour of the day")
+
+
+def _hours(sides: Mapping[str, Mapping[str, Share]], width: float) -> Figure:
     from matplotlib.ticker import MaxNLocator
 
-    figure, axes = _figure(7.2, 2.8)
+    figure, axes = _figure(width, 2.8)
     for number, (side, by_hour) in enumerate(sides.items()):
         known = [(int(hour), share) for hour, share in by_hour.items() if share.count and hour.isdecimal()]
         xs = [hour + 0.12 * number for hour, _ in known]
@@ -113,17 +130,20 @@ def hours(sides: Mapping[str, Mapping[str, Share]]) -> str:
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     _legend(axes)
-    return _inline(figure, "hours", "Cut-ins by the hour of the day")
+    return figure
 
 
 def timeline(scene: Scene, number: int) -> str:
     """One turn: who spoke, the words, and when each turn detection took it for over."""
-    points = 7.6 * 72
-    rows = _rows(scene, points)
+    return _twice(lambda width: _timeline(scene, width), f"scene{number}", "The turn against time")
+
+
+def _timeline(scene: Scene, width: float) -> Figure:
+    rows = _rows(scene, width * 72 - _NAMES_WIDTH)
     count = 1 + max((row for _, _, row in rows), default=0)
     lanes = {"agent": 0.0, "user": 1.0, "words": 2.0}
     bottom = 2.0 + count * 0.7
-    figure, axes = _figure(7.6, 0.9 + 0.26 * (bottom + 2))
+    figure, axes = _figure(width, 0.9 + 0.26 * (bottom + 2))
     for name, spans, colour in (("agent", scene.agent, "agent"), ("user", scene.voice, "voice")):
         bars = [(on, off - on) for on, off in spans]
         axes.broken_barh(bars, (lanes[name] + 0.2, 0.6), facecolors=_LIGHT[colour])
@@ -145,21 +165,22 @@ def timeline(scene: Scene, number: int) -> str:
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="y", visible=False)
     axes.set_xlabel("seconds of the call")
-    return _inline(figure, f"scene{number}", "The turn against time")
+    return figure
 
 
 def _rows(scene: Scene, points: float) -> list[tuple[float, str, int]]:
-    """Each word with a row in which it does not run into the one before."""
+    """Each word with a row in which it does not run into the one before; the last ones end where the picture does."""
     ends: list[float] = []
     second = points / (scene.stop - scene.start)
     out = []
     for at, text in scene.words:
         shown = printable(text, 24)
-        row = next((n for n, end in enumerate(ends) if end <= at), len(ends))
+        left = min(at, scene.stop - len(shown) * _LETTER / second)
+        row = next((n for n, end in enumerate(ends) if end <= left), len(ends))
         if row == len(ends):
             ends.append(0.0)
-        ends[row] = at + (len(shown) + 1.5) * _LETTER / second
-        out.append((at, shown, row))
+        ends[row] = left + (len(shown) + 1.5) * _LETTER / second
+        out.append((left, shown, row))
     return out
 
 
@@ -181,14 +202,18 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(axes: Axes) -> None:
+def _legend(axes: Axes, columns: int = 3) -> None:
     if axes.get_legend_handles_labels()[0]:
         axes.legend(
-            fontsize=9, frameon=False, labelcolor=_LIGHT["ink"], loc="lower right", bbox_to_anchor=(1, 1), ncols=3
+            fontsize=9, frameon=False, labelcolor=_LIGHT["ink"], loc="lower right", bbox_to_anchor=(1, 1), ncols=columns
         )
 
 
-def _inline(figure: Figure, name: str, label: str) -> str:
+def _twice(draw: Callable[[float], Figure], name: str, label: str) -> str:
+    return _inline(draw(_WIDE), name, "broad", label) + _inline(draw(_NARROW), f"{name}-", "narrow", label)
+
+
+def _inline(figure: Figure, name: str, kind: str, label: str) -> str:
     """The picture as an element of HTML: colours become the page's variables, ids get a name of their own."""
     from matplotlib import rc_context
 
@@ -202,7 +227,7 @@ def _inline(figure: Figure, name: str, label: str) -> str:
     text = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", text, flags=re.DOTALL)
     box = re.search(r'viewBox="([\d. ]+)"', text)
     assert box is not None
-    head = f'<svg class="{name.rstrip("0123456789")}" viewBox="{box[1]}" role="img" aria-label="{label}">'
+    head = f'<svg class="{kind}" viewBox="{box[1]}" role="img" aria-label="{label}">'
     text = head + text[text.index(">") + 1 :].replace("xlink:href", "href")
     text = re.sub(r'(\bid="|href="#|url\(#)', rf"\g<1>{name}-", text)
     text = re.sub(r"font-family: [^;\"]*", "font-family: system-ui, sans-serif", text)

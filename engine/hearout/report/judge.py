@@ -9,23 +9,13 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
 from hearout.errors import UsageError
-from hearout.report.parts import (
-    Backchannel,
-    Commit,
-    Part,
-    Placed,
-    UserTurn,
-    begin_of,
-    parts,
-    placed,
-    predicted,
-    text_between,
-)
+from hearout.report.commits import Commit, Placed, begin_of, kept, placed, predicted, text_between
+from hearout.report.parts import Backchannel, Part, UserTurn, parts
 from hearout.report.scene import WORST, Scene, scene
 from hearout.traces.records import AgentChange, BotInterrupted, BotTurn, Expecting, PolicyUse, Trace
 from hearout.traces.replayer import Replayed, recorded_language, recorded_policy, replay
@@ -41,6 +31,8 @@ __all__ = ["JudgedCall", "NotJudged", "cost", "cut", "in_language_of", "judge", 
 
 _FELT = 1.5  # seconds after a backchannel in which an interruption is laid to it
 _NOBODY = "does not say when the agent spoke: record it with agent_started() and agent_stopped(), or in two channels"
+_MUTE = 'its bot never ended a turn (no "committed" line), so there is nothing to judge it by'
+_SHADOW = "a shadow of "  # what `hearout.shadow` writes as the source
 _WORDLESS = "no final words in it, so nothing tells what the user did"
 
 
@@ -64,7 +56,6 @@ class JudgedCall:
     name: str
     caller: str
     turns: tuple[UserTurn, ...]
-    backchannels: tuple[Backchannel, ...]
     unclear: Counter[str]
     scenes: tuple[Scene, ...]
 
@@ -91,7 +82,6 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
     price = price_of(own)
     has_bot = bool(_bots(trace))
     found: list[UserTurn] = []
-    backchannels: list[Backchannel] = []
     unclear: Counter[str] = Counter()
     worst: list[tuple[float, UserTurn, Episode, Placed, Placed]] = []
     for number in sorted({turn.channel for turn in turns}):
@@ -103,26 +93,27 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
         bots = placed(mine, committed)
         ours: Sequence[Placed]
         if policy:
-            ours = [predicted(turn, own) for turn in mine]
+            ours = kept(mine, [predicted(turn, own) for turn in mine])
         elif has_bot:
-            ours = _unanswered(mine, placed(mine, decided), own, spoke)
+            ours = kept(mine, _unanswered(mine, placed(mine, decided), own, spoke))
         else:
             ours = placed(mine, decided)
         our_parts = parts(mine, ours, own.is_backchannel)
         bot_parts = parts(mine, bots, own.is_backchannel) if has_bot else [None] * len(mine)
         unclear.update(pause.why for turn in mine for pause in turn.pauses if pause.kind == "unclear")
+        backchannels = _backchannels(trace, number, own, replayed if policy is None else None, has_bot)
         contexts = _contexts(trace, mine, own.name, policy is None)
         for place, (turn, bot, our) in enumerate(zip(mine, bot_parts, our_parts, strict=True)):
             used, asked = contexts[place]
             start, end, text = begin_of(turn), turn.pauses[-1].start, text_between(turn, -math.inf, math.inf)
-            found.append(UserTurn(number, start, end, text, _hour(trace.header.started, end), used, asked, bot, our))
+            hour, heard = _hour(trace.header.started, end), tuple(backchannels(turn))
+            found.append(UserTurn(number, start, end, text, hour, used, asked, bot, our, heard))
             worst.append((cost(bot or our, price), found[-1], turn, bots[place], ours[place]))
-        backchannels += _backchannels(trace, mine, own, replayed if policy is None else None, has_bot)
     worst.sort(key=lambda one: (-one[0], one[1].start))
     scenes = [
         scene(trace, turn, of, own, bots, ours, costs) for costs, turn, of, bots, ours in worst[:WORST] if costs > 0
     ]
-    return JudgedCall(trace.name, trace.header.caller, tuple(found), tuple(backchannels), unclear, tuple(scenes))
+    return JudgedCall(trace.name, trace.header.caller, tuple(found), unclear, tuple(scenes))
 
 
 def in_language_of(policy: Policy, trace: Trace) -> Policy:
@@ -144,7 +135,7 @@ def cut(trace: Trace, replayed: Replayed, channel: int | None = None) -> list[Ep
     """The user's turns.
 
     Raises:
-        NotJudged: there are none, or nothing tells which pauses were ends.
+        NotJudged: there are none, nothing tells which pauses were ends, or the bot that is in it has ended no turn.
     """
     if channel is not None and channel >= trace.header.channels:
         raise NotJudged(trace.name, "no such channel", f"there is no channel {channel}: it has {trace.header.channels}")
@@ -155,6 +146,9 @@ def cut(trace: Trace, replayed: Replayed, channel: int | None = None) -> list[Ep
         raise NotJudged(trace.name, "no words", _WORDLESS)
     if trace.header.channels == 1 and not any(isinstance(record, AgentChange) for record in trace.records):
         raise NotJudged(trace.name, "no agent", _NOBODY)
+    told_of = bool(_bots(trace)) or trace.header.source.startswith(_SHADOW)
+    if told_of and not any(isinstance(record, BotTurn) for record in trace.records):
+        raise NotJudged(trace.name, "no commit", _MUTE)
     return turns
 
 
@@ -238,9 +232,9 @@ def _hour(started: str, at: float) -> str:
 
 
 def _backchannels(
-    trace: Trace, turns: Sequence[Episode], policy: Policy, replayed: Replayed | None, has_bot: bool
-) -> list[Backchannel]:
-    channel = turns[0].channel
+    trace: Trace, channel: int, policy: Policy, replayed: Replayed | None, has_bot: bool
+) -> Callable[[Episode], Iterator[Backchannel]]:
+    """Finds those in a turn of the channel."""
     agent = agent_speech(trace, channel)
     bots = [r.t for r in trace.records if isinstance(r, BotInterrupted) and r.channel == channel]
     ours = [
@@ -248,22 +242,20 @@ def _backchannels(
         for output in (replayed.outputs if replayed else ())
         if isinstance(output, TurnUpdated) and output.interrupts and output.channel == channel
     ]
-    out = []
-    for turn in turns:
+
+    def within(turn: Episode) -> Iterator[Backchannel]:
         begin = begin_of(turn)
         for pause in turn.pauses:
             over = any(on <= begin < off for on, off in agent)
             if over and policy.is_backchannel(text_between(turn, begin - SHORTEST, pause.start + SHORTEST)):
-                out.append(
-                    Backchannel(
-                        begin,
-                        channel,
-                        _felt(bots, begin, pause.start) if has_bot else None,
-                        _felt(ours, begin, pause.start) if replayed else None,
-                    )
+                yield Backchannel(
+                    begin,
+                    _felt(bots, begin, pause.start) if has_bot else None,
+                    _felt(ours, begin, pause.start) if replayed else None,
                 )
             begin = pause.resume
-    return out
+
+    return within
 
 
 def _felt(times: Sequence[float], begin: float, end: float) -> bool:

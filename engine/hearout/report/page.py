@@ -25,7 +25,7 @@ _NAMES = {"bot": "the bot", "ours": "hearout"}
 _MEANINGS = {
     "cut-ins": f"of the turns handed on: the user went on within {CUT_IN:g} s",
     "dead air": f"of the ends: more than {DEAD_AIR:g} s until the turn was taken for over, or never",
-    "splits": "of the users' turns: taken for over more than once",
+    "splits": "of the users' turns: handed on in pieces",
     "lost words": "of the words said: never handed on",
     "late words": "of the words said: with a later turn, or as a correction",
     "backchannels that interrupted": 'of the "uh-huh"s said over the agent: taken for an interruption',
@@ -47,6 +47,7 @@ _SKIPPED = {
     "cannot be read": "not a trace, or of another version",
     "no agent": "it does not say when the agent spoke",
     "no words": "no words in it",
+    "no commit": "the bot never ended a turn in it",
     "no such channel": "it does not have that channel",
     "named twice": "named twice",
     "no turn of the bot": "it does not tell of the bot, though others do",
@@ -120,6 +121,7 @@ def _content(totals: Totals, learned: Learned | None, policy: Policy | None, tit
         "learned": learned,
         "fewest": FEWEST,
         "change": _change(learned) if learned and learned.change else None,
+        "replayed": _replayed(learned, sides["ours"], policy) if learned else "",
         "groups": _groups(totals),
         "scenes": [
             _scene(scene, number) | {"chart": Markup(charts.timeline(scene, number))}
@@ -142,23 +144,42 @@ def _summary(sides: Sequence[Sums]) -> list[dict[str, Any]]:
 
 
 def _change(learned: Learned) -> dict[str, Any]:
+    """The best of those tried, and what it gives where it was not chosen."""
     assert learned.change is not None
     both = (learned.before, learned.after)
     rows = [_row("mean delay", "", [_delay(sums) for sums in both])]
     for name in ("cut-ins", "dead air", "splits"):
         rows.append(_row(name, "", [_share(sums.shares[name]) for sums in both]))
-    return {"how": str(learned.change), "what": f"{_CHANGES[learned.change.kind]} {_saved(learned)}", "rows": rows}
-
-
-def _saved(learned: Learned) -> str:
     low, high = learned.between
-    worth = f"an end (95 %: {low:+.2f} to {high:+.2f}), where a cut-in is worth {learned.price:g} s of waiting"
-    if learned.saved > 0:
-        doubt = "" if low > 0 else " It may be chance: there are few calls, or it matters little."
-        return f"It saves {learned.saved:.2f} s {worth}; the best of {learned.tried} changes tried.{doubt}"
+    gives = f"{'saves' if learned.saved > 0 else 'costs'} {abs(learned.saved):.2f}"
+    sure = "one call does not tell how sure that is" if math.isnan(low) else f"saved, 95 %: {low:+.2f} to {high:+.2f}"
+    there = f"it {gives} s an end ({sure}), where a cut-in is worth {learned.price:g} s of waiting"
+    found = {"how": str(learned.change), "rows": rows}
+    if not learned.helps:
+        order = "was the best" if learned.better else "came nearest, and was no better than no change"
+        found["what"] = (
+            f"Leave things as they are. Of {learned.tried} changes tried, {learned.change} {order} where they were "
+            f"compared; on the other calls {there}."
+        )
+        return found | {"title": "No change would have helped"}
+    doubt = "" if low > 0 else " That may be chance: there are few calls, or it matters little."
+    found["what"] = (
+        f"{_CHANGES[learned.change.kind]} On calls that the choice has not seen {there}; the best of {learned.tried} "
+        f"changes tried.{doubt}"
+    )
+    return found | {"title": f"The one change that {'helps' if low > 0 else 'may help'} most"}
+
+
+def _replayed(learned: Learned, ours: Sums, policy: Policy | None) -> str:
+    """Which of two figures of the same policy is which."""
+    if policy is not None or not learned.as_is.delays.count:
+        return ""
+    replayed, decided = [
+        f"{_seconds(sums.delays.mean)} and {sums.shares['cut-ins'].value:.1%}" for sums in (learned.as_is, ours)
+    ]
     return (
-        f"It was the best of {learned.tried} changes tried where they were compared, and saves nothing where it was "
-        f"not chosen ({learned.saved:+.2f} s {worth}): leave things as they are."
+        f"Mean delay and cut-ins as it is: replayed {replayed}; as decided in the calls, above, {decided}. A replay "
+        "takes each turn by itself, without this caller's pauses before it."
     )
 
 

@@ -7,56 +7,21 @@ counts is when they ended a turn, and with which text.
 from __future__ import annotations
 
 import math
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from difflib import SequenceMatcher
+from dataclasses import dataclass
 
-from hearout.tune.episodes import Episode, run
+from hearout.report.commits import Placed, text_between
+from hearout.report.words import MOST, lost_and_late
+from hearout.tune.episodes import Episode
 from hearout.tune.figures import COLLAR
 from hearout.tune.labels import Pause
-from hearout_policies.events import TurnCompleted
-from hearout_policies.marks import bare, has_word, is_blankless, pieces
-from hearout_policies.policy import Policy
-from hearout_policies.signals import Word
-from hearout_policies.words import join, middle
 
-__all__ = [
-    "CUT_IN",
-    "Backchannel",
-    "Commit",
-    "Part",
-    "Placed",
-    "UserTurn",
-    "begin_of",
-    "parts",
-    "placed",
-    "predicted",
-    "text_between",
-]
+__all__ = ["CUT_IN", "Backchannel", "Part", "UserTurn", "parts"]
 
 CUT_IN = 2.0  # seconds after a commit within which whoever goes on had not finished
-_BY_THEN = 0.05  # seconds by which the end of a word is not known better
-_MOST = 1000  # words of a turn that are compared; what is longer is no turn
 
 #: Is this text nothing but "I am listening"?
 IsBackchannel = Callable[[str], bool]
-
-
-@dataclass(frozen=True, slots=True)
-class Commit:
-    """A turn was taken for over, and its text handed on.
-
-    Attributes:
-        at: session clock.
-        more: the text as it was corrected later.
-        event: ours.
-    """
-
-    at: float
-    text: str
-    more: str = ""
-    event: TurnCompleted | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +29,7 @@ class Part:
     """What one turn detection made of one turn of the user.
 
     Attributes:
-        commits: when it took the turn for over (session clock); more than one: the turn was split.
+        commits: when it took the turn for over (session clock).
         judged: commits of which can be told whether the user went on.
         cut_ins: those after which the user did, within `CUT_IN` seconds, or was speaking already.
         delay: seconds from the end of speech to the commit; infinite: there was none; None: nobody knows whether that
@@ -72,6 +37,7 @@ class Part:
         words: of the turn, that had to be handed on.
         lost: those that never were.
         late: those that came with a later commit, or correction, than the first after they were spoken.
+        split: the turn was handed on in pieces, or without what its user went on with as the agent began.
     """
 
     commits: tuple[float, ...] = ()
@@ -81,29 +47,7 @@ class Part:
     words: int = 0
     lost: int = 0
     late: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class UserTurn:
-    """One turn of the user: all it said until its end, or until it cannot be told any more.
-
-    Attributes:
-        start, end: session clock.
-        hour: of the day at which it ended ("14"); empty: not known.
-        policy: name of the policy that was in force.
-        asked: what the application said it had asked for, by name, with commas; empty: nothing.
-        bot: None: the trace does not say what the voicebot's turn detection did.
-    """
-
-    channel: int
-    start: float
-    end: float
-    text: str
-    hour: str
-    policy: str
-    asked: str
-    bot: Part | None
-    ours: Part
+    split: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,62 +60,33 @@ class Backchannel:
     """
 
     at: float
-    channel: int
     bot: bool | None
     ours: bool | None
 
 
-#: Of a turn: each with the pause it was made in; None: in the midst of speech.
-Placed = Sequence[tuple[Commit, Pause | None]]
+@dataclass(frozen=True, slots=True)
+class UserTurn:
+    """One turn of the user: all it said until its end, or until it cannot be told any more.
 
-
-def begin_of(turn: Episode) -> float:
-    """When the user began it (session clock)."""
-    return turn.words[0].start + turn.offset if turn.words else turn.pauses[0].start
-
-
-def text_between(turn: Episode, start: float, stop: float) -> str:
-    """What was said in that time (session clock)."""
-    return join(word for word in turn.words if start <= middle(word) + turn.offset < stop)
-
-
-def placed(turns: Sequence[Episode], commits: Sequence[Commit]) -> Sequence[Placed]:
-    """To which turn each of the commits that were made belongs, and to which pause.
-
-    Args:
-        turns: of one channel, in order.
-        commits: in order of time; those before anybody spoke belong to no turn.
+    Attributes:
+        start, end: session clock.
+        hour: of the day at which it ended ("14"); empty: not known.
+        policy: name of the policy that was in force.
+        asked: what the application said it had asked for, by name, with commas; empty: nothing.
+        bot: None: the trace does not say what the voicebot's turn detection did.
+        backchannels: in it.
     """
-    places = [(number, pause) for number, turn in enumerate(turns) for pause in turn.pauses]
-    starts = [pause.start - COLLAR for _, pause in places]
-    found: list[list[tuple[Commit, Pause | None]]] = [[] for _ in turns]
-    for commit in commits:
-        index = bisect_right(starts, commit.at) - 1
-        speaking = commit.at >= (places[index][1].resume if index >= 0 else begin_of(turns[0]) if turns else math.inf)
-        if speaking and index + 1 < len(places):
-            found[places[index + 1][0]].append((commit, None))
-        elif index >= 0:
-            found[places[index][0]].append((commit, places[index][1]))
-    return found
 
-
-def predicted(turn: Episode, policy: Policy) -> Placed:
-    """What ``policy`` would have made of a turn by itself (`hearout.tune.episodes.run`).
-
-    There the user does not speak again behind the last pause: had one waited longer, the agent would have, too. Where
-    the user spoke on nevertheless, a commit after that was noticed would not have come; one before it, but after he
-    began, is made in the midst of speech.
-    """
-    last = turn.pauses[-1]
-    commits = [Commit(one.at, one.turn.text, event=one.turn) for one in run(turn, policy)]
-    (found,) = placed([replace(turn, pauses=(*turn.pauses[:-1], replace(last, resume=math.inf)))], commits)
-    out: list[tuple[Commit, Pause | None]] = []
-    for commit, pause in found:
-        if last.why != "cut in" or commit.at < last.resume:
-            out.append((commit, pause and next(own for own in turn.pauses if own.start == pause.start)))
-        elif commit.at < turn.resumed:
-            out.append((commit, None))
-    return out
+    channel: int
+    start: float
+    end: float
+    text: str
+    hour: str
+    policy: str
+    asked: str
+    bot: Part | None
+    ours: Part
+    backchannels: tuple[Backchannel, ...] = ()
 
 
 def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsBackchannel) -> list[Part]:
@@ -182,29 +97,26 @@ def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsB
         found: the commits of each.
     """
     out = []
+    missing = lost_and_late(turns, [[commit for commit, _ in mine] for mine in found])
     for number, (turn, mine) in enumerate(zip(turns, found, strict=True)):
         following = turns[number + 1] if number + 1 < len(turns) else None
         went_on = [_went_on(commit.at, pause, following, is_backchannel) for commit, pause in mine]
         last = turn.pauses[-1]
         first = next((commit.at - last.start for commit, pause in mine if pause is last), math.inf)
         delay = first if last.kind == "end" else None
-        handed = [commit for commit, _ in mine]
-        lost = late = words = 0
-        if delay is not None or mine:
-            words = len(turn.words[:_MOST])
-            upto = next((n for n in range(number + 1, len(turns)) if found[n]), number)
-            later = [commit for commit, _ in found[upto]] if upto > number else []
-            others = [word for other in turns[number + 1 : upto + 1] for word in other.words[:_MOST]]
-            lost, late = _missing(turn, others, [*handed, *later])
+        judged = delay is not None or bool(mine) or last.why == "cut in"
+        words = len(turn.words[:MOST]) if judged else 0
+        lost, late = missing[number] if judged else (0, 0)
         out.append(
             Part(
-                tuple(commit.at for commit in handed),
+                tuple(commit.at for commit, _ in mine),
                 sum(known is not None for known in went_on),
                 sum(known is True for known in went_on),
                 delay,
                 words,
                 lost,
                 late,
+                len(mine) > 1 or (last.why == "cut in" and True in went_on),
             )
         )
     return out
@@ -222,61 +134,3 @@ def _went_on(at: float, pause: Pause | None, following: Episode | None, is_backc
         return True
     # An "uh-huh" to the first words of the answer.
     return not is_backchannel(text_between(following, -math.inf, following.pauses[0].start + COLLAR))
-
-
-def _missing(turn: Episode, others: Sequence[Word], commits: Sequence[Commit]) -> tuple[int, int]:
-    """How many words were lost, and how many were late.
-
-    Args:
-        others: were said behind the turn and are in ``commits``, too; they are not taken for late ones.
-    """
-    words = turn.words[:_MOST]
-    said = [(number, token) for number, word in enumerate((*words, *others)) for token in _tokens(word.text)]
-    by = _matched(said, [(order, token) for order, commit in enumerate(commits) for token in _tokens(commit.text)])
-    amended = _matched(
-        [(number, token) for number, token in said if number not in by],
-        [(order, token) for order, commit in enumerate(commits) for token in _tokens(commit.more)],
-    )
-    times = [commit.at for commit in commits]
-    lost = late = 0
-    for number in {number for number, _ in said if number < len(words)}:
-        due = bisect_left(times, words[number].end + turn.offset - _BY_THEN)
-        if number in by:
-            late += by[number] > due
-        elif number in amended:
-            late += 1
-        else:
-            lost += 1
-    return lost, late
-
-
-def _matched(said: Sequence[tuple[int, str]], handed: Sequence[tuple[int, str]]) -> dict[int, int]:
-    """By which commit each word was handed on: number of the word to that of the commit.
-
-    What came in order goes before what did not: a late word may stand behind words that were said after it.
-    """
-    out: dict[int, int] = {}
-    handed = handed[: 2 * _MOST]
-    one, other = [token for _, token in said], [token for _, token in handed]
-    used: set[int] = set()
-    for block in SequenceMatcher(None, one, other, autojunk=False).get_matching_blocks():
-        for step in range(block.size):
-            out.setdefault(said[block.a + step][0], handed[block.b + step][0])
-            used.add(block.b + step)
-    left: dict[str, list[int]] = {}
-    for place in reversed(range(len(handed))):
-        if place not in used:
-            left.setdefault(handed[place][1], []).append(handed[place][0])
-    for number, token in said:
-        if number not in out and left.get(token):
-            out[number] = left[token].pop()
-    return out
-
-
-def _tokens(text: str) -> list[str]:
-    """Words without case and marks; in scripts without blanks, characters."""
-    out: list[str] = []
-    for piece in pieces(text):
-        if has_word(piece):
-            out += list(bare(piece)) if is_blankless(piece) else [bare(piece)]
-    return out

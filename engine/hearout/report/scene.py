@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hearout.report.parts import Placed, UserTurn, begin_of
+from hearout.report.commits import Placed, begin_of
+from hearout.report.parts import UserTurn
 from hearout.traces.explainer import explain
 from hearout.traces.records import Trace
 from hearout.tune.episodes import Episode

@@ -19,11 +19,11 @@ from hearout.fields import Fields
 from hearout.report.parts import Part
 from hearout.tune.figures import MISSED, Interval, wilson
 
-__all__ = ["DEAD_AIR", "Delays", "Share", "Sums"]
+__all__ = ["DEAD_AIR", "STEP", "Delays", "Share", "Sums"]
 
 DEAD_AIR = 2.0  # seconds from the end of speech to the commit; longer is dead air
-_STEP = 0.01  # seconds; delays are counted in such steps, finer ones are noise
-_NEVER = round(MISSED / _STEP)  # the step of an end without a commit, or with one as late as that
+STEP = 0.01  # seconds; delays are counted in such steps, finer ones are noise
+_NEVER = round(MISSED / STEP)  # the step of an end without a commit, or with one as late as that
 _RESAMPLES = 500
 _DELAY = "delay"
 
@@ -71,7 +71,7 @@ class Delays:
     steps: Counter[int] = field(default_factory=Counter)
 
     def add(self, seconds: float) -> None:
-        self.steps[round(min(seconds, MISSED) / _STEP)] += 1
+        self.steps[round(min(seconds, MISSED) / STEP)] += 1
 
     @property
     def count(self) -> int:
@@ -80,7 +80,7 @@ class Delays:
     @property
     def mean(self) -> float:
         """Seconds; nan: there are none."""
-        return _STEP * self.total / self.count if self.count else math.nan
+        return STEP * self.total / self.count if self.count else math.nan
 
     @property
     def total(self) -> int:
@@ -93,7 +93,7 @@ class Delays:
         for step, n in sorted(self.steps.items()):
             seen += n
             if seen >= q * self.count:
-                return None if step >= _NEVER else step * _STEP
+                return None if step >= _NEVER else step * STEP
         return None
 
     @property
@@ -111,7 +111,7 @@ class Delays:
         steps = np.array(sorted(self.steps))
         counts = np.array([self.steps[int(step)] for step in steps], float)
         drawn = np.random.default_rng(seed).multinomial(self.count, counts / counts.sum(), _RESAMPLES)
-        return self.mean + math.sqrt(alike) * (_STEP * (drawn @ steps) / self.count - self.mean)
+        return self.mean + math.sqrt(alike) * (STEP * (drawn @ steps) / self.count - self.mean)
 
     def between(self, alike: float = 1.0) -> Interval:
         """Of the mean, 95 %."""
@@ -127,7 +127,7 @@ class Sums:
 
     Attributes:
         turns: of the user.
-        splits: turns that were ended more than once.
+        splits: turns that were handed on in pieces.
         commits: all; ``judged`` and ``cut_ins`` as in `Part`.
         delays: of the ends.
         dead: ends later than `DEAD_AIR`, those without a commit among them.
@@ -155,7 +155,7 @@ class Sums:
     def add(self, part: Part) -> None:
         """One more turn."""
         self.turns += 1
-        self.splits += len(part.commits) > 1
+        self.splits += part.split
         self.commits += len(part.commits)
         for name in ("judged", "cut_ins", "words", "lost", "late"):
             setattr(self, name, getattr(self, name) + getattr(part, name))
@@ -197,8 +197,10 @@ class Sums:
 
     def alike(self, name: str) -> float:
         """How many of a figure tell no more than one that stands alone: the design effect, 1 or more."""
+        return self._alike(name, *self._ratios[name])
+
+    def _alike(self, name: str, hits: int, count: int) -> float:
         calls, squares, both, counts = self.squares.get(name, (0, 0, 0, 0))
-        hits, count = self._ratios[name]
         if calls < 2 or not count:
             return 1.0
         ratio = hits / count
@@ -218,7 +220,9 @@ class Sums:
     @property
     def shares(self) -> dict[str, Share]:
         """By name."""
-        return {name: Share(*ratio, self.alike(name)) for name, ratio in self._ratios.items() if name != _DELAY}
+        return {
+            name: Share(*ratio, self._alike(name, *ratio)) for name, ratio in self._ratios.items() if name != _DELAY
+        }
 
     def cost(self, price: float) -> float:
         """Seconds an end: of waiting, and ``price`` for each cut-in."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hearout.report.judge import JudgedCall
+from hearout.report.parts import UserTurn
 from hearout.report.scene import WORST, Scene
 from hearout.report.sums import Sums
 
@@ -23,6 +24,16 @@ class Pair:
 
     bot: Sums = field(default_factory=Sums)
     ours: Sums = field(default_factory=Sums)
+
+    def add(self, turn: UserTurn) -> None:
+        """One more."""
+        self.ours.add(turn.ours)
+        if turn.bot is not None:
+            self.bot.add(turn.bot)
+        for one in turn.backchannels:
+            for sums, interrupted in ((self.bot, one.bot), (self.ours, one.ours)):
+                sums.backchannels += interrupted is not None
+                sums.interrupted += interrupted is True
 
 
 @dataclass
@@ -50,13 +61,7 @@ class Tally:
         for turn in call.turns:
             keys = {"hour": turn.hour, "policy": turn.policy, "asked": turn.asked, "caller": call.caller}
             for pair in (whole, *(groups.setdefault(key, Pair()) for key in keys.items() if key[1])):
-                pair.ours.add(turn.ours)
-                if turn.bot is not None:
-                    pair.bot.add(turn.bot)
-        for one in call.backchannels:
-            for sums, interrupted in ((whole.bot, one.bot), (whole.ours, one.ours)):
-                sums.backchannels += interrupted is not None
-                sums.interrupted += interrupted is True
+                pair.add(turn)
         for to, pair in ((self.all, whole), *((self._group(*key), pair) for key, pair in groups.items())):
             to.bot.add_call(pair.bot)
             to.ours.add_call(pair.ours)

@@ -13,7 +13,16 @@ from urllib.parse import urlsplit
 from hearout.errors import UsageError
 from hearout.writing import printable
 
-__all__ = ["SUBPROTOCOL", "Authorise", "Upgrade", "bearer_token", "foreign_page", "is_loopback", "own_pages_only"]
+__all__ = [
+    "SUBPROTOCOL",
+    "Authorise",
+    "Upgrade",
+    "bearer_token",
+    "foreign_page",
+    "is_loopback",
+    "own_pages_only",
+    "token_bytes",
+]
 
 #: What a browser must offer beside its token, and what is accepted: a server may not choose the token.
 SUBPROTOCOL = "hearout"
@@ -44,15 +53,28 @@ def bearer_token(token: str) -> Authorise:
     padding: an address, which the token could be in, is kept in histories and logs.
 
     Raises:
-        UsageError: the token is empty.
+        UsageError: the token is empty, or no text.
+    """
+    wanted = token_bytes(token)
+
+    def authorise(upgrade: Upgrade) -> bool:
+        return any(hmac.compare_digest(given, wanted) for given in _given(upgrade))
+
+    return authorise
+
+
+def token_bytes(token: str) -> bytes:
+    """In UTF-8.
+
+    Raises:
+        UsageError: it is empty, or has what is no character. The message does not hold it.
     """
     if not token:
         raise UsageError("the token that clients must send is empty")
-
-    def authorise(upgrade: Upgrade) -> bool:
-        return any(hmac.compare_digest(given, token.encode()) for given in _given(upgrade))
-
-    return authorise
+    try:
+        return token.encode()
+    except UnicodeEncodeError:
+        raise UsageError("the token that clients must send is no text in UTF-8") from None
 
 
 def _given(upgrade: Upgrade) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ from typing import Any
 import trio
 
 from hearout.errors import UsageError
+from hearout.writing import shown
 
 __all__ = ["SharedListener", "address_of", "listen"]
 
@@ -24,7 +25,7 @@ async def listen(port: int, host: str) -> list[trio.SocketListener]:
         UsageError: the address cannot be used.
     """
     if not 0 <= port <= 65_535:
-        raise UsageError(f"{port} is not a port: give one from 0 to 65535")
+        raise UsageError(f"there is no port {port}: give one from 0 to 65535 with --port")
     try:
         # "localhost" may stand for two addresses, which with port 0 would get a port each.
         return await trio.open_tcp_listeners(port, host="127.0.0.1" if host == "localhost" else host)
@@ -32,6 +33,8 @@ async def listen(port: int, host: str) -> list[trio.SocketListener]:
         if error.errno == errno.EADDRINUSE:
             raise UsageError(f"port {port} is in use: give another with --port, or 0 for a free one") from None
         raise UsageError(f"cannot listen on {host} port {port}: {error.strerror or error}") from None
+    except UnicodeError:
+        raise UsageError(f"cannot listen on {shown(host)}: that is no name of a machine") from None
 
 
 def address_of(listener: trio.abc.Listener[Any]) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import signal
 import socket
 import ssl
 from collections import Counter
@@ -25,6 +24,7 @@ from hearout.serving.peer import Peer, last_word
 from hearout.serving.plain import Pages
 from hearout.serving.pressure import Pressure
 from hearout.serving.reception import Applicant, Reception
+from hearout.serving.signals import ending_signals, insisted
 from hearout.writing import printable
 
 __all__ = ["GRACE", "Handler", "WebSocketServer", "serve_websockets"]
@@ -35,7 +35,7 @@ GRACE = 8.0
 
 _log = logging.getLogger(__name__)
 
-_FAREWELL = 1.0  # seconds of the grace that are kept for closing the connections
+_FAREWELL = 1.0  # seconds of the grace, of a short one a quarter, that are kept for closing the connections
 _STANDSTILL = 5  # times `Limits.lag`: 0.1 s, twice what 200 that come at once take of a core (docs/benchmarks-load.md)
 _GOING_AWAY = (1001, "the server is shutting down")
 
@@ -95,11 +95,11 @@ class WebSocketServer:
 
         Who connects from now on gets 503. For the handlers of open connections it is as if the other side had ended:
         `Peer.receive` gives None, so audio ends, the last turn is told, and the handler returns. A handler that has
-        not returned a second before the end is cancelled. All are closed with 1001. When this is cancelled, they are
-        cut off at once.
+        not returned a second before the end (of less than 4 s, a quarter) is cancelled. All are closed with 1001. When
+        this is cancelled, they are cut off at once.
         """
         now = trio.current_time()
-        self._deadline = now + grace - min(_FAREWELL, grace / 2)
+        self._deadline = now + grace - min(_FAREWELL, grace / 4)
         _log.info("%s: takes no more calls; %d open have %g s for their last words", self._name, self.calls, grace)
         for peer in self._peers:
             peer._drain(self._deadline)
@@ -213,7 +213,8 @@ async def serve_websockets(
         port: 0: one that is free; or a socket that listens already, on ``host``, perhaps with other processes.
         host: the address to listen on; by default this machine alone.
         tls: a server context; None: plain ``ws://``, for this machine or behind a proxy that does TLS.
-        grace: SIGTERM or SIGINT begins a `WebSocketServer.drain` of so many seconds, a second one ends it at once.
+        grace: SIGTERM, SIGINT or SIGHUP (unless that is ignored) begins a `WebSocketServer.drain` of so many seconds,
+            a second one ends it at once.
             Needs the main thread. None: signals are the application's affair.
 
     Raises:
@@ -242,14 +243,14 @@ async def _serve_until_signal(
     grace: float,
     task_status: trio.TaskStatus[Sequence[trio.abc.Listener[Any]]],
 ) -> None:
-    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+    with trio.open_signal_receiver(*ending_signals()) as signals:
         async with open_background() as nursery:
             task_status.started(await nursery.start(trio.serve_listeners, server.serve, listeners))
             await anext(signals)
             async with open_background() as patience:
 
                 async def lose_it() -> None:
-                    await anext(signals)
+                    await insisted(signals)
                     patience.cancel_scope.cancel()
 
                 patience.start_soon(lose_it)

@@ -176,7 +176,15 @@ class SessionControls(TurnControls):
         self._do(lambda: self._core.judges_by(policy))
 
     def send(self, message: str) -> None:
-        """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far."""
+        """Send a message of the transcriber's own kind, as `Deepgram.configure` makes, behind the audio so far.
+
+        Raises:
+            UsageError: it is no text.
+        """
+        if not isinstance(message, str):
+            raise UsageError(
+                f"send takes a message of the transcriber's own kind, not {shown(message)}; audio is pushed"
+            )
         self._do(lambda: self._core.link.send(message))
 
     def _tell(self, channel: int | None, signal: Callable[[float], Signal], **record: Any) -> None:

@@ -1,4 +1,4 @@
-"""The two parts that every session needs: what is none of them is told in one line, with the right call."""
+"""The parts of a session: what is none of them is told in one line, with the right call."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from hearout.errors import UsageError
 from hearout.transcribers.registry import PROVIDERS
 from hearout.writing import shown
 
-__all__ = ["check_source", "check_transcriber"]
+__all__ = ["check_source", "check_the_rest", "check_transcriber"]
 
 
 def check_source(source: object) -> None:
@@ -48,6 +48,22 @@ def check_transcriber(transcriber: object) -> None:
         raise UsageError(f"a str is no transcriber: {name}(key) is one")  # it may be the key
     if not all(hasattr(transcriber, name) for name in ("sample_rate", "channels", "address", "audio")):
         raise UsageError(f"{_kind(transcriber)} is no transcriber, which is the second argument: Deepgram(key) is one")
+
+
+def check_the_rest(vad: object, ear: object, recorder: object) -> None:
+    """Each is None, or what its argument takes, by its looks.
+
+    Raises:
+        UsageError: it is not.
+    """
+    if not (vad is None or callable(vad)):
+        raise UsageError(f"vad takes webrtc_gate, silero_gate, or a function of that kind, not {shown(vad)}")
+    for name, part, method, right in (
+        ("ear", ear, "listen", "an ear, such as SmartTurn()"),
+        ("recorder", recorder, "write", "a Recorder(path, header)"),
+    ):
+        if part is not None and (isinstance(part, type) or not hasattr(part, method)):
+            raise UsageError(f"{name} takes {right}, not {shown(part)}")
 
 
 def _source_for(text: object) -> str:

@@ -19,7 +19,7 @@ from hearout.nursery import open_background
 from hearout.session.controls import SessionControls, chosen_policy
 from hearout.session.core import SessionCore, SessionEvent
 from hearout.session.language import in_language, told_language
-from hearout.session.parts import check_source, check_transcriber
+from hearout.session.parts import check_source, check_the_rest, check_transcriber
 from hearout.session.recording import TraceWriter
 from hearout.sources.base import AudioSource
 from hearout.transcribers.base import Dialect
@@ -73,6 +73,7 @@ async def open_session(
     """
     check_source(source)
     check_transcriber(transcriber)
+    check_the_rest(vad, ear, recorder)
     if source.channels != transcriber.channels or source.sample_rate != transcriber.sample_rate:
         raise UsageError(
             f"the audio has {source.channels} channel(s) at {source.sample_rate} Hz, but {transcriber.name} "

@@ -92,9 +92,9 @@ class Beside(OwnTurns):
             self._write(signal.at, **record_of(signal))
             super().tell(signal)
 
-    def _due(self) -> None:
+    def _due(self, at: float) -> None:
         with self.safely():
-            super()._due()
+            super()._due(at)
 
     def _all_said(self) -> None:
         with self.safely():

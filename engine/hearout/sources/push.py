@@ -12,7 +12,25 @@ from hearout.audio import AudioFormat, Decoder, Resampler, working_rate
 from hearout.errors import UsageError
 from hearout.writing import shown
 
-__all__ = ["PushSource"]
+__all__ = ["PushSource", "pushed"]
+
+
+def pushed(data: object) -> bytes:
+    """The bytes of what was given to ``push``.
+
+    Raises:
+        UsageError: it has none, or they are numbers of another kind, such as the floats of many microphones.
+    """
+    try:
+        view = memoryview(data)  # type: ignore[arg-type]
+    except TypeError:
+        raise UsageError(f"push takes bytes of audio, not {shown(data)}") from None
+    if view.itemsize > 2 or view.format == "e":  # no encoding has larger samples
+        raise UsageError(
+            f"push takes bytes of audio, not an array of {view.itemsize * 8}-bit numbers; floats from -1 to 1 become "
+            "linear16 by (32767 * samples).astype('<i2')"
+        )
+    return bytes(view)
 
 
 class PushSource:
@@ -115,10 +133,7 @@ class PushSource:
             )
 
     def _convert(self, data: bytes | bytearray | memoryview) -> bytes:
-        try:
-            pcm = bytes(memoryview(data))
-        except TypeError:
-            raise UsageError(f"push takes bytes of audio, not {data!r:.40}") from None
+        pcm = pushed(data)
         if self._as_is and not self._cut and not len(pcm) % self._frame_bytes:
             return pcm
         self._cut = True

@@ -149,8 +149,8 @@ async def serve_twilio(
         tls: a server context. Twilio connects by ``wss://`` only: give one, or have a proxy or tunnel do TLS.
         authorise: who may connect: `signed_by_twilio`. Required unless ``host`` is this machine.
         limits: of time, size and number.
-        grace: seconds for the last words after SIGTERM or SIGINT; None: signals are the application's affair. See
-            `hearout.serving.serve_websockets`.
+        grace: seconds for the last words after SIGTERM, SIGINT or SIGHUP; None: signals are the application's affair.
+            See `hearout.serving.serve_websockets`.
 
     Raises:
         UsageError: the address cannot be used, or could be reached by anybody.

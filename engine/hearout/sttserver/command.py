@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import math
 import os
-import signal
 import sys
 from pathlib import Path
 
@@ -14,6 +13,7 @@ import trio
 from hearout.errors import UsageError
 from hearout.serving import address_of, is_loopback
 from hearout.serving.listening import listen
+from hearout.serving.signals import ending_signals
 from hearout.sttserver.local import TOKEN_VARIABLE
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS
 from hearout.sttserver.recogniser.pool import RecogniserPool, well_served
@@ -84,7 +84,7 @@ def _seconds(text: str) -> float:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Serve until SIGINT or SIGTERM; returns the exit status."""
+    """Serve until SIGINT, SIGTERM or SIGHUP; returns the exit status."""
     args.token = args.token or os.environ.get(TOKEN_VARIABLE) or None
     try:
         error = trio.run(_main, args)
@@ -104,6 +104,7 @@ async def _main(args: argparse.Namespace) -> Exception | None:
         return UsageError(f"--host {args.host} can be reached from other machines: set {TOKEN_VARIABLE} or --token")
     async with trio.open_nursery() as nursery:
         pool = RecogniserPool.of_whisper(args.model, language=args.language)
+        listeners: list[trio.SocketListener] = []
         try:
             script = None if args.script is None else Script(read_trace(args.script))
             server = SttServer(
@@ -119,9 +120,11 @@ async def _main(args: argparse.Namespace) -> Exception | None:
             if script is None and args.refuse is None:
                 await pool.warm_up()
         except UsageError as error:
+            for listener in listeners:
+                await listener.aclose()
             nursery.cancel_scope.cancel()
             return error
-        with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        with trio.open_signal_receiver(*ending_signals()) as signals:
             nursery.start_soon(trio.serve_listeners, server.serve, listeners)
             if args.until_eof:
                 nursery.start_soon(_cancel_at_eof, nursery.cancel_scope)
@@ -129,7 +132,9 @@ async def _main(args: argparse.Namespace) -> Exception | None:
                 print(f"other protocols at {', '.join(server.paths[1:])}", file=sys.stderr, flush=True)
             print(f"listening on ws://{address_of(listeners[0])}{server.paths[0]}", flush=True)
             async for _ in signals:
-                nursery.cancel_scope.cancel()
+                # Who looks after services sends a signal to each process. Our parent has last words to ask for.
+                if not args.until_eof:
+                    nursery.cancel_scope.cancel()
     return None
 
 

@@ -15,6 +15,7 @@ from trio_websocket import WebSocketConnection
 from hearout.errors import UsageError
 from hearout.nursery import sole_error
 from hearout.serving import Limits, Upgrade, own_pages_only
+from hearout.serving.authorise import token_bytes
 from hearout.serving.line import Line
 from hearout.serving.reception import Applicant, Reception
 from hearout.sttserver.protocols import PROTOCOLS, REFUSALS, Handshake, Protocol
@@ -68,7 +69,7 @@ class SttServer:
         self._pool = pool
         self._named = protocols
         self._protocols = {protocol.path: protocol for protocol in protocols.values()}
-        self._token = token
+        self._token = None if token is None else token_bytes(token)
         self._script = script
         self._refuse = refuse
         self._idle_timeout = idle_timeout
@@ -139,7 +140,7 @@ class SttServer:
             raise Refused(503, "SERVICE_UNAVAILABLE", str(error)) from None
 
     def _accepts(self, key: str) -> bool:
-        return bool(key) and (self._token is None or hmac.compare_digest(key.encode(), self._token.encode()))
+        return bool(key) and (self._token is None or hmac.compare_digest(key.encode(), self._token))
 
 
 def _key(upgrade: Upgrade) -> str | None:

@@ -6,7 +6,7 @@ from collections import deque
 from typing import Literal
 
 from hearout.errors import UsageError
-from hearout.sources.push import PushSource
+from hearout.sources.push import PushSource, pushed
 from hearout.threads.host import Host
 from hearout.threads.waiting import Changes
 
@@ -31,10 +31,7 @@ class Inlet:
 
     def push(self, data: bytes | bytearray | memoryview, timeout: float) -> bool:
         """False: nobody will hear it, the audio is over."""
-        try:
-            pcm = bytes(memoryview(data))
-        except TypeError:
-            raise UsageError(f"push takes bytes of audio, not {data!r:.40}") from None
+        pcm = pushed(data)
         self._host.check()  # before a lock that a forked process may never get
 
         def hand() -> Literal["", "handed", "over"]:

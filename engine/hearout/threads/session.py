@@ -5,9 +5,10 @@ The engine itself runs on trio, in one thread for all sessions of the process (`
 
 from __future__ import annotations
 
+import inspect
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Any, TypeVar
 
 from hearout.audio import AudioFormat
@@ -15,7 +16,7 @@ from hearout.ear.base import Ear
 from hearout.errors import UsageError
 from hearout.link.settings import LinkSettings
 from hearout.link.socket import Connector, open_stream
-from hearout.loops import check_names, running
+from hearout.loops import outside_loops
 from hearout.session import session as on_trio
 from hearout.session.recording import TraceWriter
 from hearout.session.relay import RelayedSession
@@ -36,8 +37,7 @@ __all__ = ["Session", "local_server", "open_session"]
 E = TypeVar("E")
 
 
-@check_names("hearout.threads")
-@contextmanager
+@outside_loops
 def open_session(
     source: AudioSource | AudioFormat,
     transcriber: Dialect,
@@ -69,7 +69,6 @@ def open_session(
         UsageError: the parts do not fit together. What goes wrong later comes out of the iteration, of ``wait`` and
             ``push``, or at the end of the block.
     """
-    _only_without_a_loop("open_session")
     source = PushSource(source) if isinstance(source, AudioFormat) else source
     opening = on_trio.open_session(
         source,
@@ -104,6 +103,8 @@ class Session(RelayedSession):
         self._more = Changes()
         self._heard = source
         self._inlet = Inlet(source) if isinstance(source, PushSource) else None
+        self._told: BaseException | None = None  # by push
+        self._came_from: TracebackType | None = None
         self._functions: list[tuple[type, Callable[[Any], object]]] = []
         self._caller: threading.Thread | None = None
 
@@ -126,8 +127,10 @@ class Session(RelayedSession):
         if self._error is None and self._inlet.push(data, timeout):
             return
         self._more.wait_for(lambda: self._closed, timeout)
-        if self._error is not None:  # stays there for who reads the events
-            raise self._error
+        if (error := self._error) is not None:  # stays there for who reads the events
+            if self._told is not error:
+                self._told, self._came_from = error, error.__traceback__
+            raise error.with_traceback(self._came_from)  # which would grow with each piece that is pushed
         raise UsageError("this piece is not heard: the audio was finished, or the session is over")
 
     def finish(self) -> None:
@@ -162,6 +165,10 @@ class Session(RelayedSession):
         if not isinstance(kind, type) or not callable(function):
             given = shown((kind, function), 80)
             raise UsageError(f"on takes a class of events, such as TurnCompleted, and a function; not {given}")
+        if inspect.iscoroutinefunction(function):
+            raise UsageError(
+                f"on calls functions, and {shown(function, 80)} is async: hearout.aio has sessions for those"
+            )
         self._functions.append((kind, function))
         if self._caller is None:
             self._caller = threading.Thread(target=self._call, name="hearout events", daemon=True)
@@ -217,8 +224,7 @@ class Session(RelayedSession):
         return self._host.call(self._core.now)
 
 
-@check_names("hearout.threads")
-@contextmanager
+@outside_loops
 def local_server(protocol: str = "deepgram") -> Iterator[str]:
     """`hearout.local_server` without async: start the local server on a free port and give its URL.
 
@@ -230,14 +236,5 @@ def local_server(protocol: str = "deepgram") -> Iterator[str]:
             a loop runs in this thread.
         SessionError: the server did not start for another reason.
     """
-    _only_without_a_loop("local_server")
     with in_trio(local.local_server(protocol)) as url:
         yield url
-
-
-def _only_without_a_loop(name: str) -> None:
-    if (here := running()) is not None:
-        right = f"hearout.aio.{name}" if here == "asyncio" else f"hearout.{name}"
-        raise UsageError(
-            f"hearout.threads.{name} would block the loop of {here} in this thread: use async with {right}"
-        )

@@ -21,7 +21,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import pairwise
+from itertools import islice, pairwise
 from statistics import median
 
 from hearout.channels import Arrivals, Channels
@@ -144,9 +144,7 @@ def _first(times: Sequence[float], since: float) -> float:
 
 def _resumed(heard: Speaker, border: float, until: float) -> float:
     """When the first signal came that tells of speech behind ``border``: a voice is noticed after it begins."""
-    for s in heard.signals:
-        if s.at < until:
-            continue
+    for s in islice(heard.signals, bisect_left(heard.signals, until, key=lambda s: s.at), None):
         match s:
             case signals.SpeechStarted():
                 return s.at

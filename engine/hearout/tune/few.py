@@ -76,12 +76,15 @@ def cautious(trials: Sequence[Trial], target: float) -> Trial:
     """The fastest that is expected to keep to the target.
 
     If there is none, the fastest that cuts off less than one hold more, recorded or known, than the fewest: a smaller
-    difference is no reason to wait longer.
+    difference is no reason to wait longer. Nor is it that one would have cut off just as many of the recorded ones:
+    then the first, which is what there is, stays.
     """
     chosen = best(trials, target)
     if chosen.cutoffs <= target:
         return chosen
-    return best(trials, chosen.cutoffs + 1 / (_KNOWN + len(chosen.result.cuts)))
+    chosen = best(trials, chosen.cutoffs + 1 / (_KNOWN + len(chosen.result.cuts)))
+    only_slower = chosen.happened >= trials[0].happened and chosen.latency >= trials[0].latency
+    return trials[0] if only_slower else chosen
 
 
 def doubt(chosen: Trial, target: float, more: tuple[int, int], seed: int) -> str:

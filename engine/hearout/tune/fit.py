@@ -81,10 +81,37 @@ class Tuned:
     notices: tuple[str, ...]
     tried: tuple[tuple[float, float], ...]
 
+    @property
+    def no_help(self) -> str:
+        """Why nothing is gained over `base`, in words: on what was held out, else on what was searched; or empty."""
+        held = self.chosen.held_out.ends > 0
+        was, is_ = [point.held_out if held else point.searched for point in (self.base, self.chosen)]
+        if self.chosen.settings == self.base.settings:
+            why = (
+                "nothing that was tried is better" if self.reached else "nothing that was tried would have cut off less"
+            )
+            return f"{why}; the policy stays as it is: {_short(was)}"
+        if is_.cutoffs < was.cutoffs or is_.mean < was.mean:
+            return ""
+        where = f"on the {self.held_out} held out" if held else "in these recordings"
+        advice = "keep the policy it started from" if held else "only what is known beforehand speaks for it"
+        return f"{where} this would not have helped, {advice}: {_short(is_)}, instead of {_short(was)}"
+
     def as_dict(self) -> dict[str, Any]:
         """For JSON; ``tried`` is left out."""
         rows = {name: getattr(self, name).as_dict() for name in ("base", "factor", "chosen")}
-        names = ("gain", "target", "reached", "expected", "searched", "traces", "unclear", "held_out", "seed")
+        names = (
+            "gain",
+            "no_help",
+            "target",
+            "reached",
+            "expected",
+            "searched",
+            "traces",
+            "unclear",
+            "held_out",
+            "seed",
+        )
         return {
             "policy": self.policy.to_dict(),
             **rows,
@@ -264,6 +291,8 @@ def policy_toml(tuned: Tuned) -> str:
             f"{_short(chosen.held_out)};",
             f"the policy it started from, there: {_short(base.held_out)}.",
         ]
+    if tuned.no_help:
+        lines += textwrap.wrap(f"Note: {tuned.no_help}.", 118)
     text = "".join(f"# {line}\n" for line in lines)
     tables = ""
     for key, value in tuned.policy.to_dict().items():

@@ -294,7 +294,7 @@ def test_a_bot_without_words_hears_no_turn() -> None:
 
 
 def test_words_that_come_too_late_for_their_turn_are_not_lost() -> None:
-    """They stand before the next turn, as with Pipecat's own strategies."""
+    """They are a turn of their own."""
 
     async def main() -> None:
         turns = HearoutTurns("fast")
@@ -304,10 +304,10 @@ def test_words_that_come_too_late_for_their_turn_are_not_lost() -> None:
             await call.say(CALL_ME_BACK)
             await call.quiet_until("turn")
             await service.push_frame(TranscriptionFrame("Tomorrow.", "", time_now_iso8601()))
-            await call.quiet(2.0)
+            await call.quiet_until("turn", 2)
             await call.say(CALL_ME_BACK)
-            await call.quiet_until("turn", 2, most=6.0)
-            assert " ".join(call.texts("turn")) == "Call me back. Tomorrow. Now."
+            await call.quiet_until("turn", 3, most=6.0)
+            assert call.texts("turn") == ["Call me back.", "Tomorrow.", "Now."]
 
     run(main)
 
