@@ -238,6 +238,9 @@ def test_the_worst_turns_come_first_with_why() -> None:
 def test_what_cannot_be_judged() -> None:
     with pytest.raises(NotJudged, match=r"hand.jsonl: does not say when the agent spoke"):
         judge(trace(said("yes", 1, 2)))
+    silent = trace(said("yes", 1, 2), bot(2.5, "yes"), source="a shadow of pipecat-ai 1.14.0")
+    with pytest.raises(NotJudged, match=r"hand.jsonl: its bot never spoke"):
+        judge(silent)
     with pytest.raises(NotJudged, match=r"no final words"):
         judge(trace(agent(1, 2)))
     with pytest.raises(NotJudged, match=r"there is no channel 1: it has 1"):
