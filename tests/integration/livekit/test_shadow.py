@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
 import random
+import shutil
 import time
 import wave
 from collections.abc import AsyncIterator, Sequence
@@ -259,19 +261,22 @@ def test_the_application_ends_the_turns(tmp_path: Path, vad: bool) -> None:
     """Push to talk."""
     shadow = LiveKitShadow(tmp_path)
     options: dict[str, Any] = {} if vad else {"vad": None}
+    agent = _Librarian(1.0)
 
     async def main() -> None:
-        async with talk(turn_at(0.0), shadow, turn_handling={"turn_detection": "manual"}, **options) as call:
+        manual = {"turn_detection": "manual"}
+        async with talk(turn_at(0.0), shadow, agent=agent, turn_handling=manual, **options) as call:
             await call.until(lambda: call.line.began is not None)
             await asyncio.sleep(END + 0.5)
             call.session.commit_user_turn(transcript_timeout=1.0)
-            await call.until(lambda: call.model.asked)
-            await asyncio.sleep(0.2)
+            await call.until(lambda: any(item.type == "message" for item in call.session.history.items))
         shadow.settle()
 
     run(main)
     trace = written(tmp_path)
-    assert [turn.text for turn in of(trace, BotTurn)] == [SAID]
+    (turn,) = of(trace, BotTurn)
+    assert turn.text == SAID
+    assert turn.t - of(trace, Received)[-1].t < 0.9, "when it was ended, not when the agent had looked something up"
     assert len(of(trace, VoiceChange)) == (2 if vad else 0)
 
 
@@ -308,6 +313,27 @@ def test_a_shadow_that_fails_is_told_of_once_and_the_agent_goes_on(
         run(main)
     (told,) = [record.message for record in caplog.records if "shadow" in record.message]
     assert told.startswith("the shadow has stopped, the bot goes on: FileExistsError")
+
+
+def test_a_folder_that_vanishes_in_mid_call_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And no file stays open: pytest takes one that does for an error."""
+    folder = tmp_path / "calls"
+    shadow = LiveKitShadow(folder)
+
+    async def main() -> None:
+        async with talk(turn_at(0.0), shadow) as call:
+            await call.until(lambda: call.line.began is not None)
+            shadow.settle()
+            shutil.rmtree(folder)
+            await call.until(lambda: call.model.asked)
+            assert call.model.asked[0][1] == SAID
+        shadow.settle()
+
+    with caplog.at_level(logging.WARNING, "hearout"):
+        run(main)
+    (told,) = [record.message for record in caplog.records if "shadow" in record.message]
+    assert told.startswith("the shadow has stopped, the bot goes on: FileNotFoundError")
+    gc.collect()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02])
