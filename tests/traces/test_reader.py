@@ -109,6 +109,7 @@ def test_every_kind_of_record() -> None:
         ('{"t": 1, "wad": "start"}', "unknown kind of record"),
         ('{"t": 0.1, "agent": "started"}', "t goes backwards: 0.1 after 0.5"),
         ('{"t": 1, "bot": "committed"}', '"text" is missing'),
+        ('{"t": 1, "bot": "committed", "text": "a", "at": 1.1}', '"at" must be a number from 0 to 1, not 1.1'),
         ('{"t": 1, "bot": "interrupted", "text": "a"}', 'unknown key "text"'),
         ('{"t": 1, "bot": "replied"}', '"bot" must be "committed" or "interrupted", not "replied"'),
         ('{"t": 1, "vad": "begin"}', '"vad" must be "start" or "stop" or "maybe" or "pause", not "begin"'),

@@ -131,13 +131,15 @@ class Beside(OwnTurns):
 
     def committed(self, text: str, ago: float = 0.0) -> None:
         """The bot's own turn detection has ended the user's turn with ``text``, so many seconds ago."""
-        self._write(self.now - ago, bot="committed", text=text)
+        at = max(0.0, self.now - ago)
+        # Meanwhile the user may have gone on, which is written: lines stand in order of `t`.
+        self._write(at, bot="committed", text=text, **({"at": at} if at < self._written else {}))
 
     def interrupted(self) -> None:
         """The bot's own turn detection makes it stop for the user."""
         self._write(self.now, bot="interrupted")
 
-    def _write(self, at: float, **record: Any) -> None:
+    def _write(self, at: float, /, **record: Any) -> None:
         if self._file is not None and self.running:
             self._written = max(self._written, at)
             self._file.write({"t": self._written, **record})

@@ -29,7 +29,8 @@ Optional keys which live sessions write, because their replay is not exact witho
 and ``stalled`` records (seconds of audio heard when that was noticed; absent: ``t``), ``speed`` on ``restored``
 records (times real time at which the new connection is fed what it missed, null: as fast as it takes it; absent:
 1.25), and ``channel`` on ``stalled``, ``agent``, ``expected``, ``key``, ``policy`` and ``app`` records (absent: all
-channels) and on ``bot`` records (absent: 0). Blank lines are skipped; there are no comments.
+channels) and on ``bot`` records (absent: 0); ``at`` on ``committed`` records (when that was, if it was told of later;
+absent: ``t``). Blank lines are skipped; there are no comments.
 
 A trace holds no audio and no keys. With ``redact`` it holds no words either.
 """
@@ -158,9 +159,10 @@ def parse_trace(lines: Iterable[str], name: str = "trace", transcriber: type[Dia
                 answers.append(_answer(line))
             else:
                 record = _record(line, header)
-                if record.t < now:
-                    refuse(f"t goes backwards: {record.t:g} after {now:g}; records stand in order of t")
-                now = record.t
+                t = line.seconds("t", ...)
+                if t < now:
+                    refuse(f"t goes backwards: {t:g} after {now:g}; records stand in order of t")
+                now = t
                 records.append(record)
         except (ValueError, UsageError) as error:
             raise UsageError(f"{name}:{number}: {error}") from None
@@ -170,7 +172,7 @@ def parse_trace(lines: Iterable[str], name: str = "trace", transcriber: type[Dia
         name,
         header,
         dialect,
-        tuple(records),
+        tuple(sorted(records, key=lambda record: record.t)),  # a bot's turn may be told of late
         tuple(answers),
         None if expect is None else tuple(expect),
         commands,
@@ -290,7 +292,7 @@ def _record(line: _TraceLine, header: Header) -> Record:
                 record = AgentChange(t, kind_, line.channel(header, None), line.line)
         case "bot":
             if line.word("bot", "committed", "interrupted") == "committed":
-                record = BotTurn(t, line.string("text"), line.channel(header, 0), line.line)
+                record = BotTurn(line.number("at", t, 0, t), line.string("text"), line.channel(header, 0), line.line)
             else:
                 record = BotInterrupted(t, line.channel(header, 0), line.line)
         case "expected":

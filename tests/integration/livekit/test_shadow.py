@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import os
 import random
+import shutil
+import time
 import wave
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -15,7 +18,7 @@ from statistics import median
 from typing import Any
 
 import pytest
-from livekit.agents import Agent, AgentSession
+from livekit.agents import Agent, AgentSession, UserStateChangedEvent, llm
 from livekit.agents.voice import io
 
 from hearout import read_trace, replay
@@ -72,6 +75,7 @@ async def talk(
     sound: bytes = SOUND,
     seconds: float = 12.0,
     speaker: io.AudioOutput | None = None,
+    agent: Agent | None = None,
     **options: Any,
 ) -> AsyncIterator[Talk]:
     """A session with LiveKit's own turns: its defaults, unless ``options`` say otherwise."""
@@ -84,7 +88,7 @@ async def talk(
     session.input.audio = line
     if speaker is not None:
         session.output.audio = speaker
-    await session.start(Agent(instructions="Say nothing."))
+    await session.start(agent or Agent(instructions="Say nothing."))
     try:
         yield Talk(session, line, model)
     finally:
@@ -120,6 +124,48 @@ def test_a_turn_and_the_reply_to_it(tmp_path: Path) -> None:
     assert 0.0 < turn.t - ended < 4.0
     (decided,) = [event for event in replay(trace).outputs if isinstance(event, TurnCompleted)]
     assert decided.text == SAID
+
+
+class _Librarian(Agent):
+    """Looks something up before it answers; notes when the user fell silent, and when it was asked to."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(instructions="Say nothing.")
+        self.silent: list[float] = []
+        self.turns: list[float] = []
+        self._seconds = seconds
+
+    async def on_enter(self) -> None:
+        self.session.on("user_state_changed", self._changed)
+
+    def _changed(self, event: UserStateChangedEvent) -> None:
+        if event.new_state == "listening":
+            self.silent.append(time.monotonic())
+
+    async def on_user_turn_completed(self, turn_ctx: llm.ChatContext, new_message: llm.ChatMessage) -> None:
+        self.turns.append(time.monotonic())
+        await asyncio.sleep(self._seconds)
+
+
+def test_a_user_who_goes_on_while_the_agent_looks_something_up(tmp_path: Path) -> None:
+    """LiveKit tells of a turn when the hook is through with it: then the user has gone on, behind the turn's end."""
+    shadow, agent = LiveKitShadow(tmp_path), _Librarian(3.0)
+    pause = 1.5
+
+    async def main() -> None:
+        sound = SOUND + bytes(2 * round(16000 * pause)) + SOUND
+        events = [*turn_at(0.0), *turn_at(END + pause)]
+        turns: dict[str, Any] = {"turn_detection": "vad", "endpointing": {"min_delay": 0.3, "max_delay": 0.3}}
+        async with talk(events, shadow, sound=sound, agent=agent, turn_handling=turns) as call:
+            await call.until(lambda: any(item.type == "message" for item in call.session.history.items))
+        shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    turn, (_, stopped, again, *_) = of(trace, BotTurn)[0], of(trace, VoiceChange)
+    assert turn.text == SAID
+    assert turn.t - stopped.t == pytest.approx(agent.turns[0] - agent.silent[0], abs=0.1)
+    assert turn.t < again.audio
 
 
 def test_an_interruption(tmp_path: Path) -> None:
@@ -215,19 +261,22 @@ def test_the_application_ends_the_turns(tmp_path: Path, vad: bool) -> None:
     """Push to talk."""
     shadow = LiveKitShadow(tmp_path)
     options: dict[str, Any] = {} if vad else {"vad": None}
+    agent = _Librarian(1.0)
 
     async def main() -> None:
-        async with talk(turn_at(0.0), shadow, turn_handling={"turn_detection": "manual"}, **options) as call:
+        manual = {"turn_detection": "manual"}
+        async with talk(turn_at(0.0), shadow, agent=agent, turn_handling=manual, **options) as call:
             await call.until(lambda: call.line.began is not None)
             await asyncio.sleep(END + 0.5)
             call.session.commit_user_turn(transcript_timeout=1.0)
-            await call.until(lambda: call.model.asked)
-            await asyncio.sleep(0.2)
+            await call.until(lambda: any(item.type == "message" for item in call.session.history.items))
         shadow.settle()
 
     run(main)
     trace = written(tmp_path)
-    assert [turn.text for turn in of(trace, BotTurn)] == [SAID]
+    (turn,) = of(trace, BotTurn)
+    assert turn.text == SAID
+    assert turn.t - of(trace, Received)[-1].t < 0.9, "when it was ended, not when the agent had looked something up"
     assert len(of(trace, VoiceChange)) == (2 if vad else 0)
 
 
@@ -264,6 +313,27 @@ def test_a_shadow_that_fails_is_told_of_once_and_the_agent_goes_on(
         run(main)
     (told,) = [record.message for record in caplog.records if "shadow" in record.message]
     assert told.startswith("the shadow has stopped, the bot goes on: FileExistsError")
+
+
+def test_a_folder_that_vanishes_in_mid_call_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """And no file stays open: pytest takes one that does for an error."""
+    folder = tmp_path / "calls"
+    shadow = LiveKitShadow(folder)
+
+    async def main() -> None:
+        async with talk(turn_at(0.0), shadow) as call:
+            await call.until(lambda: call.line.began is not None)
+            shadow.settle()
+            shutil.rmtree(folder)
+            await call.until(lambda: call.model.asked)
+            assert call.model.asked[0][1] == SAID
+        shadow.settle()
+
+    with caplog.at_level(logging.WARNING, "hearout"):
+        run(main)
+    (told,) = [record.message for record in caplog.records if "shadow" in record.message]
+    assert told.startswith("the shadow has stopped, the bot goes on: FileNotFoundError")
+    gc.collect()
 
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02])
