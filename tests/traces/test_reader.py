@@ -92,6 +92,20 @@ def test_every_kind_of_record() -> None:
     assert trace.forbid == {"turn_amended"}
 
 
+def test_a_turn_that_is_told_of_later_stands_where_it_ended() -> None:
+    trace = parse_trace(
+        [
+            '{"hearout_trace": 1, "stt": "results", "channels": 1}',
+            '{"t": 1.0, "vad": "stop"}',
+            '{"t": 2.0, "vad": "start"}',
+            '{"t": 2.5, "bot": "committed", "text": "yes", "at": 1.5}',
+            '{"t": 2.5, "vad": "stop"}',
+        ]
+    )
+    assert [(record.t, record.line) for record in trace.records] == [(1.0, 2), (1.5, 4), (2.0, 3), (2.5, 5)]
+    assert trace.records[1] == BotTurn(1.5, "yes")
+
+
 @pytest.mark.parametrize(
     ("line", "complaint"),
     [

@@ -129,7 +129,8 @@ class _Call:
         elif event.old_state == "speaking":
             speech = self._session.current_speech
             # Speech that is paused for the user is not interrupted yet, and perhaps never will be.
-            if speech is not None and (speech.interrupted or self._session.user_state == "speaking"):
+            paused = speech is not None and speech.allow_interruptions and self._session.user_state == "speaking"
+            if speech is not None and (speech.interrupted or paused):
                 self._speech_ended(interrupted=True)
             self._beside.bot_stopped()
 

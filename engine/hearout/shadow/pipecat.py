@@ -68,6 +68,7 @@ class Shadow(BaseObserver):
         self._said = BotText(lambda text: self._call.agent_said(text))
         self._muted = False
         self._turn_open = False  # as the bot's turn detection has it
+        self._ending = False  # the call; nobody tells any more that the turn is over
         self._written: list[str] = []  # what went into the context since the turn began
         self._workers = 0  # that it watches
         self._latest = 0.0  # time.time() of the newest frame of the voice detection
@@ -101,9 +102,11 @@ class Shadow(BaseObserver):
     async def cleanup(self) -> None:
         await super().cleanup()
         with self._call.safely():
+            self._commit()
             self._call.finish()
         self._call, self._muted = self._beside(), False
-        self._turn_open, self._written = False, []
+        self._turn_open = self._ending = False
+        self._written = []
         self._workers = max(self._workers - 1, 0)  # one that is added in mid-call is not set up
 
     def _see(self, frame: Any) -> None:
@@ -119,6 +122,8 @@ class Shadow(BaseObserver):
             case frames.UserStartedSpeakingFrame() | frames.UserStoppedSpeakingFrame():
                 self._turn_open = isinstance(frame, frames.UserStartedSpeakingFrame)
                 self._commit()
+            case frames.EndFrame() | frames.CancelFrame():
+                self._ending = True
             case frames.LLMContextUserTurnFrame():
                 self._written.append(frame.text)
                 self._commit()
@@ -130,9 +135,10 @@ class Shadow(BaseObserver):
     def _commit(self) -> None:
         """What is written into the context while the turn is open ends it when the turn ends, and not before.
 
-        A model may judge first whether the user has finished (`FilterIncompleteUserTurnStrategies`).
+        A model may judge first whether the user has finished (`FilterIncompleteUserTurnStrategies`). A call that ends
+        within a turn ends that, too: the aggregator hands on the rest, and tells of no end.
         """
-        if self._written and not self._turn_open:
+        if self._written and (self._ending or not self._turn_open):
             self._call.committed(" ".join(self._written))
             self._written = []
 

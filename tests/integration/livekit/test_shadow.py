@@ -219,6 +219,51 @@ def test_speech_without_a_text_that_comes_to_its_end_is_not_interrupted(tmp_path
     assert not of(trace, BotInterrupted)
 
 
+def test_speech_that_cannot_be_interrupted_is_not(tmp_path: Path) -> None:
+    """The user speaks when it comes to its end."""
+    shadow = LiveKitShadow(tmp_path)
+
+    async def main() -> None:
+        async with talk([], shadow, speaker=Speaker()) as call:
+            options: dict[str, Any] = {"allow_interruptions": False, "add_to_chat_ctx": False}
+            await call.session.say("This call is recorded", audio=speech(1.1), **options)
+            assert call.session.user_state == "speaking"
+        shadow.settle()
+
+    run(main)
+    assert not of(written(tmp_path), BotInterrupted)
+
+
+def test_a_turn_ended_before_the_application_thinks_about_it(tmp_path: Path) -> None:
+    """LiveKit tells of it when it has thought, and the caller may have gone on meanwhile."""
+    shadow = LiveKitShadow(tmp_path)
+    ended: list[float] = []
+    spoke: list[float] = []
+
+    class Thinker(Agent):
+        async def on_user_turn_completed(self, turn_ctx: Any, new_message: Any) -> None:
+            ended.append(time.time())
+            await asyncio.sleep(2.0)
+
+    async def main() -> None:
+        sound = SOUND + bytes(32000) + SOUND
+        delays = {"endpointing": {"min_delay": 0.3, "max_delay": 0.5}}
+        agent = Thinker(instructions="Say nothing.")
+        async with talk(turn_at(0.0), shadow, sound=sound, turn_handling=delays, agent=agent) as call:
+            call.session.on("user_state_changed", lambda event: spoke.append(event.created_at))
+            await call.until(lambda: any(getattr(item, "role", "") == "user" for item in call.session.history.items))
+        shadow.settle()
+
+    run(main)
+    trace = written(tmp_path)
+    (turn,) = of(trace, BotTurn)
+    assert turn.text == SAID
+    voice = of(trace, VoiceChange)
+    assert [change.kind for change in voice] == ["start", "stop", "start", "stop"]
+    assert voice[1].t < turn.t < voice[2].t
+    assert turn.t - voice[0].audio == pytest.approx(ended[0] - spoke[0], abs=0.1)
+
+
 def test_what_is_typed_is_no_turn(tmp_path: Path) -> None:
     shadow = LiveKitShadow(tmp_path)
 
@@ -338,8 +383,11 @@ def test_a_folder_that_vanishes_in_mid_call_is_told_of_once(tmp_path: Path, capl
 
 @pytest.mark.parametrize("seconds", [0.0, 0.02])
 def test_the_agent_is_as_fast_as_without(tmp_path: Path, seconds: float) -> None:
-    """Sessions in one process, every second one with a shadow, on a loop that is blocked so long in each 0.06 s."""
-    calls, seed = 24, 19
+    """Groups of sessions one after the other, each second one with a shadow, on a loop that is blocked now and then.
+
+    Not beside each other: a shadow that held up the loop would hold up all.
+    """
+    groups, calls, seed = 4, 6, 19
     begins = random.Random(seed)
     shadow = LiveKitShadow(tmp_path)
     delays: dict[bool, list[float]] = {True: [], False: []}
@@ -353,18 +401,20 @@ def test_the_agent_is_as_fast_as_without(tmp_path: Path, seconds: float) -> None
             await asyncio.sleep(0.3)
 
     async def main() -> None:
-        async with blocked(seconds), asyncio.TaskGroup() as group:
-            for number in range(calls):
-                group.create_task(one(begins.uniform(0.0, 20.0), shadow if number % 2 else None))
+        async with blocked(seconds):
+            for number in range(groups):
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(calls):
+                        group.create_task(one(begins.uniform(0.0, 5.0), shadow if number % 2 else None))
         shadow.settle()
 
     run(main)
     with_, without = (median(delays[way]) for way in (True, False))
     print(f"loop blocked {seconds} s in 0.06 s, load {os.getloadavg()[0]:.1f}: the model is asked {with_:.3f} s after")
     print(f"  speech with a shadow, {without:.3f} s without; worst {max(delays[True]):.3f}, {max(delays[False]):.3f} s")
-    assert len(delays[True]) == len(delays[False]) == calls // 2
+    assert len(delays[True]) == len(delays[False]) == groups * calls // 2
     assert with_ < without + 0.2
     paths = list(tmp_path.iterdir())
-    assert len(paths) == calls // 2
+    assert len(paths) == groups * calls // 2
     for path in paths:
         assert [turn.text for turn in of(read_trace(path), BotTurn)] == [SAID]
