@@ -234,36 +234,6 @@ def test_speech_that_cannot_be_interrupted_is_not(tmp_path: Path) -> None:
     assert not of(written(tmp_path), BotInterrupted)
 
 
-def test_a_turn_ended_before_the_application_thinks_about_it(tmp_path: Path) -> None:
-    """LiveKit tells of it when it has thought, and the caller may have gone on meanwhile."""
-    shadow = LiveKitShadow(tmp_path)
-    ended: list[float] = []
-    spoke: list[float] = []
-
-    class Thinker(Agent):
-        async def on_user_turn_completed(self, turn_ctx: Any, new_message: Any) -> None:
-            ended.append(time.time())
-            await asyncio.sleep(2.0)
-
-    async def main() -> None:
-        sound = SOUND + bytes(32000) + SOUND
-        delays = {"endpointing": {"min_delay": 0.3, "max_delay": 0.5}}
-        agent = Thinker(instructions="Say nothing.")
-        async with talk(turn_at(0.0), shadow, sound=sound, turn_handling=delays, agent=agent) as call:
-            call.session.on("user_state_changed", lambda event: spoke.append(event.created_at))
-            await call.until(lambda: any(getattr(item, "role", "") == "user" for item in call.session.history.items))
-        shadow.settle()
-
-    run(main)
-    trace = written(tmp_path)
-    (turn,) = of(trace, BotTurn)
-    assert turn.text == SAID
-    voice = of(trace, VoiceChange)
-    assert [change.kind for change in voice] == ["start", "stop", "start", "stop"]
-    assert voice[1].t < turn.t < voice[2].t
-    assert turn.t - voice[0].audio == pytest.approx(ended[0] - spoke[0], abs=0.1)
-
-
 def test_what_is_typed_is_no_turn(tmp_path: Path) -> None:
     shadow = LiveKitShadow(tmp_path)
 
