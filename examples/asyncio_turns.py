@@ -2,7 +2,8 @@
 
     python examples/asyncio_turns.py samples/phone_number.wav [MORE.wav ...] [--url URL]
 
-Each file is a call; all calls are heard at once, in one event loop. Without ``--url`` the local recogniser hears them.
+Each file is a call; all calls are heard at once, in one event loop. Without ``--url`` the local recogniser
+(``pip install 'hearout[local]'``) hears them.
 A call of yours takes the place of `Line`: whatever has audio calls ``source.push``, and ``source.close`` at the end.
 """
 

@@ -3,7 +3,7 @@ more to say, and goes on where it was when that came to nothing.
 
     python examples/barge_in_bot.py samples/barge_in.flac      # or: mic
 
-The local recogniser hears it. The bot cannot tell its own voice from the user's: with ``mic``, wear headphones.
+Needs ``hearout[local]``. The bot cannot tell its own voice from the user's: with ``mic``, wear headphones.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 
     python examples/form_filling.py [--untold] [--url URL]
 
-The audio comes from ``samples/``, the pauses of the number made longer. The local recogniser hears it.
+The audio comes from ``samples/``, the pauses of the number made longer. The local recogniser hears it
+(``pip install 'hearout[local]'``).
 Told what the bot says, hearout knows what was asked: the number is one turn, and ends with its last digit. Untold, each
 pause ends a turn.
 """

@@ -40,7 +40,7 @@ def test_comes_out_as_expected(path: Path) -> None:
 
 
 @every_case
-@settings(max_examples=40 if nightly() else 4, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=20 if nightly() else 4, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_comes_out_the_same_with_other_arrival_times(path: Path, data: st.DataObject) -> None:
     trace = read(path)

@@ -10,6 +10,7 @@ import asyncio
 import importlib
 import json
 import re
+import shlex
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cache, partial
 from itertools import groupby
@@ -22,6 +23,7 @@ import trio
 
 import hearout
 from hearout import Deepgram, TurnCompleted, read_trace, replay
+from hearout.cli.main import _parser
 from hearout.traces.records import Received
 from tests.kit.paths import ROOT
 from tests.kit.serving import playing
@@ -208,6 +210,34 @@ def code_of(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str])
 @each("page", RUN)
 def test_the_code_does_what_the_page_says(page: Path, code_of: Callable[[str], dict[str, Any]]) -> None:
     code_of(str(page.relative_to(DOCS)))
+
+
+@each("page", [page for page in PAGES if any(language == "py" for language, *_ in parts(page)[1])])
+def test_fragments_are_python_and_import_what_there_is(page: Path) -> None:
+    """Blocks ``py`` are parts of programs, and cannot run. One that begins with a ``case`` is run elsewhere."""
+    for language, line, code in parts(page)[1]:
+        if language != "py" or code.startswith("case "):
+            continue
+        tree = compile("\n" * line + code, str(page), "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+        for node in ast.walk(tree):
+            module = getattr(node, "module", None) or ""
+            if isinstance(node, ast.ImportFrom) and module.startswith("hearout") and not module.startswith(FRAMEWORKS):
+                assert all(named(f"{module}.{alias.name}") for alias in node.names)
+
+
+def commands(page: Path) -> Iterator[list[str]]:
+    """The arguments of each ``hearout`` in a console; a synopsis has brackets, a prompt for what follows dots."""
+    for language, _, text in parts(page)[1]:
+        for line in text.splitlines() if language in ("console", "") else ():
+            command = re.match(r"(?:\$ )?(?:\w+=\S+ )*(?:\.venv/bin/)?hearout (?!.*(?:\[|\.\.\.))(.*)", line)
+            if command and "--list-devices" not in line:  # which looks for them at once
+                yield shlex.split(re.sub(r" +\(.*\)$", "", command[1]), comments=True)
+
+
+@each("page", [page for page in (*PAGES, ROOT / "README.md") if any(commands(page))])
+def test_commands_are_understood(page: Path) -> None:
+    for arguments in commands(page):
+        _parser().parse_args(arguments)
 
 
 class Said:

@@ -180,6 +180,16 @@ def test_backchannels_that_interrupted() -> None:
     )
     assert [(one.bot, one.ours) for turn in call.turns for one in turn.backchannels] == [(True, False), (False, False)]
     assert call.unclear == {"over the agent": 2}
+    # They are no turns, also where somebody hands them on.
+    told = judge(
+        trace(agent(0.5, 5), said("uh-huh", 2, 2.3), bot(2.9, "uh-huh"), said("yes please", 7, 8), bot(9, "yes"))
+    )
+    assert [(one.bot.aside, one.bot.words) for one in told.turns if one.bot] == [(True, 0), (False, 2)]
+    sums = Sums()
+    for one in told.turns:
+        assert one.bot
+        sums.add(one.bot)
+    assert (sums.turns, sums.commits, sums.words) == (1, 2, 2)
 
 
 def test_ours_is_what_the_session_decided_or_what_a_policy_would_have() -> None:
@@ -228,6 +238,9 @@ def test_the_worst_turns_come_first_with_why() -> None:
 def test_what_cannot_be_judged() -> None:
     with pytest.raises(NotJudged, match=r"hand.jsonl: does not say when the agent spoke"):
         judge(trace(said("yes", 1, 2)))
+    silent = trace(said("yes", 1, 2), bot(2.5, "yes"), source="a shadow of pipecat-ai 1.14.0")
+    with pytest.raises(NotJudged, match=r"hand.jsonl: its bot never spoke"):
+        judge(silent)
     with pytest.raises(NotJudged, match=r"no final words"):
         judge(trace(agent(1, 2)))
     with pytest.raises(NotJudged, match=r"there is no channel 1: it has 1"):

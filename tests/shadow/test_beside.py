@@ -181,18 +181,20 @@ def test_what_the_bot_did_is_in_it(tmp_path: Path) -> None:
     assert timedelta(seconds=-1) < age < timedelta(minutes=5)
 
 
-def test_what_was_committed_a_while_ago_has_its_own_time(tmp_path: Path) -> None:
-    """Also if the user has gone on meanwhile, which makes it a cut-in."""
+def test_what_was_committed_a_while_ago_is_dated_then(tmp_path: Path) -> None:
+    """Also when the user has gone on since, which is written before: a framework may tell of a turn much later."""
     late: Step = (0.5, lambda beside: beside.committed("Yes, please.", ago=0.3))
-    very_late: Step = (0.5, lambda beside: beside.committed("Or no.", ago=0.7))
-    too_late: Step = (0.5, lambda beside: beside.committed("Eh.", ago=90.0))
-    converse(folder(tmp_path), [*CALL[:-1], late, (0.5, started(0.1)), very_late, too_late])
+    goes_on: Step = (0.5, started(0.2))
+    very_late: Step = (0.5, lambda beside: beside.committed("Yes.", ago=0.9))
+    before_all: Step = (0.5, lambda beside: beside.committed("Hm.", ago=9.0))
+    converse(folder(tmp_path), [*CALL[:-1], late, goes_on, very_late, before_all])
     (written,) = tmp_path.iterdir()
     trace = read_trace(written)
     turns = [(round(record.t, 6), record.text) for record in trace.records if isinstance(record, BotTurn)]
-    assert turns == [(0.0, "Eh."), (3.3, "Yes, please."), (3.9, "Or no.")]
-    times = [record.t for record in trace.records]
-    assert times == sorted(times)
+    assert turns == [(0.0, "Hm."), (3.3, "Yes, please."), (3.7, "Yes.")]
+    assert [record.t for record in trace.records] == sorted(record.t for record in trace.records)
+    lines = [json.loads(line)["t"] for line in written.read_text().splitlines()[1:]]
+    assert lines == sorted(lines)
 
 
 def test_it_is_for_its_owner_alone_and_may_be_without_words(tmp_path: Path) -> None:

@@ -572,7 +572,7 @@ def test_the_example(
 def test_the_page_names_what_there_is() -> None:
     page = (ROOT / "docs" / "telephony.md").read_text(encoding="utf-8")
     for name in re.findall(r"`(?:await )?(?:call\.)?(\w+)\(", page):
-        assert name in {"signed_by_twilio", "to_mulaw", *dir(TwilioCall)}, name
+        assert name in {"signed_by_twilio", "to_mulaw", "WebSocketResponse", *dir(TwilioCall)}, name
     (imported,) = re.findall(r"`from hearout\.sources import ([^`]*)`", page)
     assert all(hasattr(hearout.sources, name) for name in imported.split(", "))
     limits = Limits()

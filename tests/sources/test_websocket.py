@@ -126,6 +126,8 @@ BAD_MESSAGES: list[tuple[str | bytes, str]] = [
     ("{}", "a message of type None"),
     ('{"type": "hold", "channel": 1}', "channel 1: the audio has 0 to 0"),
     ('{"type": "hold", "channel": true}', "channel True"),
+    ('{"type": "force_end", "chanel": 0}', 'force_end: unknown key "chanel"; the message has type, channel'),
+    ('{"type": "expect", "expectations": [], "keeep": true}', "the message has type, channel, expectations, keep"),
     ('{"type": "agent_said"}', 'agent_said: "text" is missing; it must be a string'),
     ('{"type": "expect", "expectations": "digits"}', 'expect: "expectations" must be a list'),
     ('{"type": "expect", "expectations": ["fax"]}', "expect: there is no expectation 'fax'; types: digits, phone"),
@@ -135,6 +137,10 @@ BAD_MESSAGES: list[tuple[str | bytes, str]] = [
     ('{"type": "use", "policy": 5}', 'use: "policy" must be the name of a preset, or an object with settings, not 5'),
     ('{"type": "key", "key": "E"}', 'key: "key" must be'),
 ]
+
+
+def test_no_channel_is_all_of_them() -> None:
+    assert stream().receive('{"type": "hold", "channel": null}') == stream().receive('{"type": "hold"}')
 
 
 @pytest.mark.parametrize(("message", "line"), BAD_MESSAGES)

@@ -67,6 +67,7 @@ SHAPES: Mapping[str, Callable[[float, dict[str, Any]], dict[str, Any]]] = {
     "beside it, milliseconds": lambda at, m: {"time": 1000 * (BEGAN + at), "data": m},
     "microseconds": lambda at, m: {"time": round(1e6 * (BEGAN + at)), "data": m},
     "a number as text": lambda at, m: {"time": str(BEGAN + at), "data": m},
+    "of loguru": lambda at, m: {"record": {"message": json.dumps(m), "time": {"repr": "", "timestamp": BEGAN + at}}},
     "deep, behind a time that is another": lambda at, m: {
         "time": 0,
         "log": json.dumps({"ts": BEGAN + at, "x": {"y": m}}),
@@ -200,6 +201,20 @@ def test_lines_about_the_bot_are_taken_over_and_others_are_not() -> None:
     )
     taken = [record for record in trace.records if isinstance(record, BotTurn | AgentChange)]
     assert [(round(record.t, 3), type(record)) for record in taken] == [(2.7, BotTurn), (3.1, AgentChange)]
+
+
+def test_a_call_of_years_is_none() -> None:
+    log = [json.dumps({"ts": at, **message}) for at, message in (MESSAGES[0], (1e9 - 1, MESSAGES[1][1]))]
+    with pytest.raises(UsageError, match=r"^calls.log: 1 call of up to 11574 days, by times that cannot be$"):
+        deepgram_log(log, "calls.log")
+    late = {"ts": "9999-12-31T00:00:00Z", **MESSAGES[1][1]}
+    early = {"ts": "0001-01-01T00:00:00Z", **MESSAGES[1][1]}
+    assert log_of([*({"ts": at, **message} for at, message in MESSAGES), late, early]).skipped[0].startswith("2 lines ")
+
+
+def test_a_channel_that_is_not_there_is_none() -> None:
+    own = [{"ts": 1.3, "agent": "started", "channel": 4}, {"ts": 1.3, "agent": "said", "text": "Yes?", "channel": 0}]
+    assert len(imported([*({"ts": at, **message} for at, message in MESSAGES), *own]).records) == 6
 
 
 def test_a_connection_that_was_made_again() -> None:

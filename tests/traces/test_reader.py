@@ -123,7 +123,7 @@ def test_a_turn_that_is_told_of_later_stands_where_it_ended() -> None:
         ('{"t": 1, "wad": "start"}', "unknown kind of record"),
         ('{"t": 0.1, "agent": "started"}', "t goes backwards: 0.1 after 0.5"),
         ('{"t": 1, "bot": "committed"}', '"text" is missing'),
-        ('{"t": 1, "bot": "committed", "text": "a", "at": 1.5}', '"at" must be 1 ("t") or before, not 1.5'),
+        ('{"t": 1, "bot": "committed", "text": "a", "at": 1.1}', '"at" must be a number from 0 to 1, not 1.1'),
         ('{"t": 1, "bot": "interrupted", "text": "a"}', 'unknown key "text"'),
         ('{"t": 1, "bot": "replied"}', '"bot" must be "committed" or "interrupted", not "replied"'),
         ('{"t": 1, "vad": "begin"}', '"vad" must be "start" or "stop" or "maybe" or "pause", not "begin"'),

@@ -52,7 +52,7 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _run(args: argparse.Namespace) -> int:
     if args.sample is None and not _SAMPLE.exists():
-        raise UsageError("doctor: name a short recording of speech with --sample FILE; only a clone brings one")
+        raise UsageError("doctor: name a short recording of speech with --sample FILE; a clone has samples/order.flac")
     return trio.run(_examine_all, args)
 
 

@@ -40,7 +40,7 @@ __all__ = ["register"]
 _TEXT = """What turn detection did in recorded calls: the voicebot's own, where traces tell of it, and ours beside it.
 With --against: exit status 1 when cut-ins or the mean delay got worse. See docs/report.md."""
 _COLUMNS = ("trace", "channel", "start", "end", "who")
-_COUNTS = ("commits", "judged", "cut_ins", "split", "delay", "words", "lost", "late")
+_COUNTS = ("commits", "judged", "cut_ins", "split", "aside", "delay", "words", "lost", "late")
 _CONTEXT = ("hour", "policy", "asked", "caller")
 
 
@@ -185,7 +185,7 @@ def _rows(call: JudgedCall) -> Iterator[list[object]]:
                 continue
             delay = "" if part.delay is None else "never" if part.delay == math.inf else f"{part.delay:.3f}"
             times = (f"{turn.start:.3f}", f"{turn.end:.3f}")
-            pieces = (len(part.commits), part.judged, part.cut_ins, int(part.split))
+            pieces = (len(part.commits), part.judged, part.cut_ins, int(part.split), int(part.aside))
             words = (part.words, part.lost, part.late)
             context = (turn.hour, turn.policy, turn.asked, call.caller)
             yield [_plain(call.name), turn.channel, *times, who, *pieces, delay, *words, *map(_plain, context)]

@@ -31,6 +31,7 @@ __all__ = ["JudgedCall", "NotJudged", "cost", "cut", "in_language_of", "judge", 
 
 _FELT = 1.5  # seconds after a backchannel in which an interruption is laid to it
 _NOBODY = "does not say when the agent spoke: record it with agent_started() and agent_stopped(), or in two channels"
+_SILENT = "its bot never spoke, so nothing tells where its user's turns ended"
 _MUTE = 'its bot never ended a turn (no "committed" line), so there is nothing to judge it by'
 _SHADOW = "a shadow of "  # what `hearout.shadow` writes as the source
 _WORDLESS = "no final words in it, so nothing tells what the user did"
@@ -144,9 +145,10 @@ def cut(trace: Trace, replayed: Replayed, channel: int | None = None) -> list[Ep
     turns = [turn for turn in episodes(trace, 0, replayed) if turn.channel in users]
     if not turns:
         raise NotJudged(trace.name, "no words", _WORDLESS)
+    shadowed = trace.header.source.startswith(_SHADOW)
     if trace.header.channels == 1 and not any(isinstance(record, AgentChange) for record in trace.records):
-        raise NotJudged(trace.name, "no agent", _NOBODY)
-    told_of = bool(_bots(trace)) or trace.header.source.startswith(_SHADOW)
+        raise NotJudged(trace.name, "no agent", _SILENT if shadowed else _NOBODY)
+    told_of = shadowed or bool(_bots(trace))
     if told_of and not any(isinstance(record, BotTurn) for record in trace.records):
         raise NotJudged(trace.name, "no commit", _MUTE)
     return turns

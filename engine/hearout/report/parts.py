@@ -38,6 +38,7 @@ class Part:
         lost: those that never were.
         late: those that came with a later commit, or correction, than the first after they were spoken.
         split: the turn was handed on in pieces, or without what its user went on with as the agent began.
+        aside: it is no turn, but "I am listening", said over the agent.
     """
 
     commits: tuple[float, ...] = ()
@@ -48,6 +49,7 @@ class Part:
     lost: int = 0
     late: int = 0
     split: bool = False
+    aside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +106,9 @@ def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsB
         last = turn.pauses[-1]
         first = next((commit.at - last.start for commit, pause in mine if pause is last), math.inf)
         delay = first if last.kind == "end" else None
-        judged = delay is not None or bool(mine) or last.why == "cut in"
+        over = all(pause.why == "over the agent" for pause in turn.pauses)
+        aside = over and is_backchannel(text_between(turn, -math.inf, math.inf))
+        judged = delay is not None or (bool(mine) and not aside) or last.why == "cut in"
         words = len(turn.words[:MOST]) if judged else 0
         lost, late = missing[number] if judged else (0, 0)
         out.append(
@@ -116,7 +120,8 @@ def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsB
                 words,
                 lost,
                 late,
-                len(mine) > 1 or (last.why == "cut in" and True in went_on),
+                (len(mine) > 1 and not aside) or (last.why == "cut in" and True in went_on),
+                aside,
             )
         )
     return out

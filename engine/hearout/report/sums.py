@@ -126,7 +126,7 @@ class Sums:
     """What one turn detection did, summed up.
 
     Attributes:
-        turns: of the user.
+        turns: of the user; an "uh-huh" to the agent's speech is none.
         splits: turns that were handed on in pieces.
         commits: all; ``judged`` and ``cut_ins`` as in `Part`.
         delays: of the ends.
@@ -154,7 +154,7 @@ class Sums:
 
     def add(self, part: Part) -> None:
         """One more turn."""
-        self.turns += 1
+        self.turns += not part.aside
         self.splits += part.split
         self.commits += len(part.commits)
         for name in ("judged", "cut_ins", "words", "lost", "late"):

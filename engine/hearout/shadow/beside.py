@@ -132,8 +132,8 @@ class Beside(OwnTurns):
     def committed(self, text: str, ago: float = 0.0) -> None:
         """The bot's own turn detection has ended the user's turn with ``text``, so many seconds ago."""
         at = max(0.0, self.now - ago)
-        earlier = {"at": at} if at < self._written else {}  # lines stand in order
-        self._write(at, bot="committed", text=text, **earlier)
+        # Meanwhile the user may have gone on, which is written: lines stand in order of `t`.
+        self._write(at, bot="committed", text=text, **({"at": at} if at < self._written else {}))
 
     def interrupted(self) -> None:
         """The bot's own turn detection makes it stop for the user."""

@@ -81,7 +81,7 @@ class LiveKitShadow:
         session.on("user_input_transcribed", call.safely(call.transcribed))
         session.on("agent_state_changed", call.safely(call.agent_changed))
         session.on("conversation_item_added", call.safely(call.item_added))
-        session.on("close", call.safely(call.closed))
+        session.on("close", call.closed)
 
 
 class _Call:
@@ -145,10 +145,10 @@ class _Call:
             metrics = item.metrics
             stopped, delay = metrics.get("stopped_speaking_at"), metrics.get("end_of_turn_delay")
             if stopped is not None and delay is not None:
-                ago = time.time() - stopped - delay
-            else:
-                ago = metrics.get("on_user_turn_completed_delay", 0.0)
-            self._beside.committed(text, max(0.0, ago))
+                ago = max(0.0, time.time() - stopped - delay)
+            else:  # no voice was detected
+                ago = metrics.get("on_user_turn_completed_delay") or 0.0
+            self._beside.committed(text, ago)
 
     def _speech_ended(self, *, interrupted: bool) -> None:
         """The agent's speech is in the conversation, before it falls silent; or it falls silent before."""
@@ -157,5 +157,6 @@ class _Call:
         self._ended = True
 
     def closed(self, _: Any) -> None:
-        self._over = True
-        self._beside.finish()
+        with self._beside.safely():
+            self._over = True
+            self._beside.finish()  # it closes its file, though the shadow may have stopped

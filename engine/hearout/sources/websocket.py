@@ -115,8 +115,13 @@ class AudioStream:
             raise ProtocolError(f"a message of type {shown(command)}: there are {known}")
         if channel is not None and (type(channel) is not int or channel not in range(self.format.channels)):
             raise ProtocolError(f"channel {shown(channel)}: the audio has 0 to {self.format.channels - 1}")
+        fields = Fields({name: value for name, value in data.items() if value is not None or name != "channel"})
         try:
-            return Control(cast(Command, command), channel, **_more(Fields(data), cast(Command, command)))
+            fields.string("type")
+            fields.whole("channel", None)
+            more = _more(fields, cast(Command, command))
+            fields.done("the message")
+            return Control(cast(Command, command), channel, **more)
         except ValueError as error:
             raise ProtocolError(f"{command}: {error}") from None
 

@@ -12,11 +12,13 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, tzinfo
-from typing import Any
+from typing import Any, TypeGuard
 
 from hearout.fields import is_number, object_of, refuse, shown
 
-__all__ = ["LogLine", "LogTime", "log_line"]
+__all__ = ["LONGEST_CALL", "LogLine", "LogTime", "log_line"]
+
+LONGEST_CALL = 1e6  # seconds: no stream lasts for twelve days
 
 _TIMES = ("timestamp", "time", "ts", "t", "received_at", "created_at", "@timestamp", "datetime", "asctime")
 _SPEECH_STARTED = "SpeechStarted"
@@ -27,8 +29,8 @@ _MOST_CHANNELS = 32  # as many as a session may have
 _DEEPEST = 8  # objects around a message
 
 _SINCE_1970 = 1e9  # seconds: 2001. No computer runs for so long
-_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))  # what is more than this is so many in a second: year 5138
-_NEVER = 1e20  # nanoseconds: likewise
+_UNITS = ((1e17, 1e9), (1e14, 1e6), (1e11, 1e3))  # what is more than this is so many in a second
+_LATEST = 1e11  # seconds: year 5138
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +130,7 @@ def _line(moment: LogTime, around: Sequence[Mapping[str, Any]], data: Mapping[st
         return LogLine(moment, own=_own(data), request=request)
     channel, channels = _channel(data.get("channel_index", data.get("channel")))
     start, duration = _number(data.get("start")), _number(data.get("duration"))
-    if kind != "Results" or start is None or duration is None:
+    if kind != "Results" or not _is_of_stream(start) or not _is_of_stream(duration):
         start, end = None, 0.0
     else:
         end = start + duration
@@ -157,7 +159,7 @@ def _own(data: Mapping[str, Any]) -> Mapping[str, Any]:
         if not isinstance(data.get("text"), str):
             refuse(f'"{data[key]}" needs a "text"')
         own["text"] = data["text"]
-    if type(data.get("channel")) is int:
+    if type(data.get("channel")) is int and data["channel"] >= 0 and data[key] != "said":
         own["channel"] = data["channel"]
     return own
 
@@ -179,21 +181,29 @@ def _moment(around: Sequence[Mapping[str, Any]]) -> LogTime:
 
 
 def _read(value: object) -> LogTime | None:
+    if isinstance(value, dict):
+        value = value.get("timestamp")  # of loguru
     if isinstance(value, str):
         try:
             at = datetime.fromisoformat(value.strip())
-            return LogTime(at.timestamp(), True, at.tzinfo)
+            seconds = at.timestamp()
         except (ValueError, OverflowError, OSError):
             pass
+        else:
+            return LogTime(seconds, True, at.tzinfo) if 0 <= seconds < _LATEST else None
         try:
             value = float(value)
         except ValueError:
             return None
     number = _number(value)
-    if number is None or not 0 <= number < _NEVER:
+    if number is None:
         return None
     seconds = number / next((unit for least, unit in _UNITS if number > least), 1.0)
-    return LogTime(seconds, seconds > _SINCE_1970)
+    return LogTime(seconds, seconds > _SINCE_1970) if 0 <= seconds < _LATEST else None
+
+
+def _is_of_stream(seconds: float | None) -> TypeGuard[float]:
+    return seconds is not None and 0 <= seconds < LONGEST_CALL
 
 
 def _number(value: object) -> float | None:

@@ -17,7 +17,7 @@ from typing import Any
 
 from hearout.errors import UsageError
 from hearout.link.settings import LinkSettings
-from hearout.traces.log_lines import LogLine, log_line
+from hearout.traces.log_lines import LONGEST_CALL, LogLine, log_line
 from hearout.traces.records import Header
 from hearout.transcribers.deepgram import Deepgram
 from hearout.writing import counted
@@ -151,7 +151,15 @@ def deepgram_log(log: Iterable[str], name: str) -> Log:
     connections, together = _connections(lines)
     if together and (homeless := sum(line.request is None for line in lines)):
         skipped.append(f"{counted(homeless, 'line')} without a request_id, where several calls were at the same time")
-    return Log(tuple(_call(group) for group in _calls(connections, together)), tuple(skipped))
+    groups = _calls(connections, together)
+    calls = [_call(group) for group in groups if _lasted(group) < LONGEST_CALL]
+    if len(calls) < len(groups):
+        longest = max(map(_lasted, groups)) / 86_400
+        wrong = counted(len(groups) - len(calls), "call")
+        skipped.append(f"{wrong} of up to {longest:.0f} days, by times that cannot be")
+    if not calls:
+        raise UsageError(f"{name}: {skipped[-1]}")
+    return Log(tuple(calls), tuple(skipped))
 
 
 def _read(lines: Iterable[str]) -> tuple[list[LogLine], list[str]]:
@@ -256,6 +264,11 @@ def _calls(connections: Sequence[_Connection], together: bool) -> list[list[_Con
             calls.append([])
         calls[-1].append(connection)
     return calls
+
+
+def _lasted(connections: Sequence[_Connection]) -> float:
+    times = [line.moment.seconds for connection in connections for line in connection.lines]
+    return max(times) - min(times)
 
 
 def _call(connections: Sequence[_Connection]) -> LoggedCall:

@@ -29,19 +29,17 @@ Optional keys which live sessions write, because their replay is not exact witho
 and ``stalled`` records (seconds of audio heard when that was noticed; absent: ``t``), ``speed`` on ``restored``
 records (times real time at which the new connection is fed what it missed, null: as fast as it takes it; absent:
 1.25), and ``channel`` on ``stalled``, ``agent``, ``expected``, ``key``, ``policy`` and ``app`` records (absent: all
-channels) and on ``bot`` records (absent: 0), ``at`` on ``committed`` records (when that was; it is told at ``t``).
-Blank lines are skipped; there are no comments.
+channels) and on ``bot`` records (absent: 0); ``at`` on ``committed`` records (when that was, if it was told of later;
+absent: ``t``). Blank lines are skipped; there are no comments.
 
 A trace holds no audio and no keys. With ``redact`` it holds no words either.
 """
 
 from __future__ import annotations
 
-from bisect import insort
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime
-from operator import attrgetter
 from pathlib import Path
 from types import NoneType
 from typing import IO, Any, cast
@@ -161,10 +159,11 @@ def parse_trace(lines: Iterable[str], name: str = "trace", transcriber: type[Dia
                 answers.append(_answer(line))
             else:
                 record = _record(line, header)
-                if (t := line.seconds("t")) < now:
+                t = line.seconds("t", ...)
+                if t < now:
                     refuse(f"t goes backwards: {t:g} after {now:g}; records stand in order of t")
                 now = t
-                insort(records, record, key=attrgetter("t"))
+                records.append(record)
         except (ValueError, UsageError) as error:
             raise UsageError(f"{name}:{number}: {error}") from None
     if header is None or dialect is None:
@@ -173,7 +172,7 @@ def parse_trace(lines: Iterable[str], name: str = "trace", transcriber: type[Dia
         name,
         header,
         dialect,
-        tuple(records),
+        tuple(sorted(records, key=lambda record: record.t)),  # a bot's turn may be told of late
         tuple(answers),
         None if expect is None else tuple(expect),
         commands,
@@ -293,9 +292,7 @@ def _record(line: _TraceLine, header: Header) -> Record:
                 record = AgentChange(t, kind_, line.channel(header, None), line.line)
         case "bot":
             if line.word("bot", "committed", "interrupted") == "committed":
-                if (at := line.seconds("at", t)) > t:
-                    refuse(f'"at" must be {t:g} ("t") or before, not {shown(at)}')
-                record = BotTurn(at, line.string("text"), line.channel(header, 0), line.line)
+                record = BotTurn(line.number("at", t, 0, t), line.string("text"), line.channel(header, 0), line.line)
             else:
                 record = BotInterrupted(t, line.channel(header, 0), line.line)
         case "expected":
