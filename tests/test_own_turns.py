@@ -247,6 +247,34 @@ def test_what_was_cleared_in_mid_segment_does_not_come_back() -> None:
     assert run(*steps, (0.3, interim("my name is bob")), (0.6, final("my name is bob"))) == {2: "bob"}
 
 
+@pytest.mark.parametrize("late", [0.25, 0.45, 0.75, 1.5])
+def test_first_words_lie_where_the_voice_was_however_late_they_come(late: float) -> None:
+    """Also later than they ever do: the report of a shadow counts from the end of speech."""
+    ends: list[float] = []
+
+    def take(output: Output) -> None:
+        if isinstance(output, TurnCompleted):
+            ends.append(output.words[-1].end)
+
+    async def conversation() -> None:
+        own = OwnTurns(preset("balanced"), take)
+        own.patience = 0.35
+        own.start()
+        await asyncio.sleep(1.7)
+        own.voice_started(0.2)
+        await asyncio.sleep(0.8)
+        own.voice_stopped(0.2)
+        await asyncio.sleep(late - 0.2)
+        own.interim("yes please")
+        await asyncio.sleep(0.2)
+        own.final("yes please", finalized=False)
+        await asyncio.sleep(9.0)
+        own.stop()
+
+    run_virtually(conversation())
+    assert ends == pytest.approx([2.3], abs=0.01)
+
+
 def test_what_is_told_behind_force_end_belongs_to_that_turn() -> None:
     steps: list[Step] = [
         (0.5, on(0.2)),

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from hearout.channels import Channels
 from hearout.integrations.placing import alike, begins_with, behind, laid, moved, standing_for
 from hearout.session.controls import TurnControls
-from hearout_policies.events import Output, TurnAbandoned, TurnCompleted
+from hearout_policies.events import Output, TurnAbandoned, TurnCompleted, TurnUpdated
 from hearout_policies.language import Language
 from hearout_policies.policy import Policy
 from hearout_policies.signals import (
@@ -72,6 +72,7 @@ class OwnTurns(TurnControls):
         self._reach = 0.0  # so far words were laid: behind the end of speech, perhaps, while that was not known
         self._assumed = 0.0  # up to here results were taken to be final, but are not
         self._wordless = False  # the last of these had no words when its turn was given up
+        self._worded = False  # the turn has words
         self._shown = 0.0  # when it last showed words that are not final
         self._open: tuple[Word, ...] = ()  # words that are not final
         self._settled: tuple[Word, ...] = ()  # those of them that are final, but not told as that
@@ -126,6 +127,10 @@ class OwnTurns(TurnControls):
             self.tell(signal(self.now))
 
     def _decided(self, output: Output) -> None:
+        if isinstance(output, TurnUpdated):
+            self._worded = self._worded or bool(output.text)
+        elif isinstance(output, (TurnCompleted, TurnAbandoned)):
+            self._worded = False
         if isinstance(output, TurnCompleted):
             self._ended = self.now
             self._final = max(self._final, self._assumed)  # what comes for it now would be lost: it is the next one's
@@ -201,9 +206,12 @@ class OwnTurns(TurnControls):
             self._last = self._loop.call_later(max(0.0, self.patience - ago), self._all_said)
 
     def _all_said(self) -> None:
-        """All words are final, and the time has passed in which others would have come: that is an answer, too."""
+        """All words are final, and the time has passed in which others would have come: that is an answer, too.
+
+        Where there are none yet, the transcriber is late, and what comes was said where the voice was.
+        """
         ends = [stop for _, stop in self._voice if stop is not None]
-        if not self.speaking and not self._open and ends:
+        if not self.speaking and self._worded and not self._open and ends:
             start, end = min(self._final, ends[-1]), ends[-1]
             self._assumed = self.now
             self.tell(Transcript(self.now, (), start, end, is_final=True, finalized=True))
