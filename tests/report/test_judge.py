@@ -48,6 +48,20 @@ def test_who_goes_on_within_two_seconds_was_cut_off() -> None:
     assert (one.cut_ins, len(one.commits), one.split) == (0, 2, True)
 
 
+def test_who_talks_over_the_answer_within_two_seconds_was_cut_off() -> None:
+    """Though later than the second after the agent began in which `tune` takes nothing for an end."""
+    begun = said("my number is", 1, 2), bot(2.8, "my number is")
+    then = said("five six", 4.2, 5), bot(5.6, "five six"), agent(6, 7)
+    first, second = bots(*begun, agent(2.9, 4.6), *then)
+    assert (first.judged, first.cut_ins, first.delay, first.split) == (1, 1, None, True)
+    assert (second.cut_ins, second.delay) == (0, pytest.approx(0.6))
+    # Who lets the agent finish answers it, however short it was.
+    first, _ = bots(*begun, agent(2.9, 4.0), *then)
+    assert (first.cut_ins, first.delay, first.split) == (0, pytest.approx(0.8), False)
+    first, _ = bots(*begun, agent(2.9, 4.6), said("uh-huh", 4.2, 4.5))
+    assert (first.cut_ins, first.delay, first.split) == (0, pytest.approx(0.8), False)
+
+
 def test_an_uh_huh_to_the_answer_is_no_going_on() -> None:
     first, _ = bots(said("yes please", 1, 2), bot(2.4, "yes please"), agent(2.8, 6), said("uh-huh", 3.4, 3.7))
     assert (first.judged, first.cut_ins, first.split) == (1, 0, False)

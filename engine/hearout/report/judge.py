@@ -15,7 +15,7 @@ from datetime import datetime
 
 from hearout.errors import UsageError
 from hearout.report.commits import Commit, Placed, begin_of, kept, placed, predicted, text_between
-from hearout.report.parts import Backchannel, Part, UserTurn, parts
+from hearout.report.parts import CUT_IN, Backchannel, Part, UserTurn, only_listens, parts
 from hearout.report.scene import WORST, Scene, scene
 from hearout.traces.records import AgentChange, BotInterrupted, BotTurn, Expecting, PolicyUse, Trace
 from hearout.traces.replayer import Replayed, recorded_language, recorded_policy, replay
@@ -91,6 +91,10 @@ def judge(trace: Trace, policy: Policy | None = None, channel: int | None = None
         spoke = agent_speech(trace, number)
         sides = ([] if policy else [decided]) + ([committed] if has_bot else [])
         mine[-1] = _broken_off(mine[-1], ended_at(trace), spoke, sides)
+        mine = [
+            _cut_in(turn, following, committed if has_bot else decided, spoke, own)
+            for turn, following in zip(mine, [*mine[1:], None], strict=True)
+        ]
         bots = placed(mine, committed)
         ours: Sequence[Placed]
         if policy:
@@ -183,6 +187,23 @@ def _broken_off(
     if all(any(last.start - COLLAR <= commit.at < over for commit in commits) for commits in sides):
         return turn
     return replace(turn, pauses=(*turn.pauses[:-1], replace(last, kind="unclear", why="cut short")))
+
+
+def _cut_in(
+    turn: Episode,
+    following: Episode | None,
+    commits: Sequence[Commit],
+    spoke: Sequence[tuple[float, float]],
+    policy: Policy,
+) -> Episode:
+    """Who talks over an answer, so soon behind the commit that it was for, goes on with what it had to say."""
+    last = turn.pauses[-1]
+    if last.kind != "end" or following is None or not any(on < last.resume < off for on, off in spoke):
+        return turn
+    at = next((commit.at for commit in commits if last.start - COLLAR <= commit.at < last.resume), -math.inf)
+    if last.resume - at > CUT_IN or only_listens(following, policy.is_backchannel):
+        return turn
+    return replace(turn, pauses=(*turn.pauses[:-1], replace(last, kind="unclear", why="cut in")))
 
 
 def _unanswered(

@@ -16,7 +16,7 @@ from hearout.tune.episodes import Episode
 from hearout.tune.figures import COLLAR
 from hearout.tune.labels import Pause
 
-__all__ = ["CUT_IN", "Backchannel", "Part", "UserTurn", "parts"]
+__all__ = ["CUT_IN", "Backchannel", "Part", "UserTurn", "only_listens", "parts"]
 
 CUT_IN = 2.0  # seconds after a commit within which whoever goes on had not finished
 
@@ -102,7 +102,8 @@ def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsB
     missing = lost_and_late(turns, [[commit for commit, _ in mine] for mine in found])
     for number, (turn, mine) in enumerate(zip(turns, found, strict=True)):
         following = turns[number + 1] if number + 1 < len(turns) else None
-        went_on = [_went_on(commit.at, pause, following, is_backchannel) for commit, pause in mine]
+        goes_on = following is None or not only_listens(following, is_backchannel)
+        went_on = [_went_on(commit.at, pause, goes_on) for commit, pause in mine]
         last = turn.pauses[-1]
         first = next((commit.at - last.start for commit, pause in mine if pause is last), math.inf)
         delay = first if last.kind == "end" else None
@@ -120,22 +121,28 @@ def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsB
                 words,
                 lost,
                 late,
-                (len(mine) > 1 and not aside) or (last.why == "cut in" and True in went_on),
+                (len(mine) > 1 and not aside) or (bool(mine) and last.why == "cut in" and goes_on),
                 aside,
             )
         )
     return out
 
 
-def _went_on(at: float, pause: Pause | None, following: Episode | None, is_backchannel: IsBackchannel) -> bool | None:
-    """Did the user, so soon that it must have been meant? None: nobody knows."""
+def _went_on(at: float, pause: Pause | None, goes_on: bool) -> bool | None:
+    """Did the user, so soon that it must have been meant? None: nobody knows.
+
+    Args:
+        goes_on: with what is said behind the turn.
+    """
     if pause is None:
         return True
     if pause.kind == "unclear" and pause.why != "cut in":
         return None
     if pause.kind == "end" or pause.resume - at > CUT_IN:
         return False
-    if pause.kind == "hold" or following is None:
-        return True
-    # An "uh-huh" to the first words of the answer.
-    return not is_backchannel(text_between(following, -math.inf, following.pauses[0].start + COLLAR))
+    return pause.kind == "hold" or goes_on
+
+
+def only_listens(following: Episode, is_backchannel: IsBackchannel) -> bool:
+    """It is an "uh-huh" to the first words of the answer."""
+    return is_backchannel(text_between(following, -math.inf, following.pauses[0].start + COLLAR))
