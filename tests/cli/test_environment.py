@@ -54,6 +54,47 @@ def test_a_value_that_cannot_be_names_its_variable(
     assert str(caught.value) == line
 
 
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("BOT_PROT", "there is no option BOT_PROT; did you mean BOT_PORT?"),
+        ("BOT_port", "there is no option BOT_port; did you mean BOT_PORT?"),
+        ("BOT_FORMAT", "there is no option BOT_FORMAT; did you mean BOT_LOG_FORMAT?"),
+        ("BOT_LOGFORMAT", "there is no option BOT_LOGFORMAT; did you mean BOT_LOG_FORMAT?"),
+        ("BOT_IMAGE", "there is no option BOT_IMAGE; see bot --help"),
+        ("BOT_HELP", "there is no option BOT_HELP; see bot --help"),
+    ],
+)
+def test_a_variable_of_no_option_is_refused(name: str, line: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "")  # says nothing
+    parser().parse_args([])
+    monkeypatch.setenv(name, "s3cret")
+    with pytest.raises(UsageError) as caught:
+        parser().parse_args([])
+    assert str(caught.value) == line
+
+
+def test_what_kubernetes_tells_of_services_is_no_option(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the Services "bot" and "bot-metrics", to every pod beside them; and a program of another name is another."""
+    for service in ("BOT", "BOT_METRICS"):
+        for name, value in {
+            "SERVICE_HOST": "10.96.0.12",
+            "SERVICE_PORT": "8766",
+            "SERVICE_PORT_HTTP": "8766",
+            "PORT_8766_TCP": "tcp://10.96.0.12:8766",
+            "PORT_8766_TCP_PROTO": "tcp",
+            "PORT_8766_TCP_PORT": "8766",
+            "PORT_8766_TCP_ADDR": "10.96.0.12",
+        }.items():
+            monkeypatch.setenv(f"{service}_{name}", value)
+    monkeypatch.setenv("BOT_METRICS_PORT", "tcp://10.96.0.12:8766")
+    monkeypatch.setenv("BOTS_PROT", "80")
+    assert parser().parse_args([]).port == 8766
+    monkeypatch.setenv("BOT_METRICS_PORT", "8766")
+    with pytest.raises(UsageError, match=r"^there is no option BOT_METRICS_PORT; did you mean BOT_PORT\?$"):
+        parser().parse_args([])
+
+
 def test_a_complaint_names_what_the_value_came_from(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("BOT_PORT", "80")
     monkeypatch.setenv("BOT_BUSY", "3")
@@ -98,6 +139,11 @@ def serve_parser() -> CommandParser:
         ("HEAROUT_SERVE_FD", "9" * 25, f"hearout: HEAROUT_SERVE_FD {'9' * 25}: that is no socket that listens"),
         ("HEAROUT_SERVE_TOKEN", "s3cret \udce9", "hearout: the token that clients must send is no text in UTF-8"),
         ("HEAROUT_SERVE_BUSY", "nan", "hearout: HEAROUT_SERVE_BUSY nan: give a share, such as 0.7"),
+        (
+            "HEAROUT_SERVE_WOKERS",
+            "2",
+            "hearout: there is no option HEAROUT_SERVE_WOKERS; did you mean HEAROUT_SERVE_WORKERS?",
+        ),
         ("HEAROUT_SERVE_GRACE", "-1", "hearout: HEAROUT_SERVE_GRACE -1: give seconds, more than 0"),
     ],
 )

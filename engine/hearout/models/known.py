@@ -25,11 +25,13 @@ class Wheel:
         package: what it installs; where that is installed already, its files are used.
         requirement: as pip takes it.
         folder: path in it.
+        bytes: its size.
     """
 
     package: str
     requirement: str
     folder: str
+    bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,13 +11,27 @@ function element(tag, text, kind = "") {
   return made;
 }
 
+/** The ways in which a text ends. */
+const ENDINGS = {
+  nothing: "no words yet",
+  question: "ends like a question",
+  stop: "ends like a full stop",
+  plain: "ends in a plain word",
+  conjunction: "ends in a conjunction",
+  filler: "ends in a filler",
+  function_word: "ends in a function word",
+  cut_off: "ends cut off",
+  comma: "ends in a comma",
+  digits: "ends in digits",
+};
+
 /** The odds that a turn is over, and where they come from. `told`: an outlook, or a completed turn. */
 function odds(told, text) {
   const sources = told.evidence.map(([source, value]) => {
     if (source === "answer") return `as an answer to the question ${value.toFixed(2)}`;
     if (source === "ear") return `the voice ${value.toFixed(2)}`;
-    if (source === "nothing") return `no words yet ${value.toFixed(2)}`;
-    return `ends like a ${wordy(source)}${text ? ` (“${text.split(" ").at(-1)}”)` : ""} ${value.toFixed(2)}`;
+    const last = text && source !== "nothing" ? ` (“${text.split(" ").at(-1)}”)` : "";
+    return `${ENDINGS[source]}${last} ${value.toFixed(2)}`;
   });
   return `odds ${told.odds.toFixed(2)}: ${sources.join(", ")}`;
 }

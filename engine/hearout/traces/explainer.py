@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hearout.writing import printable
 from hearout_policies.events import Opinion, TurnCompleted
 from hearout_policies.policy import Policy
@@ -9,11 +11,26 @@ from hearout_policies.rules import Silence
 
 __all__ = ["explain"]
 
+# The classes of `hearout_policies.text.Ending`, as on the page (turns.js).
+_ENDINGS = {
+    "nothing": "no words yet",
+    "question": "ends like a question",
+    "stop": "ends like a full stop",
+    "plain": "ends in a plain word",
+    "conjunction": "ends in a conjunction",
+    "filler": "ends in a filler",
+    "function_word": "ends in a function word",
+    "cut_off": "ends cut off",
+    "comma": "ends in a comma",
+    "digits": "ends in digits",
+}
+
 
 def explain(event: TurnCompleted, policy: Policy | None = None) -> str:
-    """Which rule decided, what the others said, and where each millisecond after the end of speech went.
+    """Which rule decided, which one put that off, and where each millisecond after the end of speech went.
 
-    Several lines of text. ``policy`` is the one that decided, for the price of its hold.
+    Several lines of text; what the other rules said is in ``event.opinions``. ``policy`` is the one that decided, for
+    the price of its hold.
     """
     timings = event.timings
     steps = [
@@ -38,9 +55,7 @@ def explain(event: TurnCompleted, policy: Policy | None = None) -> str:
     if event.evidence:
         lines.append(f"  {_odds(event)}")
     price = next((rule.price for rule in policy.rules if isinstance(rule, Silence)), None) if policy else None
-    for opinion in event.opinions:
-        if opinion.hold is None and opinion.deadline is None:
-            continue  # it had nothing to say
+    for opinion in _acted(event):
         said = f"  {opinion.rule}: {_opinion(opinion)}"
         if opinion.rule == Silence().name and price is not None and opinion.hold and timings.speech_end is not None:
             said += f": {opinion.hold - timings.speech_end:.2f} s at a price of {price:g} s a cutoff"
@@ -48,15 +63,20 @@ def explain(event: TurnCompleted, policy: Policy | None = None) -> str:
     return "\n".join(lines)
 
 
+def _acted(event: TurnCompleted) -> list[Opinion]:
+    """Of the rule that decided, of the one with the last hold if that put a deadline off, and the suspicion."""
+    first = min((o.deadline for o in event.opinions if o.deadline is not None), default=math.inf)
+    holds = [o for o in event.opinions if o.rule != "suspicion" and o.hold is not None and o.hold > first]
+    last = max(holds, key=lambda o: o.hold or 0.0, default=None)
+    return [o for o in event.opinions if o is last or o.rule in (event.reason, "suspicion")]
+
+
 def _odds(event: TurnCompleted) -> str:
     """Each source, and what all come to."""
     (ending, text), *others = event.evidence
-    like = "no words yet"
-    if ending != "nothing":
-        kind, words = ending.replace("_", " "), event.text.split()
-        like = f"ends like {'an' if kind[0] in 'aeiou' else 'a'} {kind}" + (
-            f" ('{printable(words[-1])}')" if words else ""
-        )
+    like, words = _ENDINGS[ending], event.text.split()
+    if words and ending != "nothing":
+        like += f" ('{printable(words[-1])}')"
     said = [f"{like}: odds {text:.2f}", *(f"the {source}: {odds:.2f}" for source, odds in others)]
     return "; ".join([*said, f"together {event.odds:.2f}"] if others else said)
 
