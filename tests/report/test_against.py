@@ -57,8 +57,9 @@ def test_worse_needs_to_be_more_than_is_allowed_and_sure() -> None:
 
 
 def test_nothing_to_compare() -> None:
-    with pytest.raises(UsageError, match="figures of bot only, and now of ours"):
-        compare({"bot": Sums()}, {"ours": Sums()})
+    with pytest.raises(UsageError, match="before there are figures of the bot, and now no trace tells of its turns"):
+        compare({"bot": Sums(), "ours": Sums()}, {"ours": Sums()})
+    assert {row.side for row in compare({"ours": Sums()}, {"bot": Sums(), "ours": Sums()})} == {"ours"}
     rows = compare({"ours": Sums()}, {"ours": sums(1, 5, 0.5)})
     assert all(math.isnan(row.at_least) and not row.worse for row in rows)
     assert "too few" in table(rows, 0.95)

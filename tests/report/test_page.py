@@ -242,6 +242,12 @@ def test_against_another_week_and_another_policy(
     capsys.readouterr()
     report(*bad, "--against", str(week), status=1)
     assert "| bot | cut-ins | 0.0 % (n 24) |" in capsys.readouterr().out
+    # A shadow that broke does not pass.
+    broken = calls(*[lines(*(one for one in GOOD if "bot" not in one[0]))] * 12)
+    report(*broken, "--against", str(week), status=2)
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("hearout: --against: before there are figures of the bot, and now no trace")
+    bad = calls(*[lines(*CUT)] * 12)
     # The same traces under two policies.
     report(*bad, "--policy", "patient", "--against", "balanced", status=1)
     assert re.search(r"\| ours \| mean delay \| 1\.\d\d s .* \*\*worse\*\* \|", capsys.readouterr().out)

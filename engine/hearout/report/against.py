@@ -99,11 +99,14 @@ def compare(
         delay: seconds by which the mean delay may.
 
     Raises:
-        UsageError: no side is in both.
+        UsageError: there was a bot before, and now there is none. That is no success: its shadow may be broken.
     """
+    if "bot" in before and "bot" not in now:
+        raise UsageError(
+            '--against: before there are figures of the bot, and now no trace tells of its turns ("bot" lines): attach '
+            "its shadow, or compare with a report on traces that have none either"
+        )
     sides = [side for side in now if side in before]
-    if not sides:
-        raise UsageError(f"--against: there are figures of {' and '.join(before)} only, and now of {' and '.join(now)}")
     out = []
     for side in sides:
         one, other = before[side], now[side]
