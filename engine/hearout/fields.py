@@ -84,7 +84,8 @@ def object_of(text: str) -> dict[str, Any]:
     try:
         value = json.loads(text, parse_constant=constant, parse_int=whole, object_pairs_hook=unique)
     except json.JSONDecodeError as error:
-        refuse(f"not JSON: {error.msg} at column {error.colno}; every line is one JSON object")
+        wrong = error.msg.rstrip(": ").removesuffix(" at")  # some messages of Python's end so
+        refuse(f"not JSON: {wrong} at column {error.colno}; every line is one JSON object")
     except RecursionError:
         refuse("nested too deeply")
     if not isinstance(value, dict):

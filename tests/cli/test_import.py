@@ -20,6 +20,10 @@ from tests.traces.test_logs import BEGAN, MESSAGES, SHAPES, call
 from tests.traces.test_sides import result, uh_huh, voice
 
 Run = Callable[..., tuple[int, list[str]]]
+SILENT = (
+    "nothing in it tells when the agent spoke, and `hearout report` needs it: add lines "
+    '{"ts": ..., "agent": "started"} and "stopped", or have the agent in a second channel'
+)
 
 
 def texts(path: Path) -> list[str]:
@@ -31,7 +35,7 @@ def test_a_log(tmp_path: Path) -> None:
     (tmp_path / "calls.log").write_text("\n".join(lines))
     done = shell("hearout import calls.log -o call.jsonl && hearout replay call.jsonl", tmp_path)
     assert done.status == 0
-    assert done.err == ["wrote call.jsonl: 4 lines"]
+    assert done.err == ["wrote call.jsonl: 4 lines", f"calls.log: {SILENT}"]
     assert "yes please." in done.out
     assert (tmp_path / "call.jsonl").stat().st_mode & 0o777 == 0o600
     done = shell("hearout import calls.log -o call.jsonl --redact && hearout replay call.jsonl", tmp_path)
@@ -74,12 +78,34 @@ def test_a_call_whose_connection_was_made_again(tmp_path: Path, hearout: Run) ->
     assert hearout("calls.log", "-o", "call.jsonl") == (0, [told])
 
 
+def test_a_log_that_tells_when_the_agent_spoke(
+    tmp_path: Path, hearout: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the line asks for is what the report needs."""
+    log = tmp_path / "calls.log"
+    messages = [{"ts": BEGAN + at, **message} for at, message in MESSAGES[:3]]
+    log.write_text("\n".join(map(json.dumps, messages)))
+    assert hearout("calls.log", "-o", "call.jsonl")[1][1:] == [f"calls.log: {SILENT}"]
+    assert main(["report", "call.jsonl", "--jobs", "1"]) == 2
+    capsys.readouterr()
+    agent = [{"ts": BEGAN + at, "agent": kind} for at, kind in ((3.5, "started"), (4.0, "stopped"))]
+    log.write_text("\n".join(map(json.dumps, [*messages, *agent])))
+    assert len(hearout("calls.log", "-o", "call.jsonl")[1]) == 1
+    assert main(["report", "call.jsonl", "--jobs", "1"]) == 0
+    capsys.readouterr()
+    log.write_text("\n".join(map(json.dumps, [*messages, *call(BEGAN + 70, "two.", "b")])))
+    assert hearout("calls.log", "-o", "calls/")[1][2].startswith("calls.log: nothing in 1 of 2 calls tells when")
+    two = [line | {"channel_index": [0, 2]} for line in messages[:2]]
+    log.write_text("\n".join(map(json.dumps, two)))
+    assert len(hearout("calls.log", "-o", "call.jsonl")[1]) == 1
+
+
 def test_a_call_in_which_no_audio_was_sent_for_a_while(tmp_path: Path, hearout: Run) -> None:
     """Deepgram's clock stood still then, and the log's did not."""
     lines = [{"ts": BEGAN + at, **message} for at, message in MESSAGES[:2]]
     lines += [{"ts": BEGAN + end + 7.4, **MESSAGES[1][1], "start": end, "duration": 0.0} for end in (3.0, 4.0, 5.0)]
     (tmp_path / "calls.log").write_text("\n".join(map(json.dumps, lines)))
-    _, told = hearout("calls.log", "-o", "call.jsonl")[1]
+    _, told, _ = hearout("calls.log", "-o", "call.jsonl")[1]
     assert told.startswith("call.jsonl: the last results come 7.2 s later than others: ")
 
 

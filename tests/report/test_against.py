@@ -27,7 +27,8 @@ NEWER = '{"hearout_report": 2, "ours": {}}'
 def sums(cut_ins: int, commits: int, *delays: float) -> Sums:
     out = Sums()
     for number in range(commits):
-        out.add(Part((1.0,), 1, int(number < cut_ins), delays[number % len(delays)], 3, 1, 0))
+        cut = int(number < cut_ins)
+        out.add(Part((1.0,), 1, cut, cut, delays[number % len(delays)], 3, 1, 0))
     return out
 
 
@@ -39,9 +40,10 @@ def test_the_same_is_not_worse_and_a_little_is_allowed() -> None:
 
 
 def test_worse_needs_to_be_more_than_is_allowed_and_sure() -> None:
-    before = {"ours": sums(20, 1000, 0.5, 0.7), "bot": sums(0, 10, 1.0)}
-    cut_ins, delay = compare(before, {"ours": sums(80, 1000, 0.8, 1.0)})
+    before = {"ours": sums(20, 1000, 0.5, 0.7)}
+    cut_ins, early, delay = compare(before, {"ours": sums(80, 1000, 0.8, 1.0)})
     assert cut_ins.worse
+    assert early.worse
     assert delay.worse
     assert (cut_ins.now - cut_ins.before) == pytest.approx(0.06)
     # Newcombe's interval, worked by hand from Wilson's at z = 1.645: 0.06 - hypot(0.0089, 0.0130).
@@ -55,8 +57,9 @@ def test_worse_needs_to_be_more_than_is_allowed_and_sure() -> None:
 
 
 def test_nothing_to_compare() -> None:
-    with pytest.raises(UsageError, match="figures of bot only, and now of ours"):
-        compare({"bot": Sums()}, {"ours": Sums()})
+    with pytest.raises(UsageError, match="before there are figures of the bot, and now no trace tells of its turns"):
+        compare({"bot": Sums(), "ours": Sums()}, {"ours": Sums()})
+    assert {row.side for row in compare({"ours": Sums()}, {"bot": Sums(), "ours": Sums()})} == {"ours"}
     rows = compare({"ours": Sums()}, {"ours": sums(1, 5, 0.5)})
     assert all(math.isnan(row.at_least) and not row.worse for row in rows)
     assert "too few" in table(rows, 0.95)
@@ -64,9 +67,10 @@ def test_nothing_to_compare() -> None:
 
 def test_the_table_is_markdown() -> None:
     text = table(compare({"ours": sums(20, 1000, 0.5)}, {"ours": sums(80, 1000, 0.5)}), 0.95)
-    head, rule, cut_ins, delay = text.split("\n")
-    assert {line.count("|") for line in (head, rule, cut_ins, delay)} == {8}
+    head, rule, cut_ins, early, delay = text.split("\n")
+    assert {line.count("|") for line in (head, rule, cut_ins, early, delay)} == {8}
     assert cut_ins == "| ours | cut-ins | 2.0 % (n 1000) | 8.0 % (n 1000) | +4.4 % | +1.0 % | **worse** |"
+    assert early == "| ours | too early | 2.0 % (n 1000) | 8.0 % (n 1000) | +4.4 % | +1.0 % | **worse** |"
     assert delay == "| ours | mean delay | 0.50 s (n 1000) | 0.50 s (n 1000) | +0.00 s | +0.10 s | ok |"
 
 
@@ -119,7 +123,7 @@ def test_the_turns_of_a_call_are_alike() -> None:
         slow = call % 2
         one = Sums()
         for _ in range(10):
-            part = Part((1.0,), 1, slow, 0.5 + slow, 3, 0, 0)
+            part = Part((1.0,), 1, slow, slow, 0.5 + slow, 3, 0, 0)
             one.add(part)
             alone.add(part)
         whole.add_call(one)
@@ -145,7 +149,8 @@ def test_the_same_policy_on_other_callers_is_seldom_worse() -> None:
     for _ in range(100):
         one, slow = Sums(), rng.random()
         for _ in range(rng.randint(2, 12)):
-            one.add(Part((1.0,), 1, int(rng.random() < 0.4 * slow), 0.4 + slow + 0.1 * rng.random(), 3, 0, 0))
+            cut = int(rng.random() < 0.4 * slow)
+            one.add(Part((1.0,), 1, cut, cut, 0.4 + slow + 0.1 * rng.random(), 3, 0, 0))
         calls.append(one)
     worse: Counter[str] = Counter()
     for _ in range(200):
@@ -165,8 +170,8 @@ def drawn(rng: random.Random, grown: float, later: float) -> tuple[list[JudgedCa
         slow, turns = rng.random(), rng.randint(2, 12)
         for calls, more, late in ((out[0], 0.0, 0.0), (out[1], grown, later)):
             parts = [
-                Part((1.0,), 1, int(rng.random() < 0.1 + more), 0.3 + 2 * slow + late + rng.gauss(0, 0.05))
-                for _ in range(turns)
+                Part((1.0,), 1, cut, cut, 0.3 + 2 * slow + late + rng.gauss(0, 0.05))
+                for cut in (int(rng.random() < 0.1 + more) for _ in range(turns))
             ]
             turns_of = [UserTurn(0, 0.0, 1.0, "", "", "", "", None, part) for part in parts]
             calls.append(JudgedCall("", "", tuple(turns_of), Counter(), ()))
@@ -206,6 +211,6 @@ def test_on_the_same_calls_the_same_policy_is_seldom_worse() -> None:
 
 def test_one_pair_of_calls_proves_nothing() -> None:
     was, now = drawn(random.Random(4), 0.5, 1.0)
-    assert compared(was[:1], now[:1], paired=True) == {"cut-ins": False, "delay": False}
+    assert compared(was[:1], now[:1], paired=True) == dict.fromkeys(("cut-ins", "too early", "delay"), False)
     # Student's t, 95 %, of 5 and 59 degrees of freedom (tables: 2.015, 1.671).
     assert [_student(0.95, freedom) for freedom in (5, 59)] == pytest.approx([2.015, 1.671], abs=0.005)

@@ -37,7 +37,7 @@ def test_who_goes_on_within_two_seconds_was_cut_off() -> None:
     calls = said("my number is", 1, 2), said("five six", 3.5, 4.5)
     early = bot(2.4, "my number is"), bot(5.0, "five six")
     (one,) = bots(GREETING, *calls, *early)
-    assert (one.judged, one.cut_ins, len(one.commits), one.lost, one.split) == (2, 1, 2, 0, True)
+    assert (one.judged, one.early, one.cut_ins, len(one.commits), one.lost, one.split) == (2, 1, 1, 2, 0, True)
     # The bot began to speak, and the user spoke on nevertheless: no label tells what that pause was, the bot does.
     first, second = bots(*calls, *early, agent(2.8, 3.8))
     assert (first.judged, first.cut_ins, first.delay, first.split) == (1, 1, None, True)
@@ -45,7 +45,7 @@ def test_who_goes_on_within_two_seconds_was_cut_off() -> None:
     # More than two seconds later it is a split, and no cut-in.
     later = bot(2.2, "my number is"), said("five", 4.4, 5), bot(6, "five")
     (one,) = bots(GREETING, said("my number is", 1, 2), *later)
-    assert (one.cut_ins, len(one.commits), one.split) == (0, 2, True)
+    assert (one.cut_ins, one.early, len(one.commits), one.split) == (0, 1, 2, True)
 
 
 def test_who_talks_over_the_answer_within_two_seconds_was_cut_off() -> None:

@@ -17,7 +17,7 @@ import trio
 
 from hearout.cli.main import main
 from hearout.report.changes import Change, Learned, _asked, _other_language, _without_noise, learn
-from hearout.report.judge import price_of
+from hearout.report.judge import judge, price_of
 from hearout.report.page import _change
 from hearout.report.parts import Part
 from hearout.report.sums import Delays, Sums
@@ -242,6 +242,12 @@ def test_against_another_week_and_another_policy(
     capsys.readouterr()
     report(*bad, "--against", str(week), status=1)
     assert "| bot | cut-ins | 0.0 % (n 24) |" in capsys.readouterr().out
+    # A shadow that broke does not pass.
+    broken = calls(*[lines(*(one for one in GOOD if "bot" not in one[0]))] * 12)
+    report(*broken, "--against", str(week), status=2)
+    err = capsys.readouterr().err
+    assert err.splitlines()[-1].startswith("hearout: --against: before there are figures of the bot, and now no trace")
+    bad = calls(*[lines(*CUT)] * 12)
     # The same traces under two policies.
     report(*bad, "--policy", "patient", "--against", "balanced", status=1)
     assert re.search(r"\| ours \| mean delay \| 1\.\d\d s .* \*\*worse\*\* \|", capsys.readouterr().out)
@@ -336,6 +342,31 @@ def talk(pause: float, turns: int = 10) -> str:
     return lines(*said_, [{"t": 10.0 * turns + 5, "end": True}])
 
 
+def test_haste_does_not_look_cheap_where_pauses_are_long(calls: Callable[..., list[str]]) -> None:
+    """Whose pause is 2.3 s long does not go on within two seconds of a commit at its beginning, but it cuts him off."""
+    learned = learn(calls(*[talk(2.3)] * 4), Options())
+    assert learned is not None
+    hasty, *_, patient = learned.curve
+    assert [point.sums.cut_ins for point in (hasty, patient)] == [0, 40]
+    assert [point.sums.early for point in (hasty, patient)] == [40, 40]
+    assert patient.sums.turns == 40
+    assert hasty.sums.cost(learned.price) == pytest.approx(hasty.sums.delays.mean + learned.price)
+    learned = learn(calls(*[talk(1.2)] * 4), Options())
+    assert learned is not None
+    early = [point.sums.shares["too early"].value for point in learned.curve]
+    assert early == sorted(early, reverse=True)
+    assert early[0] == 0.5 > early[-1]
+    # What takes place in the call counts, too: the agent begins, and he goes on.
+    spoken = said("my number is", 1, 2), said("five six", 4.3, 5), agent(4, 4.6), agent(8, 9)
+    (first, _), (later, _) = [
+        judge(trace(*spoken, bot(at, "my number is"), bot(6, "five six"))).turns for at in (2.2, 3.5)
+    ]
+    assert first.bot
+    assert later.bot
+    assert (first.bot.cut_ins, first.bot.early, first.bot.split) == (0, 1, True)
+    assert (later.bot.cut_ins, later.bot.early, later.bot.split) == (1, 1, True)
+
+
 def test_where_nothing_helps_the_page_says_so(calls: Callable[..., list[str]], tmp_path: Path) -> None:
     """Shorter waits cut off, longer ones wait for nothing."""
     page, figures = tmp_path / "report.html", tmp_path / "report.json"
@@ -353,8 +384,8 @@ def test_where_nothing_helps_the_page_says_so(calls: Callable[..., list[str]], t
 
 def test_what_helped_only_where_it_was_chosen_does_not_help() -> None:
     one, other = Sums(), Sums()
-    one.add(Part((1.0,), 1, 0, 0.5, 3))
-    other.add(Part((1.0,), 1, 0, 0.7, 3))
+    one.add(Part((1.0,), 1, delay=0.5, words=3))
+    other.add(Part((1.0,), 1, delay=0.7, words=3))
     learned = Learned(3, 1, one, (), Change("price", 2.6), True, one, other, (-0.2, -0.2), 1.3, 8, 40)
     assert learned.saved == pytest.approx(-0.2)
     assert (learned.helps, replace(learned, after=one).helps) == (False, False)

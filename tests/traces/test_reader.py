@@ -110,6 +110,7 @@ def test_a_turn_that_is_told_of_later_stands_where_it_ended() -> None:
     ("line", "complaint"),
     [
         ("{", "not JSON: Expecting property name enclosed in double quotes at column 2"),
+        ('{"t": 1, "a', "not JSON: Unterminated string starting at column 10"),
         ("# a comment", "not JSON"),
         ("[1]", "[1] is not a JSON object"),
         ('{"t": NaN, "end": true}', "NaN is not JSON; numbers must be finite"),

@@ -110,6 +110,10 @@ def _import_log(args: argparse.Namespace) -> int:
             complain(
                 f"{target}: the last results come {call.held_back:.1f} s later than others: {why}: delays are too long"
             )
+    if silent := sum(not call.tells_of_agent for call in log.calls):
+        where = "in it" if silent == len(log.calls) else f"in {silent} of {len(log.calls)} calls"
+        remedy = 'add lines {"ts": ..., "agent": "started"} and "stopped", or have the agent in a second channel'
+        complain(f"{args.source}: nothing {where} tells when the agent spoke, and `hearout report` needs it: {remedy}")
     for left_out in log.skipped:
         complain(f"skipped: {args.source}: {left_out}")
     return 0

@@ -38,9 +38,10 @@ from hearout_policies.policy import Policy, load_policy
 __all__ = ["register"]
 
 _TEXT = """What turn detection did in recorded calls: the voicebot's own, where traces tell of it, and ours beside it.
-With --against: exit status 1 when cut-ins or the mean delay got worse. See docs/report.md."""
+With --against: exit status 1 when cut-ins, turns handed on too early or the mean delay got worse.
+See docs/report.md."""
 _COLUMNS = ("trace", "channel", "start", "end", "who")
-_COUNTS = ("commits", "judged", "cut_ins", "split", "aside", "delay", "words", "lost", "late")
+_COUNTS = ("commits", "judged", "cut_ins", "early", "split", "aside", "delay", "words", "lost", "late")
 _CONTEXT = ("hour", "policy", "asked", "caller")
 
 
@@ -57,7 +58,11 @@ def register(subparsers: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     add_policy_arguments(parser, default=None)
     parser.add_argument("--against", metavar="BASE", help="compare with another report's JSON, or with a policy")
     parser.add_argument(
-        "--worse-cut-ins", type=float, default=0.01, metavar="SHARE", help="by which cut-ins may grow (default 0.01)"
+        "--worse-cut-ins",
+        type=float,
+        default=0.01,
+        metavar="SHARE",
+        help="by which cut-ins, and turns too early, may grow (default 0.01)",
     )
     parser.add_argument(
         "--worse-delay", type=float, default=0.1, metavar="S", help="by which the mean delay may grow (default 0.1)"
@@ -185,7 +190,7 @@ def _rows(call: JudgedCall) -> Iterator[list[object]]:
                 continue
             delay = "" if part.delay is None else "never" if part.delay == math.inf else f"{part.delay:.3f}"
             times = (f"{turn.start:.3f}", f"{turn.end:.3f}")
-            pieces = (len(part.commits), part.judged, part.cut_ins, int(part.split), int(part.aside))
+            pieces = (len(part.commits), part.judged, part.cut_ins, part.early, int(part.split), int(part.aside))
             words = (part.words, part.lost, part.late)
             context = (turn.hour, turn.policy, turn.asked, call.caller)
             yield [_plain(call.name), turn.channel, *times, who, *pieces, delay, *words, *map(_plain, context)]

@@ -28,6 +28,7 @@ __all__ = ["VERSION", "Calls", "Grown", "compare", "read_sums", "table"]
 
 VERSION = 1  # of the JSON
 _MOST = 100_000_000  # bytes of a report's JSON
+_SHARES = ("cut-ins", "too early")
 _OTHER_SEED = 1  # the two sides are drawn apart
 
 
@@ -37,7 +38,7 @@ class Grown:
 
     Attributes:
         side: ``bot`` or ``ours``.
-        name: ``cut-ins``, a share, or ``delay``, seconds.
+        name: ``cut-ins`` or ``too early``, shares, or ``delay``, seconds.
         at_least: it grew by so much or more, with the confidence asked for; nan: there is too little of it.
         allowed: by which it may grow.
     """
@@ -68,13 +69,17 @@ class Calls:
         for turn in call.turns:
             pair.add(turn)
         for side, sums in (("bot", pair.bot), ("ours", pair.ours)):
-            counts = sums.cut_ins, sums.judged, sums.delays.total, sums.delays.count
-            self._counts[call.has_bot, side].extend(counts)
+            for counts in (
+                (sums.cut_ins, sums.judged),
+                (sums.early, sums.judged),
+                (sums.delays.total, sums.delays.count),
+            ):
+                self._counts[call.has_bot, side].extend(counts)
 
     def of(self, side: str) -> Any:
-        """(calls, 4): cut-ins, of how many, delays in steps, of how many; as in `Totals.told`."""
+        """(calls, 3, 2): cut-ins, those too early, and delays in steps, each of how many; as in `Totals.told`."""
         counts = self._counts[True, side] or self._counts[False, side]
-        return np.array(counts, float).reshape(-1, 4)
+        return np.array(counts, float).reshape(-1, 3, 2)
 
 
 def compare(
@@ -90,30 +95,34 @@ def compare(
 
     Args:
         calls: of before and of now, where both are of the same calls; None: they are not.
-        cut_ins: share by which cut-ins may grow.
+        cut_ins: share by which cut-ins may grow, and so may turns handed on too early.
         delay: seconds by which the mean delay may.
 
     Raises:
-        UsageError: no side is in both.
+        UsageError: there was a bot before, and now there is none. That is no success: its shadow may be broken.
     """
+    if "bot" in before and "bot" not in now:
+        raise UsageError(
+            '--against: before there are figures of the bot, and now no trace tells of its turns ("bot" lines): attach '
+            "its shadow, or compare with a report on traces that have none either"
+        )
     sides = [side for side in now if side in before]
-    if not sides:
-        raise UsageError(f"--against: there are figures of {' and '.join(before)} only, and now of {' and '.join(now)}")
     out = []
     for side in sides:
         one, other = before[side], now[side]
-        was, is_ = one.shares["cut-ins"], other.shares["cut-ins"]
         both = None if calls is None else [one.of(side) for one in calls]
-        grew = (
-            _share_grew(was, is_, confidence)
-            if both is None
-            else grew_at_least(both[0][:, :2], both[1][:, :2], confidence)
-        )
-        out.append(Grown(side, "cut-ins", was.value, is_.value, (was.count, is_.count), grew, cut_ins))
+        for column, name in enumerate(_SHARES):
+            was, is_ = one.shares[name], other.shares[name]
+            grew = (
+                _share_grew(was, is_, confidence)
+                if both is None
+                else grew_at_least(both[0][:, column], both[1][:, column], confidence)
+            )
+            out.append(Grown(side, name, was.value, is_.value, (was.count, is_.count), grew, cut_ins))
         grew = (
             _mean_grew(one, other, confidence)
             if both is None
-            else STEP * grew_at_least(both[0][:, 2:], both[1][:, 2:], confidence)
+            else STEP * grew_at_least(both[0][:, -1], both[1][:, -1], confidence)
         )
         n = one.delays.count, other.delays.count
         out.append(Grown(side, "delay", one.delays.mean, other.delays.mean, n, grew, delay))
@@ -169,9 +178,9 @@ def table(rows: list[Grown], confidence: float) -> str:
         "|---|---|---:|---:|---:|---:|---|",
     ]
     for row in rows:
-        shown = _percent if row.name == "cut-ins" else _seconds
+        shown = _percent if row.name in _SHARES else _seconds
         was, now = (f"{shown(value)} (n {n})" for value, n in zip((row.before, row.now), row.n, strict=True))
-        name = "cut-ins" if row.name == "cut-ins" else "mean delay"
+        name = row.name if row.name in _SHARES else "mean delay"
         verdict = "**worse**" if row.worse else "too few" if math.isnan(row.at_least) else "ok"
         grew = "-" if math.isnan(row.at_least) else shown(row.at_least, "+")
         lines.append(f"| {row.side} | {name} | {was} | {now} | {grew} | {shown(row.allowed, '+')} | {verdict} |")

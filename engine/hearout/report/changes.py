@@ -2,7 +2,7 @@
 
 Every change is tried on the same turns, a sample of the traces, and chosen on two thirds of them; what is said of it
 comes from the last third, which the choice has not seen. Cheapest counts: seconds of waiting an end, plus the price
-for each cut-in, at the price of the policy that decided.
+of a cut-in for each turn handed on too early, at the price of the policy that decided.
 """
 
 from __future__ import annotations

@@ -44,21 +44,22 @@ _NAMES_WIDTH = 60.0  # points, of the names beside a timeline
 
 
 def tradeoff(sides: Mapping[str, Sums], curve: Sequence[Point]) -> str:
-    """Mean delay against cut-ins: each side with its intervals, and ours at other prices."""
-    return _twice(lambda width: _tradeoff(sides, curve, width), "tradeoff", "Mean delay against cut-ins")
+    """Mean delay against turns handed on too early: each side with its intervals, and ours at other prices."""
+    label = "Mean delay against turns handed on too early"
+    return _twice(lambda width: _tradeoff(sides, curve, width), "tradeoff", label)
 
 
 def _tradeoff(sides: Mapping[str, Sums], curve: Sequence[Point], width: float) -> Figure:
     figure, axes = _figure(width, 3.8)
     shown = [point for point in curve if point.sums.judged and point.sums.delays.count]
     if shown:
-        xs = [100 * point.sums.shares["cut-ins"].value for point in shown]
+        xs = [100 * point.sums.shares["too early"].value for point in shown]
         ys = [point.sums.delays.mean for point in shown]
         axes.plot(xs, ys, "-o", ms=3, lw=1.2, c=_LIGHT["ours"], label="hearout at other prices")
         for point, x, y in zip(shown, xs, ys, strict=True):
             axes.annotate(f"{point.price:g}", (x, y), (4, 4), textcoords="offset points", color=_LIGHT["muted"], size=8)
     for side, sums in sides.items():
-        share, delay = sums.shares["cut-ins"], sums.delays
+        share, delay = sums.shares["too early"], sums.delays
         if not share.count or not delay.count:
             continue
         low, high = share.between
@@ -74,7 +75,7 @@ def _tradeoff(sides: Mapping[str, Sums], curve: Sequence[Point], width: float) -
             c=_LIGHT[side],
             label=f"{_NAMES[side]}, with 95 % intervals",
         )
-    axes.set_xlabel("cut-ins, % of the turns handed on")
+    axes.set_xlabel("handed on too early, % of the turns handed on")
     axes.set_ylabel("mean delay, s")
     axes.set_ylim(bottom=0)
     axes.set_xlim(left=min(0.0, axes.get_xlim()[0]))

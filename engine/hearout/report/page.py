@@ -24,6 +24,7 @@ __all__ = ["check_page", "page"]
 _NAMES = {"bot": "the bot", "ours": "hearout"}
 _MEANINGS = {
     "cut-ins": f"of the turns handed on: the user went on within {CUT_IN:g} s",
+    "too early": f"of the turns handed on: the user went on, also later than {CUT_IN:g} s",
     "dead air": f"of the ends: more than {DEAD_AIR:g} s until the turn was taken for over, or never",
     "splits": "of the users' turns: handed on in pieces",
     "lost words": "of the words said: never handed on",
@@ -148,12 +149,13 @@ def _change(learned: Learned) -> dict[str, Any]:
     assert learned.change is not None
     both = (learned.before, learned.after)
     rows = [_row("mean delay", "", [_delay(sums) for sums in both])]
-    for name in ("cut-ins", "dead air", "splits"):
+    for name in ("cut-ins", "too early", "dead air", "splits"):
         rows.append(_row(name, "", [_share(sums.shares[name]) for sums in both]))
     low, high = learned.between
     gives = f"{'saves' if learned.saved > 0 else 'costs'} {abs(learned.saved):.2f}"
     sure = "one call does not tell how sure that is" if math.isnan(low) else f"saved, 95 %: {low:+.2f} to {high:+.2f}"
-    there = f"it {gives} s an end ({sure}), where a cut-in is worth {learned.price:g} s of waiting"
+    worth = f"a turn handed on too early is worth {learned.price:g} s of waiting"
+    there = f"it {gives} s an end ({sure}), where {worth}"
     found = {"how": str(learned.change), "rows": rows}
     if not learned.helps:
         order = "was the best" if learned.better else "came nearest, and was no better than no change"
@@ -175,11 +177,11 @@ def _replayed(learned: Learned, ours: Sums, policy: Policy | None) -> str:
     if policy is not None or not learned.as_is.delays.count:
         return ""
     replayed, decided = [
-        f"{_seconds(sums.delays.mean)} and {sums.shares['cut-ins'].value:.1%}" for sums in (learned.as_is, ours)
+        f"{_seconds(sums.delays.mean)} and {sums.shares['too early'].value:.1%}" for sums in (learned.as_is, ours)
     ]
     return (
-        f"Mean delay and cut-ins as it is: replayed {replayed}; as decided in the calls, above, {decided}. A replay "
-        "takes each turn by itself, without this caller's pauses before it."
+        f"Mean delay and turns handed on too early as it is: replayed {replayed}; as decided in the "
+        f"calls, above, {decided}. A replay takes each turn by itself, without this caller's pauses before it."
     )
 
 

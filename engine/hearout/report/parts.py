@@ -31,7 +31,8 @@ class Part:
     Attributes:
         commits: when it took the turn for over (session clock).
         judged: commits of which can be told whether the user went on.
-        cut_ins: those after which the user did, within `CUT_IN` seconds, or was speaking already.
+        early: those after which the user did, however much later, or was speaking already.
+        cut_ins: those of them after which it was within `CUT_IN` seconds.
         delay: seconds from the end of speech to the commit; infinite: there was none; None: nobody knows whether that
             was the end.
         words: of the turn, that had to be handed on.
@@ -43,6 +44,7 @@ class Part:
 
     commits: tuple[float, ...] = ()
     judged: int = 0
+    early: int = 0
     cut_ins: int = 0
     delay: float | None = None
     words: int = 0
@@ -103,7 +105,8 @@ def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsB
     for number, (turn, mine) in enumerate(zip(turns, found, strict=True)):
         following = turns[number + 1] if number + 1 < len(turns) else None
         goes_on = following is None or not only_listens(following, is_backchannel)
-        went_on = [_went_on(commit.at, pause, goes_on) for commit, pause in mine]
+        went_on = [_went_on(pause, goes_on) for _, pause in mine]
+        soon = [pause is None or pause.resume - commit.at <= CUT_IN for commit, pause in mine]
         last = turn.pauses[-1]
         first = next((commit.at - last.start for commit, pause in mine if pause is last), math.inf)
         delay = first if last.kind == "end" else None
@@ -117,28 +120,29 @@ def parts(turns: Sequence[Episode], found: Sequence[Placed], is_backchannel: IsB
                 tuple(commit.at for commit, _ in mine),
                 sum(known is not None for known in went_on),
                 sum(known is True for known in went_on),
+                sum(known is True and at_once for known, at_once in zip(went_on, soon, strict=True)),
                 delay,
                 words,
                 lost,
                 late,
-                (len(mine) > 1 and not aside) or (bool(mine) and last.why == "cut in" and goes_on),
+                (len(mine) > 1 and not aside) or (last.why == "cut in" and True in went_on),
                 aside,
             )
         )
     return out
 
 
-def _went_on(at: float, pause: Pause | None, goes_on: bool) -> bool | None:
-    """Did the user, so soon that it must have been meant? None: nobody knows.
+def _went_on(pause: Pause | None, goes_on: bool) -> bool | None:
+    """Did the user, with this turn? None: nobody knows.
 
     Args:
-        goes_on: with what is said behind the turn.
+        goes_on: with what is said behind it, unless that is an "uh-huh".
     """
     if pause is None:
         return True
     if pause.kind == "unclear" and pause.why != "cut in":
         return None
-    if pause.kind == "end" or pause.resume - at > CUT_IN:
+    if pause.kind == "end":
         return False
     return pause.kind == "hold" or goes_on
 

@@ -128,7 +128,7 @@ class Sums:
     Attributes:
         turns: of the user; an "uh-huh" to the agent's speech is none.
         splits: turns that were handed on in pieces.
-        commits: all; ``judged`` and ``cut_ins`` as in `Part`.
+        commits: all; ``judged``, ``early`` and ``cut_ins`` as in `Part`.
         delays: of the ends.
         dead: ends later than `DEAD_AIR`, those without a commit among them.
         words, lost, late: as in `Part`.
@@ -142,6 +142,7 @@ class Sums:
     splits: int = 0
     commits: int = 0
     judged: int = 0
+    early: int = 0
     cut_ins: int = 0
     dead: int = 0
     words: int = 0
@@ -157,7 +158,7 @@ class Sums:
         self.turns += not part.aside
         self.splits += part.split
         self.commits += len(part.commits)
-        for name in ("judged", "cut_ins", "words", "lost", "late"):
+        for name in ("judged", "early", "cut_ins", "words", "lost", "late"):
             setattr(self, name, getattr(self, name) + getattr(part, name))
         if part.delay is not None:
             self.delays.add(part.delay)
@@ -187,6 +188,7 @@ class Sums:
         """Of each figure of what, and of how many."""
         return {
             "cut-ins": (self.cut_ins, self.judged),
+            "too early": (self.early, self.judged),
             "dead air": (self.dead, self.delays.count),
             "splits": (self.splits, self.turns),
             "lost words": (self.lost, self.words),
@@ -225,8 +227,11 @@ class Sums:
         }
 
     def cost(self, price: float) -> float:
-        """Seconds an end: of waiting, and ``price`` for each cut-in."""
-        return self.delays.mean + price * self.cut_ins / self.delays.count if self.delays.count else math.nan
+        """Seconds an end: of waiting, and ``price`` for each commit that was too early.
+
+        Not for each cut-in: of those there are fewer the earlier in a pause it is.
+        """
+        return self.delays.mean + price * self.early / self.delays.count if self.delays.count else math.nan
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON: the figures, and under ``sums`` what `from_dict` reads."""

@@ -80,6 +80,12 @@ class LoggedCall:
     def held_back(self) -> float:
         return max(connection.held_back for connection in self._connections)
 
+    @property
+    def tells_of_agent(self) -> bool:
+        """When it spoke: by a line, or in a channel of its own."""
+        own = (line.own or {} for connection in self._connections for line in connection.lines)
+        return self.channels > 1 or any(one.get("agent") in ("started", "stopped") for one in own)
+
     def header(self, source: str, caller: str = "") -> Header:
         """Line 1 of its trace."""
         return Header(Deepgram.name, self.channels, False, None, source, self.started, caller)
