@@ -204,6 +204,27 @@ def test_what_is_bad_is_told_in_a_line_and_the_rest_reported(
     assert capsys.readouterr().err.endswith("hearout: nothing to report on: all 2 traces were skipped\n")
 
 
+def test_of_a_trace_that_is_broken_off_the_whole_lines_are_judged(
+    calls: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = lines(*GOOD)
+    traces = calls(whole[: whole.index('{"t": 60.0')] + '{"t": 60.0, "e', whole)
+    figures, page = tmp_path / "report.json", tmp_path / "report.html"
+    report(*traces, "--json", str(figures), "-o", str(page))
+    note = f"note: {traces[0]}: broken off in line {whole.count(chr(10))}, the last, which is left out"
+    assert capsys.readouterr().err.splitlines() == [note]
+    data = json.loads(figures.read_text())
+    assert (data["calls"], data["broken_off"], data["skipped"], data["bot"]["turns"]) == (2, 1, {}, 4)
+    assert data["learned"]["calls"] == 2
+    assert "1 traces: the last line, in which they are broken off" in page.read_text()
+    # A line that is wrong and whole, or nothing before it, is another matter.
+    report(*calls(whole + "x\n", whole[:20]), status=2)
+    assert len(capsys.readouterr().err.splitlines()) == 3
+    Path(traces[0]).write_text(whole.rstrip("\n"))
+    report(traces[0])
+    assert not capsys.readouterr().err
+
+
 def test_a_bot_that_never_commits(
     calls: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -417,10 +438,13 @@ def test_of_prices_that_cost_the_same_the_nearest_is_named(calls: Callable[..., 
     assert "There are too few calls to choose one by" in page.read_text()
 
 
-def test_tune_takes_traces_of_bots(calls: Callable[..., list[str]], tmp_path: Path) -> None:
+def test_tune_takes_traces_of_bots(
+    calls: Callable[..., list[str]], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     policy = tmp_path / "mine.toml"
-    traces = calls(*[lines(*GOOD)] * 6)
+    traces = calls(*[lines(*GOOD)] * 5, lines(*GOOD) + '{"t": 60')
     assert main(["tune", *traces, "--jobs", "1", "-o", str(policy)]) == 0
+    assert f"note: {traces[5]}: broken off in line " in capsys.readouterr().err
     assert policy.exists()
     assert read_trace(traces[0]).records
     assert math.isfinite(next(p.value for p in preset("balanced").parameters()))

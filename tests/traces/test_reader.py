@@ -366,6 +366,26 @@ def test_what_is_long_is_cut(name: str) -> None:
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/zero"), reason="there is no /dev/zero")
+def test_a_trace_that_is_broken_off_is_read_by_who_asks_for_it(tmp_path: Path) -> None:
+    path = tmp_path / "call.jsonl"
+    told: list[str] = []
+    for last, notes in (("{}", 0), ('{"t": 2, "k', 1), ('{"t": 2, "key": "5"}', 0)):
+        path.write_text(f'{HEADER}\n{{"t": 1, "key": "5"}}\n{last}')
+        told.clear()
+        if last == "{}":
+            with pytest.raises(UsageError, match=r"call.jsonl:3: unknown kind"):
+                read_trace(path, broken_off=told.append)
+        else:
+            assert len(read_trace(path, broken_off=told.append).records) == 2 - notes
+        assert told == [f"{path}: broken off in line 3, the last, which is left out"] * notes
+    path.write_text(f'{HEADER}\n{{"t": 2, "k')
+    with pytest.raises(UsageError, match=r"call.jsonl:2: not JSON"):
+        read_trace(path)
+    path.write_text(HEADER[:-9])
+    with pytest.raises(UsageError, match=r"call.jsonl:1: not JSON"):
+        read_trace(path, broken_off=told.append)
+
+
 def test_a_file_without_end_is_no_trace() -> None:
     with pytest.raises(UsageError, match=r"^/dev/zero:1: a line of more than 10000000 characters"):
         read_trace("/dev/zero")

@@ -172,6 +172,7 @@ def _survey(
             jobs=args.jobs,
             each=each,
             skipped=lambda message: complain(f"skipped: {message}"),
+            broken_off=lambda message: complain(f"note: {message}"),
             progress=lambda done: progress(done, len(args.traces)),
         )
 

@@ -53,7 +53,7 @@ def _run(args: argparse.Namespace) -> int:
     policy = chosen_policy(args)
     _check_options(args)
     own = chosen_own(args)
-    traces = [read_trace(name, own) for name in args.traces]
+    traces = [read_trace(name, own, lambda told: complain(f"note: {told}")) for name in args.traces]
     with cluster(args.dask), progress_bar("searching", "policies") as progress:
         tuned = tune(
             traces,

@@ -129,6 +129,7 @@ def _content(totals: Totals, learned: Learned | None, policy: Policy | None, tit
             for number, scene in enumerate(told.scenes, 1)
         ],
         "unclear": [(_UNCLEAR.get(reason, reason), n) for reason, n in sorted(told.unclear.items())],
+        "broken_off": totals.broken_off,
         "skipped": [(_SKIPPED.get(reason, reason), n) for reason, n in totals.as_dict()["skipped"].items()],
     }
 

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from itertools import islice
 from typing import Any, TypeVar
 
 from hearout.errors import UsageError
 from hearout.report.judge import JudgedCall, NotJudged, judge
 from hearout.report.totals import Totals
+from hearout.traces.broken import whole_lines
 from hearout.traces.reader import parse_trace
 from hearout.traces.records import Trace
 from hearout.transcribers.base import Dialect
@@ -58,6 +60,7 @@ def survey(
     jobs: int = 1,
     each: Callable[[JudgedCall], object] = lambda call: None,
     skipped: Callable[[str], object] = lambda message: None,
+    broken_off: Callable[[str], object] = lambda message: None,
     progress: Callable[[int], object] = lambda done: None,
 ) -> Totals:
     """Judge the traces in these files.
@@ -66,13 +69,19 @@ def survey(
         jobs: processes, as in `hearout.tune.tune`.
         each: is given every call, in order.
         skipped: is told about every trace that was skipped, and why.
+        broken_off: is told about every trace whose last line is not whole, and left out.
         progress: is told how many traces are done.
 
     Raises:
         UsageError: joblib is missing.
     """
     totals = Totals()
-    for number, found in enumerate(in_processes(_judged, names, options or Options(), jobs), 1):
+
+    def broken(message: str) -> None:
+        totals.broken_off += 1
+        broken_off(message)
+
+    for number, found in enumerate(in_processes(_judged, names, options or Options(), jobs, broken), 1):
         if isinstance(found, Skipped):
             totals.skipped[found.kind] += 1
             skipped(found.message)
@@ -88,29 +97,40 @@ def _judged(trace: Trace, options: Options) -> JudgedCall:
 
 
 def in_processes(
-    work: Callable[[Trace, Any], T], names: Sequence[str], options: Any, jobs: int
+    work: Callable[[Trace, Any], T],
+    names: Sequence[str],
+    options: Any,
+    jobs: int,
+    broken_off: Callable[[str], object] = lambda message: None,
 ) -> Iterator[T | Skipped]:
     """What ``work`` makes of each trace, in order.
 
     Args:
         options: are given to it; their ``transcriber`` is that of `read_trace`.
+        broken_off: as in `survey`.
     """
     parallel = pool(jobs, "report", "a report")
     from joblib import delayed
 
     task = delayed(_batch)
-    texts = _texts(names)
+    texts = _texts(names, broken_off)
     batches = iter(lambda: list(islice(texts, _BATCH)), [])
     for results in parallel(task(work, batch, options) for batch in batches):
         yield from results
 
 
-def _texts(names: Sequence[str]) -> Iterator[tuple[str, str | Skipped]]:
+def _texts(names: Sequence[str], broken_off: Callable[[str], object]) -> Iterator[tuple[str, str | Skipped]]:
     seen = set()
     for name in names:
         path = os.path.realpath(name)
-        yield (name, Skipped("named twice", f"{name}: named twice; it counts once")) if path in seen else read(name)
+        if path in seen:
+            yield name, Skipped("named twice", f"{name}: named twice; it counts once")
+            continue
         seen.add(path)
+        _, text = read(name)
+        if isinstance(text, str) and not text.endswith("\n"):
+            text = "".join(whole_lines(StringIO(text, newline="\n"), name, broken_off))
+        yield name, text
 
 
 def read(name: str) -> tuple[str, str | Skipped]:

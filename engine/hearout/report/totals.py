@@ -83,12 +83,14 @@ class Totals:
         with_bot, without: the calls that tell what the bot's turn detection did, and those that do not.
         without_names: theirs.
         skipped: traces of which nothing could be said, by reason.
+        broken_off: traces whose last line was left out.
     """
 
     with_bot: Tally = field(default_factory=Tally)
     without: Tally = field(default_factory=Tally)
     without_names: list[str] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    broken_off: int = 0
 
     def add(self, call: JudgedCall) -> None:
         """One more."""
@@ -124,6 +126,7 @@ class Totals:
         return {
             "calls": self.told.calls,
             "skipped": dict(sorted((dict(self.skipped) | left_out).items())),
+            "broken_off": self.broken_off,
             "unclear": dict(sorted(self.told.unclear.items())),
             **shown(self.told.all),
             "groups": {

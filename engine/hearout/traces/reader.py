@@ -37,7 +37,7 @@ A trace holds no audio and no keys. With ``redact`` it holds no words either.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime
 from pathlib import Path
@@ -46,6 +46,7 @@ from typing import IO, Any, cast
 
 from hearout.errors import UsageError
 from hearout.fields import Fields, object_of, refuse, shown
+from hearout.traces.broken import whole_lines
 from hearout.traces.records import (
     VERSION,
     AgentChange,
@@ -99,19 +100,25 @@ EVENTS: Mapping[str, type] = {
 """Event classes by the ``type`` that traces and ``--json`` use."""
 
 
-def read_trace(path: str | Path, transcriber: type[Dialect] | None = None) -> Trace:
+def read_trace(
+    path: str | Path, transcriber: type[Dialect] | None = None, broken_off: Callable[[str], object] | None = None
+) -> Trace:
     """Read a trace from a file.
 
     Args:
         transcriber: the class whose messages are in traces with its name; None: those that hearout or an installed
             package brings are known.
+        broken_off: is told where the last line is not whole, which then is left out; None: that is an error.
 
     Raises:
         UsageError: the file cannot be read, or a line is not what it must be (``FILE:LINE: ...``).
     """
     try:
         with open(path, encoding="utf-8-sig", newline="\n") as file:
-            return parse_trace(_lines(file), str(path), transcriber)
+            lines = _lines(file)
+            if broken_off is not None:
+                lines = whole_lines(lines, str(path), broken_off)
+            return parse_trace(lines, str(path), transcriber)
     except OSError as error:
         raise UsageError(f"{path}: cannot read the trace: {error.strerror or error}") from None
     except UnicodeDecodeError:
