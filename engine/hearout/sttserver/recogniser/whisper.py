@@ -161,11 +161,12 @@ class Whisper:
         """Where the words are in ``length`` samples; without what is behind them: the model goes on by itself."""
         whole = round(_WHOLE / FRAME) * -(-(length + round(_PAD * SAMPLE_RATE)) // round(_WHOLE * SAMPLE_RATE))
         end = length // round(FRAME * SAMPLE_RATE)
-        latest = end + round(_LATE / FRAME)
-        words = list(takewhile(lambda word: word.first <= latest, self._laid(encoded, tokens, whole)))
-        if end and words and words[-1].first >= end:  # its sound is in the audio
-            words = self._laid(encoded, tokens[: words[-1].places[-1] + 1], end)
-        return words
+        words = self._laid(encoded, tokens, whole)
+        heard = list(takewhile(lambda word: word.first < end, words))
+        behind = words[len(heard) :]
+        if end and len(behind) == 1 and behind[0].first <= end + round(_LATE / FRAME):  # its sound is in the audio
+            return self._laid(encoded, tokens, end)
+        return heard  # several behind: it says again what was said
 
     def _laid(self, encoded: Any, tokens: Sequence[int], frames: int) -> list[_Spelled]:
         """Where the words are in the first ``frames`` of the aligner's."""
