@@ -89,6 +89,7 @@ def test_two_speakers() -> None:
     assert leaked.correlation > SAME
     assert leaked.apart == pytest.approx(6, abs=0.1)
     assert leaked.apart > MOST_APART
+    assert leaked.same
     assert not leaked.one_voice
 
 
@@ -96,6 +97,7 @@ def test_silence_says_nothing() -> None:
     voice = sample("order.flac")
     for pair in ((voice, 0 * voice), (0 * voice, 0 * voice)):
         assert not alike(*pair).one_voice
+        assert not alike(*pair).same
     assert not Likeness.of(np.zeros((0, 2), np.int16), RATE).one_voice
 
 
@@ -182,3 +184,22 @@ def test_listen_hears_one_voice_once(tmp_path: Path, capsys: pytest.CaptureFixtu
     # Two files of two channels each are two people still.
     two, _ = turns(capsys, name, name, "--mono")
     assert sorted(two) == sorted(each)
+
+
+@pytest.mark.parametrize("softer", [3.1, 6.0, 10.0])
+def test_listen_tells_of_one_voice_that_is_softer_on_a_channel(
+    softer: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It may be the leak of one who alone has spoken yet: it is not for the program to say."""
+    pytest.importorskip("ctranslate2")
+    voice = sample("email.flac")
+    name = str(tmp_path / "softer.flac")
+    soundfile.write(name, np.stack([voice, voice * 10 ** (-softer / 20)], axis=1), RATE)
+    _, told = turns(capsys, name)
+    assert told.splitlines()[0] == (
+        f"{name}: both channels say the same (correlation 1.00), {softer:.1f} dB apart, and are heard as two; "
+        "--mono hears one"
+    )
+    for choice in ("--mono", "--no-mono"):
+        _, told = turns(capsys, name, choice)
+        assert told == ""

@@ -243,11 +243,12 @@ async def _once(name: str, file: AudioSource, *, told: bool) -> AsyncIterator[Au
     """
     peeked = Peeked(file)
     alike = Likeness.of(await peeked.peek(LISTENS), file.sample_rate)
-    if alike.one_voice and not told:
-        complain(
-            f"{name}: both channels say the same (correlation {alike.correlation:.2f}) and are heard as one; "
-            "--no-mono hears each"
-        )
+    if alike.same and not told:
+        same = f"{name}: both channels say the same (correlation {alike.correlation:.2f})"
+        if alike.one_voice:
+            complain(f"{same} and are heard as one; --no-mono hears each")
+        else:
+            complain(f"{same}, {alike.apart:.1f} dB apart, and are heard as two; --mono hears one")
     yield Mono(peeked, 0) if alike.one_voice else Mono(peeked) if told else peeked
 
 

@@ -61,7 +61,12 @@ class Likeness:
     @property
     def one_voice(self) -> bool:
         """Whether both say the same, equally loud."""
-        return abs(self.correlation) >= SAME and self.apart <= MOST_APART
+        return self.same and self.apart <= MOST_APART
+
+    @property
+    def same(self) -> bool:
+        """Whether both say the same, one of them softer perhaps: one voice, or the leak of one who alone has spoken."""
+        return abs(self.correlation) >= SAME
 
 
 class Peeked:
