@@ -82,7 +82,7 @@ class OwnTurns(TurnControls):
         self._dropped = (0, 0)  # those from here to there were cleared
         self._ended = 0.0  # so far words belong to the last turn that is over
         self._over_at = 0.0  # when the last of the handed was over
-        self._alive_at = 0.0  # when the last result showed all of them: the transcriber has not let go of them
+        self._alive_at = 0.0  # then, or when a result last showed all of them: the transcriber has not let go of them
         self._spoke_on = False  # a voice was heard then
         self._onset: float | None = None  # of the first voice that was heard since then
         self._heard = False  # there is a voice detection
@@ -127,26 +127,27 @@ class OwnTurns(TurnControls):
             self.tell(signal(self.now))
 
     def _decided(self, output: Output) -> None:
-        if isinstance(output, TurnUpdated):
-            self._worded = self._worded or bool(output.text)
-        elif isinstance(output, (TurnCompleted, TurnAbandoned)):
-            self._worded = False
-        if isinstance(output, TurnCompleted):
-            self._ended = self.now
-            self._final = max(self._final, self._assumed)  # what comes for it now would be lost: it is the next one's
-            self._reach = max(self._reach, self._final)
-        if isinstance(output, TurnCompleted) and not output.confirmed and len(self._open) > len(self._handed):
-            self._hand()
-        elif isinstance(output, TurnAbandoned) and output.reason == "cleared":
-            self._dropped = len(self._handed), len(self._open)
-            self._hand()
-        elif isinstance(output, TurnAbandoned):
-            self._wordless = True
+        match output:
+            case TurnUpdated():
+                self._worded = self._worded or bool(output.text)
+            case TurnCompleted():
+                self._worded, self._ended = False, self.now
+                self._final = max(self._final, self._assumed)  # what comes for it now would be lost: it is the next's
+                self._reach = max(self._reach, self._final)
+                if not output.confirmed and len(self._open) > len(self._handed):
+                    self._hand()
+            case TurnAbandoned(reason="cleared"):
+                self._worded = False
+                self._dropped = len(self._handed), len(self._open)
+                self._hand()
+            case TurnAbandoned():
+                self._worded, self._wordless = False, True
         self._take(output)
 
     def _hand(self) -> None:
         """A turn is over that has what is open."""
-        self._handed, self._over_at, self._onset, self._spoke_on = self._open, self.now, None, self.speaking
+        self._handed, self._onset, self._spoke_on = self._open, None, self.speaking
+        self._over_at = self._alive_at = self.now
         self._dated = bool(self._open) and self._open[0].start >= self._guessed
 
     def tell(self, signal: Signal) -> None:
@@ -313,7 +314,7 @@ class OwnTurns(TurnControls):
             return standing_for(texts, handed)  # nobody has said anything since
         if len(self._open) > len(self._handed) and alike(texts, self._open[len(self._settled) :]):
             return standing_for(texts, handed)  # it went on with what was said since
-        soon = self.now <= max(self._over_at, self._alive_at) + _LATE
+        soon = self.now <= self._alive_at + _LATE
         if begins_with(texts, handed[: len(texts)]) and (len(texts) > len(handed) or soon or self._onset is None):
             return min(len(texts), len(handed))
         return standing_for(texts, handed) if soon and alike(texts, handed) else 0
@@ -367,8 +368,8 @@ class OwnTurns(TurnControls):
         a time that words came final for are told twice.
         """
         start = words[known].start if known < len(words) else self._ended
-        moved = self._told <= start < self._ended
-        return () if words and (words[0].start < self._guessed or moved) else words
+        behind_it = self._told <= start < self._ended
+        return () if words and (words[0].start < self._guessed or behind_it) else words
 
 
 def _warn(policy: Policy) -> None:
