@@ -165,8 +165,7 @@ def parse_trace(lines: Iterable[str], name: str = "trace", transcriber: type[Dia
             elif "on" in line:
                 answers.append(_answer(line))
             else:
-                record = _record(line, header)
-                t = line.seconds("t", ...)
+                t, record = _record(line, header)
                 if t < now:
                     refuse(f"t goes backwards: {t:g} after {now:g}; records stand in order of t")
                 now = t
@@ -253,7 +252,8 @@ def _dialect(stt: str, own: Provider | None) -> type[Dialect]:
     return provider.dialect
 
 
-def _record(line: _TraceLine, header: Header) -> Record:
+def _record(line: _TraceLine, header: Header) -> tuple[float, Record]:
+    """A record, behind the time at which it was told: a bot's turn may have been before that."""
     kinds = ("vad", "ear", "stt", "sent", "link", "audio", "agent", "bot", "expected", "key", "policy", "app", "end")
     kind = next((kind for kind in kinds if kind in line), None)
     if kind is None:
@@ -318,7 +318,7 @@ def _record(line: _TraceLine, header: Header) -> Record:
                 refuse('"end" must be true')
             record = AudioEnd(t, line.line)
     line.done(f'a record of kind "{kind}"')
-    return record
+    return t, record
 
 
 def _answer(line: _TraceLine) -> Reply:

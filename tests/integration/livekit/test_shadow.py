@@ -11,7 +11,7 @@ import random
 import shutil
 import time
 import wave
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from statistics import median
@@ -312,6 +312,14 @@ def test_turns_of_the_stt(tmp_path: Path) -> None:
     assert [event.text for event in replay(trace).outputs if isinstance(event, TurnCompleted)] == [SAID]
 
 
+def warned(main: Callable[[], Awaitable[None]], caplog: pytest.LogCaptureFixture) -> str:
+    """The one thing that is said of the shadow."""
+    with caplog.at_level(logging.WARNING, "hearout"):
+        run(main)
+    (told,) = [record.message for record in caplog.records if "shadow" in record.message]
+    return told
+
+
 def test_a_shadow_that_fails_is_told_of_once_and_the_agent_goes_on(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -324,10 +332,7 @@ def test_a_shadow_that_fails_is_told_of_once_and_the_agent_goes_on(
             assert call.model.asked[0][1] == SAID
         shadow.settle()
 
-    with caplog.at_level(logging.WARNING, "hearout"):
-        run(main)
-    (told,) = [record.message for record in caplog.records if "shadow" in record.message]
-    assert told.startswith("the shadow has stopped, the bot goes on: FileExistsError")
+    assert warned(main, caplog).startswith("the shadow has stopped, the bot goes on: FileExistsError")
 
 
 def test_a_folder_that_vanishes_in_mid_call_is_told_of_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -344,10 +349,7 @@ def test_a_folder_that_vanishes_in_mid_call_is_told_of_once(tmp_path: Path, capl
             assert call.model.asked[0][1] == SAID
         shadow.settle()
 
-    with caplog.at_level(logging.WARNING, "hearout"):
-        run(main)
-    (told,) = [record.message for record in caplog.records if "shadow" in record.message]
-    assert told.startswith("the shadow has stopped, the bot goes on: FileNotFoundError")
+    assert warned(main, caplog).startswith("the shadow has stopped, the bot goes on: FileNotFoundError")
     gc.collect()
 
 
